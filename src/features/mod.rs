@@ -1,0 +1,1 @@
+//! Floor 2: what happens inside a workspace. A feature may use those listed above it, never those below.
