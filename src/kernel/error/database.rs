@@ -1,0 +1,113 @@
+//! What the database refuses, in our words. Its own text never reaches a caller.
+
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as Diesel};
+
+use super::{DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, Error, NOT_FOUND, OVERLOADED, Outcome, Problem, Result};
+
+/// Gives a violated constraint its meaning. One that nobody mapped is a bug: 500, and loud.
+pub trait OnConstraint<T> {
+    /// A duplicate under the named unique constraint or index is this refusal.
+    fn on_unique(self, constraint: &str, refusal: impl Into<Error>) -> Result<T>;
+    /// A reference that the named foreign key does not find is this refusal.
+    fn on_foreign_key(self, constraint: &str, refusal: impl Into<Error>) -> Result<T>;
+}
+
+impl<T, E: Into<Error> + AsDatabase> OnConstraint<T> for Result<T, E> {
+    fn on_unique(self, constraint: &str, refusal: impl Into<Error>) -> Result<T> {
+        self.map_err(|error| match error.violated(DatabaseErrorKind::UniqueViolation) {
+            Some(name) if name == constraint => refusal.into(),
+            _ => error.into(),
+        })
+    }
+
+    fn on_foreign_key(self, constraint: &str, refusal: impl Into<Error>) -> Result<T> {
+        self.map_err(|error| match error.violated(DatabaseErrorKind::ForeignKeyViolation) {
+            Some(name) if name == constraint => refusal.into(),
+            _ => error.into(),
+        })
+    }
+}
+
+/// Errors that may hold a violated constraint.
+pub trait AsDatabase {
+    /// The constraint, if that is what was violated.
+    fn violated(&self, wanted: impl Into<Wanted>) -> Option<&str>;
+}
+
+/// The kind of violation that is looked for.
+pub struct Wanted(DatabaseErrorKind);
+
+impl From<DatabaseErrorKind> for Wanted {
+    fn from(kind: DatabaseErrorKind) -> Wanted {
+        Wanted(kind)
+    }
+}
+
+impl Wanted {
+    fn is(&self, kind: &DatabaseErrorKind) -> bool {
+        std::mem::discriminant(&self.0) == std::mem::discriminant(kind)
+    }
+}
+
+impl AsDatabase for Diesel {
+    fn violated(&self, wanted: impl Into<Wanted>) -> Option<&str> {
+        match self {
+            Diesel::DatabaseError(kind, about) if wanted.into().is(kind) => about.constraint_name(),
+            _ => None,
+        }
+    }
+}
+
+/// So that two mappings can be chained: `.on_unique(a, …).on_foreign_key(b, …)`.
+impl AsDatabase for Error {
+    fn violated(&self, wanted: impl Into<Wanted>) -> Option<&str> {
+        match self {
+            Error::Broken(error) => error.downcast_ref::<Diesel>().and_then(|inner| inner.violated(wanted)),
+            Error::Refused(_) => None,
+        }
+    }
+}
+
+impl From<Diesel> for Error {
+    fn from(error: Diesel) -> Error {
+        match &error {
+            Diesel::NotFound => NOT_FOUND.into(),
+            Diesel::DatabaseError(kind, about) => {
+                refusal(kind, about.as_ref()).map_or_else(|| Error::Broken(error.into()), Error::from)
+            }
+            _ => Error::Broken(error.into()),
+        }
+    }
+}
+
+/// Trouble that is nobody's mistake. diesel shows no SQLSTATE, so the text is matched; the app roles pin `lc_messages = 'C'`.
+fn refusal(kind: &DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Send + Sync)) -> Option<Problem> {
+    let text = about.message();
+    let contention = ["canceling statement due to lock timeout", "deadlock detected"];
+    let gone = [
+        "terminating connection due to",
+        "the database system is",
+        "server closed the connection",
+        "could not connect to server",
+        "connection to server",
+        "sorry, too many clients",
+        "remaining connection slots",
+        "SSL connection has been closed",
+        "could not receive data from server",
+        "no connection to the server",
+    ];
+    if matches!(kind, DatabaseErrorKind::SerializationFailure) || contention.iter().any(|start| text.starts_with(start))
+    {
+        Some(OVERLOADED.with("reason", "contention").outcome(Outcome::None))
+    } else if text.starts_with("canceling statement due to statement timeout") {
+        Some(Problem::from(DEADLINE_EXCEEDED))
+    } else if matches!(
+        kind,
+        DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
+    ) || gone.iter().any(|start| text.starts_with(start))
+    {
+        Some(Problem::from(DATABASE_UNAVAILABLE))
+    } else {
+        None
+    }
+}

@@ -1,0 +1,281 @@
+//! An error is either something we tell the caller or something we tell ourselves.
+
+mod catalogue;
+mod database;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub use catalogue::*;
+pub use database::OnConstraint;
+
+/// The result of everything that can be refused.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+pub enum Error {
+    /// Something the caller is told.
+    Refused(Box<Problem>),
+    /// Something we tell ourselves: logged and reported; the caller learns only the request id (500).
+    Broken(anyhow::Error),
+}
+
+impl Error {
+    /// True if this is the refusal of that kind.
+    pub fn is(&self, kind: Kind) -> bool {
+        matches!(self, Error::Refused(problem) if problem.kind == kind)
+    }
+}
+
+/// One kind of refusal: a line of the catalogue, with a page of its own under `/problems/{code}`.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// The HTTP status that goes with it.
+    pub status: u16,
+    /// What programs branch on. Never changes its meaning.
+    pub code: &'static str,
+    /// The same sentence for every occurrence.
+    pub title: &'static str,
+    /// Lines of the page: what it means, then, after `Fix:`, what to do.
+    pub lines: &'static [&'static str],
+}
+
+impl Kind {
+    /// Declares a kind. Use [`problems!`](crate::problems), which also registers it.
+    pub const fn new(status: u16, code: &'static str, title: &'static str, lines: &'static [&'static str]) -> Kind {
+        Kind {
+            status,
+            code,
+            title,
+            lines,
+        }
+    }
+
+    /// This refusal, with a sentence for people about the case at hand.
+    pub fn because(self, detail: impl Into<String>) -> Problem {
+        Problem {
+            detail: Some(detail.into()),
+            ..Problem::from(self)
+        }
+    }
+
+    /// This refusal with an extra member.
+    pub fn with(self, member: &'static str, value: impl Serialize) -> Problem {
+        Problem::from(self).with(member, value)
+    }
+
+    /// What it means, for its page.
+    pub fn meaning(&self) -> String {
+        self.lines
+            .iter()
+            .map(|line| line.trim())
+            .take_while(|line| !line.starts_with("Fix:"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// What the caller should do, for its page.
+    pub fn fix(&self) -> String {
+        let text = self
+            .lines
+            .iter()
+            .map(|line| line.trim())
+            .skip_while(|line| !line.starts_with("Fix:"))
+            .collect::<Vec<_>>()
+            .join(" ");
+        text.trim_start_matches("Fix:").trim().to_owned()
+    }
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Kind) -> bool {
+        self.code == other.code
+    }
+}
+impl Eq for Kind {}
+
+/// Declares refusals: one const each, and `PROBLEMS`, the list of them that the catalogue is made from.
+///
+/// ```ignore
+/// problems! {
+///     /// Another agent of the workspace has that name.
+///     /// Fix: choose another name, or rename the other agent first.
+///     pub NAME_TAKEN = 409, "name-taken", "That name is already in use";
+/// }
+/// ```
+#[macro_export]
+macro_rules! problems {
+    ($($(#[doc = $line:literal])* pub $name:ident = $status:literal, $code:literal, $title:literal;)*) => {
+        $(
+            $(#[doc = $line])*
+            pub const $name: $crate::kernel::error::Kind =
+                $crate::kernel::error::Kind::new($status, $code, $title, &[$($line),*]);
+        )*
+        /// Every refusal that this module declares.
+        pub const PROBLEMS: &[$crate::kernel::error::Kind] = &[$($name),*];
+    };
+}
+
+/// What is wrong with one field. A closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FieldCode {
+    Required,
+    UnknownField,
+    WrongType,
+    TooShort,
+    TooLong,
+    TooSmall,
+    TooLarge,
+    TooMany,
+    InvalidFormat,
+    InvalidChoice,
+    InvalidCharacters,
+    NotUnique,
+    NotFound,
+    Immutable,
+    ConflictsWith,
+    NotAllowedByPlan,
+}
+
+/// One field that is not acceptable.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// A JSON pointer into the body, or where it was: `query/limit`, `header/If-Match`, `path/id`.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub code: FieldCode,
+    /// The same for people.
+    pub detail: String,
+}
+
+/// Whether a write that was answered with 503 may have happened all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing happened.
+    None,
+    /// It may have: repeat it with the same `Idempotency-Key`.
+    Unknown,
+}
+
+/// A refusal, as the caller reads it: `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub(in crate::kernel) kind: Kind,
+    pub(in crate::kernel) detail: Option<String>,
+    pub(in crate::kernel) errors: Vec<FieldError>,
+    pub(in crate::kernel) members: BTreeMap<&'static str, Value>,
+    pub(in crate::kernel) retry_after: Option<Duration>,
+    pub(in crate::kernel) headers: Vec<(&'static str, String)>,
+}
+
+impl Problem {
+    /// The kind of refusal.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The sentence for people.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    /// Adds a documented extra member.
+    pub fn with(mut self, member: &'static str, value: impl Serialize) -> Problem {
+        self.members
+            .insert(member, serde_json::to_value(value).expect("members are plain values"));
+        self
+    }
+
+    /// Adds a field that is not acceptable.
+    pub fn field(mut self, pointer: impl Into<String>, code: FieldCode, detail: impl Into<String>) -> Problem {
+        self.errors.push(FieldError {
+            pointer: pointer.into(),
+            code,
+            detail: detail.into(),
+        });
+        self
+    }
+
+    /// Says when to try again: `Retry-After`, in whole seconds, rounded up, at least 1.
+    pub fn retry_after(mut self, after: Duration) -> Problem {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Says whether a write may have happened.
+    pub fn outcome(self, outcome: Outcome) -> Problem {
+        self.with("outcome", outcome)
+    }
+
+    /// Adds a header to the answer.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Problem {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// A 422 about one field.
+pub fn invalid(pointer: impl Into<String>, code: FieldCode, detail: impl Into<String>) -> Error {
+    Problem::from(VALIDATION_FAILED).field(pointer, code, detail).into()
+}
+
+/// A 422 about a reference in the body to something that is not there.
+pub fn missing(pointer: impl Into<String>, what: &str) -> Error {
+    invalid(pointer, FieldCode::NotFound, format!("There is no such {what}."))
+}
+
+impl From<Kind> for Problem {
+    fn from(kind: Kind) -> Problem {
+        Problem {
+            kind,
+            detail: None,
+            errors: Vec::new(),
+            members: BTreeMap::new(),
+            retry_after: None,
+            headers: Vec::new(),
+        }
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Error {
+        Problem::from(kind).into()
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Error {
+        Error::Refused(Box::new(problem))
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Error {
+        Error::Broken(error)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Refused(problem) => write!(f, "refused: {} ({:?})", problem.kind.code, problem.detail),
+            Error::Broken(error) => write!(f, "broken: {error:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Refused(problem) => {
+                f.write_str(problem.kind.code)?;
+                problem.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
+            }
+            Error::Broken(error) => write!(f, "{error:#}"),
+        }
+    }
+}
