@@ -1,0 +1,134 @@
+//! Who may do what. A signature is a security review: a handler that takes `Can<perm::AgentsWrite>` cannot run without it, and
+//! nothing else opens a transaction.
+
+mod permissions;
+mod roles;
+mod scope;
+
+use std::{marker::PhantomData, sync::Arc};
+
+pub use permissions::{Needs, Permission, PermissionSet, perm};
+pub use roles::SystemRole;
+pub use scope::{Actor, Call, Class, Reach, Scope};
+
+use crate::kernel::{
+    error::{FORBIDDEN, Problem, SCOPE_MISSING},
+    id::{ApiKeyId, SessionId, UserId},
+};
+
+/// What the front door found out about a request, kept in its extensions. Either part may hold the refusal that asking for it earns.
+pub struct Caller {
+    /// The call itself.
+    pub call: Arc<Call>,
+    /// Who it is, whatever the workspace.
+    pub person: Result<Person, Problem>,
+    /// What they may do in the workspace that the request names.
+    pub access: Result<Access, Problem>,
+}
+
+/// Somebody who has signed in.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// The account.
+    pub user: UserId,
+    /// The session, or the personal key that stands for it.
+    pub via: Via,
+    /// The call that this is about.
+    pub call: Arc<Call>,
+}
+
+/// What a person showed to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// An access token of this session, whose holder last proved who they are at this Unix time.
+    Session { id: SessionId, auth_time: i64 },
+    /// A personal API key.
+    Key(ApiKeyId),
+}
+
+/// Admission to a workspace, and what it allows.
+#[derive(Clone, Debug)]
+pub struct Access {
+    scope: Scope,
+    granted: PermissionSet,
+    /// What the owner of a key has and the key was not given: tells `scope-missing` from `forbidden`.
+    withheld: PermissionSet,
+}
+
+impl Access {
+    /// Made by whoever established the scope.
+    pub(in crate::kernel) fn new(scope: Scope, granted: PermissionSet) -> Access {
+        Access {
+            scope,
+            granted,
+            withheld: PermissionSet::EMPTY,
+        }
+    }
+
+    /// Narrows to what a key was given.
+    pub(in crate::kernel) fn narrowed(self, to: PermissionSet) -> Access {
+        Access {
+            granted: self.granted.and(to),
+            withheld: self.granted,
+            ..self
+        }
+    }
+
+    /// The scope that was granted.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// What may be done.
+    pub fn granted(&self) -> PermissionSet {
+        self.granted
+    }
+
+    /// The check. The refusal names what is missing.
+    pub fn check(&self, permission: Permission) -> Result<(), Problem> {
+        if self.granted.has(permission) {
+            return Ok(());
+        }
+        let kind = if self.withheld.has(permission) {
+            SCOPE_MISSING
+        } else {
+            FORBIDDEN
+        };
+        Err(kind
+            .because(format!("This needs the permission {}.", permission.name()))
+            .with("required_permission", permission.name()))
+    }
+}
+
+/// Proof that the caller has permission `P` in a workspace. The first argument of a handler; it does no I/O, so it always answers first.
+pub struct Can<P> {
+    access: Access,
+    permission: PhantomData<P>,
+}
+
+impl<P: Needs> Can<P> {
+    /// The proof, if the caller has the permission.
+    pub fn from_access(access: &Access) -> Result<Can<P>, Problem> {
+        access.check(P::PERMISSION)?;
+        Ok(Can {
+            access: access.clone(),
+            permission: PhantomData,
+        })
+    }
+
+    /// The scope that it opens.
+    pub fn scope(&self) -> &Scope {
+        &self.access.scope
+    }
+
+    /// Everything that the caller may do here.
+    pub fn granted(&self) -> PermissionSet {
+        self.access.granted
+    }
+}
+
+impl<P> From<Can<P>> for Scope {
+    fn from(can: Can<P>) -> Scope {
+        can.access.scope
+    }
+}

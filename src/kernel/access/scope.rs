@@ -1,0 +1,211 @@
+//! Who is calling, about what, and the proof that they were admitted.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use crate::kernel::{
+    entitlements::Plan,
+    id::{
+        ApiKeyId, CustomerId, GrantId, JobId, LicenseId, RequestId, ResellerId, SessionId, TriggerId, UserId,
+        WorkspaceId,
+    },
+    trace::Trace,
+};
+
+/// Who acts. Also the author in audit entries and events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A person, perhaps with a member of the operator's staff acting for them.
+    User { id: UserId, impersonator: Option<UserId> },
+    /// An API key.
+    ApiKey(ApiKeyId),
+    /// A third-party program that a person allowed in.
+    Grant(GrantId),
+    /// A URL that starts runs.
+    Trigger(TriggerId),
+    /// A job of the queue.
+    Job(JobId),
+    /// The customer's software, by its licence key.
+    License(LicenseId),
+    /// A customer as a person.
+    Customer(CustomerId),
+    /// Somebody without a credential.
+    Visitor,
+    /// Guildhall itself.
+    System,
+}
+
+impl Actor {
+    /// What kind of actor, as events and audit entries hold it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Actor::User { .. } => "user",
+            Actor::ApiKey(_) => "api_key",
+            Actor::Grant(_) => "grant",
+            Actor::Trigger(_) => "trigger",
+            Actor::Job(_) => "job",
+            Actor::License(_) => "license",
+            Actor::Customer(_) => "customer",
+            Actor::Visitor => "visitor",
+            Actor::System => "system",
+        }
+    }
+
+    /// Which one, where it has an id.
+    pub const fn uuid(&self) -> Option<Uuid> {
+        match self {
+            Actor::User { id, .. } => Some(id.uuid()),
+            Actor::ApiKey(id) => Some(id.uuid()),
+            Actor::Grant(id) => Some(id.uuid()),
+            Actor::Trigger(id) => Some(id.uuid()),
+            Actor::Job(id) => Some(id.0),
+            Actor::License(id) => Some(id.uuid()),
+            Actor::Customer(id) => Some(id.uuid()),
+            Actor::Visitor | Actor::System => None,
+        }
+    }
+
+    /// The public id, `usr_…`, where it has one.
+    pub fn public_id(&self) -> Option<String> {
+        match self {
+            Actor::User { id, .. } => Some(id.to_string()),
+            Actor::ApiKey(id) => Some(id.to_string()),
+            Actor::Grant(id) => Some(id.to_string()),
+            Actor::Trigger(id) => Some(id.to_string()),
+            Actor::Job(id) => Some(id.0.to_string()),
+            Actor::License(id) => Some(id.to_string()),
+            Actor::Customer(id) => Some(id.to_string()),
+            Actor::Visitor | Actor::System => None,
+        }
+    }
+}
+
+/// The class of work that a call belongs to: which pool, how many at once, how long it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Finding out who calls.
+    Credential,
+    /// Sign-in, refresh, `/me`.
+    Account,
+    /// Events of payment providers.
+    Ingress,
+    /// Everything else that a request does.
+    Interactive,
+    /// Exports, searches, bulk work.
+    Long,
+    /// What the worker does.
+    Job,
+}
+
+/// One call, from the front door to the last statement it causes.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Names it in logs, events, audit entries, jobs.
+    pub request_id: RequestId,
+    /// The W3C trace, continued or new.
+    pub trace: Trace,
+    /// The operation's name in the OpenAPI document, or the job's kind.
+    pub operation: &'static str,
+    /// The class of work.
+    pub class: Class,
+    /// When the answer must be there.
+    pub deadline: Instant,
+    /// A `GET`: the database refuses writes.
+    pub read_only: bool,
+    /// The session that the credential belongs to.
+    pub session: Option<SessionId>,
+    /// Where it came from.
+    pub ip: Option<IpAddr>,
+    /// What the caller's program says it is.
+    pub user_agent: Option<String>,
+}
+
+impl Call {
+    /// What is left until the deadline.
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// A call of our own: no caller, no request.
+    pub fn internal(operation: &'static str, request_id: RequestId) -> Call {
+        Call {
+            request_id,
+            trace: Trace::new(),
+            operation,
+            class: Class::Job,
+            deadline: Instant::now() + Duration::from_secs(30),
+            read_only: false,
+            session: None,
+            ip: None,
+            user_agent: None,
+        }
+    }
+}
+
+/// How far an actor reaches inside the workspace. Nothing set: everywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Only this reseller's rows.
+    pub reseller: Option<ResellerId>,
+    /// Only this customer's rows.
+    pub customer: Option<CustomerId>,
+}
+
+/// Proof of admission to a workspace. Its fields are private and it is minted in the kernel only, so whoever holds one was let in.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    workspace: WorkspaceId,
+    actor: Actor,
+    reach: Reach,
+    plan: Arc<Plan>,
+    call: Arc<Call>,
+}
+
+impl Scope {
+    /// Mints a scope. The caller has established who acts, and that they may act here.
+    pub(in crate::kernel) fn grant(
+        workspace: WorkspaceId,
+        actor: Actor,
+        reach: Reach,
+        plan: Arc<Plan>,
+        call: Arc<Call>,
+    ) -> Scope {
+        Scope {
+            workspace,
+            actor,
+            reach,
+            plan,
+            call,
+        }
+    }
+
+    /// The tenant.
+    pub fn workspace(&self) -> WorkspaceId {
+        self.workspace
+    }
+
+    /// Who acts.
+    pub fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    /// How far the actor reaches.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// What the workspace's plan allows.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The call that this is about.
+    pub fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+}

@@ -1,0 +1,337 @@
+//! Two doors to PostgreSQL. [`Db::tenant`] opens a transaction inside a workspace and takes the proof of admission as its argument;
+//! [`Db::unscoped`] is for what happens before a workspace is known, and only the kernel can name it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    Connection, PgConnection, RunQueryDsl,
+    connection::{AnsiTransactionManager, TransactionManager},
+    r2d2::R2D2Connection,
+};
+
+use crate::kernel::{
+    access::{Call, Class, Scope},
+    clock::Clock,
+    error::{DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, Error, Outcome, Problem, Result},
+    gate::Gate,
+    id::WorkspaceId,
+    secret::Secret,
+};
+
+/// How many connections each door has.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Connections as `app_tenant`.
+    pub tenant: usize,
+    /// Connections as `app_kernel`.
+    pub kernel: usize,
+}
+
+/// The database, behind its admission gate. Copies share everything.
+#[derive(Clone)]
+pub struct Db {
+    tenant: Pool,
+    kernel: Pool,
+    gate: Arc<Gate>,
+    clock: Clock,
+}
+
+type Pool = r2d2::Pool<Manager>;
+
+impl Db {
+    /// Opens both pools. Connections are made when they are first wanted, so an unreachable database is no error here.
+    pub fn open(tenant_url: Secret<String>, kernel_url: Secret<String>, sizes: Sizes, clock: Clock) -> Db {
+        Db {
+            tenant: pool(tenant_url, sizes.tenant),
+            kernel: pool(kernel_url, sizes.kernel),
+            gate: Arc::new(Gate::new(sizes.tenant, sizes.kernel)),
+            clock,
+        }
+    }
+
+    /// Runs `work` in one transaction inside the scope's workspace, on a blocking thread; commits on `Ok`. It runs once: a deadlock or
+    /// a serialization failure is 503 `overloaded`, and the caller's `Idempotency-Key` makes the retry safe.
+    ///
+    /// # Errors
+    /// Whatever `work` refuses, and 503 with an `outcome` when the database or the deadline fails.
+    pub async fn tenant<T: Send + 'static>(
+        &self,
+        scope: impl Into<Scope>,
+        work: impl FnOnce(&mut Tenant<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let scope = scope.into();
+        let call = scope.call().clone();
+        let opening = opening(&call, Some(&scope), &self.clock);
+        self.transaction(&self.tenant, Some(scope.workspace()), call, opening, move |conn| {
+            work(&mut Tenant {
+                conn,
+                scope: &scope,
+                now: None,
+            })
+        })
+        .await
+    }
+
+    /// Runs `work` in one transaction outside of any workspace.
+    ///
+    /// # Errors
+    /// As [`Db::tenant`].
+    pub(in crate::kernel) async fn unscoped<T: Send + 'static>(
+        &self,
+        call: &Call,
+        work: impl FnOnce(&mut Kernel<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let opening = opening(call, None, &self.clock);
+        self.transaction(&self.kernel, None, Arc::new(call.clone()), opening, move |conn| {
+            work(&mut Kernel { conn, now: None })
+        })
+        .await
+    }
+
+    async fn transaction<T: Send + 'static>(
+        &self,
+        pool: &Pool,
+        workspace: Option<WorkspaceId>,
+        call: Arc<Call>,
+        opening: String,
+        work: impl FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = self.gate.enter(call.class, workspace, call.deadline).await?;
+        let pool = pool.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            // Held by the thread: a caller that goes away does not make room that is not there.
+            let _held = permit;
+            let mut link = pool
+                .get()
+                .map_err(|_| Problem::from(DATABASE_UNAVAILABLE).outcome(Outcome::None))?;
+            let answer = run(&mut link.conn, &opening, &call, work);
+            link.used = Instant::now();
+            answer
+        });
+        match task.await {
+            Ok(answer) => answer,
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::Unknown).into()),
+            },
+        }
+    }
+
+    /// The clock that the doors hand to the database.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The admission gate, for its metrics.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// True if both doors open within a second. For readiness and `doctor`.
+    pub async fn answers(&self) -> bool {
+        let (tenant, kernel) = (self.tenant.clone(), self.kernel.clone());
+        tokio::task::spawn_blocking(move || tenant.get().is_ok() && kernel.get().is_ok())
+            .await
+            .unwrap_or(false)
+    }
+
+    /// Connections that exist and that are idle: tenant door, kernel door.
+    pub fn connections(&self) -> [(&'static str, u32, u32); 2] {
+        [("tenant", &self.tenant), ("kernel", &self.kernel)].map(|(name, pool)| {
+            let state = pool.state();
+            (name, state.connections, state.idle_connections)
+        })
+    }
+}
+
+/// Begins, works, commits. A panic in `work` discards the connection: nothing persists.
+fn run<T>(
+    conn: &mut PgConnection,
+    opening: &str,
+    call: &Call,
+    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+) -> Result<T> {
+    if call.time_left().is_zero() {
+        return Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None).into());
+    }
+    AnsiTransactionManager::begin_transaction_sql(conn, opening)
+        .map_err(|error| with_outcome(error.into(), Outcome::None))?;
+    let lost = if call.read_only {
+        Outcome::None
+    } else {
+        Outcome::Unknown
+    };
+    match work(conn) {
+        Ok(answer) => match AnsiTransactionManager::commit_transaction(conn) {
+            Ok(()) => Ok(answer),
+            Err(error) => Err(with_outcome(error.into(), lost)),
+        },
+        Err(error) => {
+            // A connection that cannot even roll back is broken, and the pool discards it.
+            if let Err(rollback) = AnsiTransactionManager::rollback_transaction(conn) {
+                tracing::warn!(%rollback, "a transaction could not be rolled back; its connection is dropped");
+            }
+            Err(with_outcome(error, lost))
+        }
+    }
+}
+
+/// Completes the 503 answers that trouble with the database earns.
+fn with_outcome(error: Error, outcome: Outcome) -> Error {
+    match error {
+        Error::Refused(problem) if problem.kind().status == 503 && !problem.members.contains_key("outcome") => {
+            Error::Refused(Box::new(problem.outcome(outcome)))
+        }
+        other => other,
+    }
+}
+
+/// The one message that opens a transaction: `BEGIN` and the whole context, formatted from typed values only.
+fn opening(call: &Call, scope: Option<&Scope>, clock: &Clock) -> String {
+    let statement = call.time_left().min(match call.class {
+        Class::Credential => Duration::from_millis(500),
+        Class::Account | Class::Ingress | Class::Interactive => Duration::from_millis(1_500),
+        Class::Long => Duration::from_secs(25),
+        Class::Job => Duration::from_secs(30),
+    });
+    let mode = if call.read_only { "BEGIN READ ONLY" } else { "BEGIN" };
+    let statement = statement.as_millis().max(1);
+    let mut sql = format!(
+        "{mode}; SELECT set_config('statement_timeout', '{statement}', true), set_config('lock_timeout', '1000', true)"
+    );
+    if let Some(scope) = scope {
+        let (workspace, actor, reach) = (scope.workspace().uuid(), scope.actor(), scope.reach());
+        let one_of = |id: Option<uuid::Uuid>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        sql += &format!(
+            ", set_config('app.workspace', '{workspace}', true), set_config('app.actor', '{}:{}', true), \
+             set_config('app.reseller', '{}', true), set_config('app.customer', '{}', true)",
+            actor.kind(),
+            actor.uuid().map(|id| id.to_string()).unwrap_or_default(),
+            one_of(reach.reseller.map(|id| id.uuid())),
+            one_of(reach.customer.map(|id| id.uuid())),
+        );
+    }
+    let offset = clock.offset().num_milliseconds();
+    if offset != 0 {
+        sql += &format!(", set_config('app.clock_offset', '{offset} milliseconds', true)");
+    }
+    sql
+}
+
+diesel::define_sql_function! {
+    /// The transaction's instant: `transaction_timestamp()`, shifted in tests.
+    fn app_now() -> diesel::sql_types::Timestamptz;
+}
+
+/// A transaction inside a workspace. Row-level security sees to it that no statement reaches beyond; there are no savepoints.
+pub struct Tenant<'c> {
+    conn: &'c mut PgConnection,
+    scope: &'c Scope,
+    now: Option<DateTime<Utc>>,
+}
+
+impl Tenant<'_> {
+    /// The connection, for a `queries.rs`.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        self.conn
+    }
+
+    /// Who acts, where, and how far they reach.
+    pub fn scope(&self) -> &Scope {
+        self.scope
+    }
+
+    /// The tenant.
+    pub fn workspace(&self) -> WorkspaceId {
+        self.scope.workspace()
+    }
+
+    /// The transaction's instant, the same as `app_now()` in SQL. The first call asks the database.
+    ///
+    /// # Errors
+    /// 503 if the connection is lost.
+    pub fn now(&mut self) -> Result<DateTime<Utc>> {
+        instant(self.conn, &mut self.now)
+    }
+}
+
+/// A transaction outside of any workspace, as `app_kernel`.
+pub struct Kernel<'c> {
+    conn: &'c mut PgConnection,
+    now: Option<DateTime<Utc>>,
+}
+
+impl Kernel<'_> {
+    /// The connection, for a `queries.rs`.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        self.conn
+    }
+
+    /// As [`Tenant::now`].
+    ///
+    /// # Errors
+    /// 503 if the connection is lost.
+    pub fn now(&mut self) -> Result<DateTime<Utc>> {
+        instant(self.conn, &mut self.now)
+    }
+}
+
+fn instant(conn: &mut PgConnection, known: &mut Option<DateTime<Utc>>) -> Result<DateTime<Utc>> {
+    match known {
+        Some(now) => Ok(*now),
+        None => Ok(*known.insert(diesel::select(app_now()).get_result(conn)?)),
+    }
+}
+
+/// A connection and when it was last of use.
+struct Link {
+    conn: PgConnection,
+    used: Instant,
+}
+
+/// Makes connections, and pings only those that lay idle: a ping at every checkout would cost more than a query.
+struct Manager {
+    url: Secret<String>,
+}
+
+/// Longer than this, and a connection is asked whether it still lives.
+const IDLE: Duration = Duration::from_secs(5);
+
+impl r2d2::ManageConnection for Manager {
+    type Connection = Link;
+    type Error = diesel::r2d2::Error;
+
+    fn connect(&self) -> Result<Link, Self::Error> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
+        let conn = PgConnection::establish(self.url.expose()).map_err(diesel::r2d2::Error::ConnectionError)?;
+        Ok(Link {
+            conn,
+            used: Instant::now(),
+        })
+    }
+
+    fn is_valid(&self, link: &mut Link) -> Result<(), Self::Error> {
+        if link.used.elapsed() < IDLE {
+            return Ok(());
+        }
+        link.conn.ping().map_err(diesel::r2d2::Error::QueryError)
+    }
+
+    fn has_broken(&self, link: &mut Link) -> bool {
+        std::thread::panicking() || link.conn.is_broken()
+    }
+}
+
+fn pool(url: Secret<String>, size: usize) -> Pool {
+    r2d2::Pool::builder()
+        .max_size(size as u32)
+        .min_idle(Some(0))
+        .connection_timeout(Duration::from_secs(1))
+        .max_lifetime(Some(Duration::from_secs(30 * 60)))
+        .idle_timeout(Some(Duration::from_secs(10 * 60)))
+        .build_unchecked(Manager { url })
+}
