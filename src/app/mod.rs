@@ -1,1 +1,3 @@
 //! Floor 3: wiring.
+
+pub mod dev;

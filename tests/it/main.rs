@@ -1,1 +1,2 @@
-
+#[cfg(feature = "stripe-stub")]
+mod billing_stub;

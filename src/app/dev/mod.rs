@@ -1,0 +1,4 @@
+//! The embedded development stack.
+
+#[cfg(feature = "stripe-stub")]
+pub mod stripe;
