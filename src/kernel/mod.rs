@@ -1,11 +1,17 @@
 //! Floor 1: everything that exists before a workspace is known.
 
 pub mod access;
+pub mod check;
 pub mod clock;
+pub mod config;
 pub mod db;
 pub mod entitlements;
 pub mod error;
 pub mod gate;
+pub mod http;
 pub mod id;
+pub mod idempotency;
+pub mod page;
 pub mod secret;
+pub mod telemetry;
 pub mod trace;

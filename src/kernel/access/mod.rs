@@ -1,12 +1,14 @@
 //! Who may do what. A signature is a security review: a handler that takes `Can<perm::AgentsWrite>` cannot run without it, and
 //! nothing else opens a transaction.
 
+pub(in crate::kernel) mod doorkeeper;
 mod permissions;
 mod roles;
 mod scope;
 
 use std::{marker::PhantomData, sync::Arc};
 
+pub use doorkeeper::{Credential, Doorkeeper};
 pub use permissions::{Needs, Permission, PermissionSet, perm};
 pub use roles::SystemRole;
 pub use scope::{Actor, Call, Class, Reach, Scope};

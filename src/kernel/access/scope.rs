@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::kernel::{
     entitlements::Plan,
     id::{
-        ApiKeyId, CustomerId, GrantId, JobId, LicenseId, RequestId, ResellerId, SessionId, TriggerId, UserId,
+        ApiKeyId, CustomerId, GrantId, JobId, LicenseId, ResellerId, SessionId, TriggerId, UserId,
         WorkspaceId,
     },
     trace::Trace,
@@ -105,8 +105,8 @@ pub enum Class {
 /// One call, from the front door to the last statement it causes.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Names it in logs, events, audit entries, jobs.
-    pub request_id: RequestId,
+    /// Names it in logs, events, audit entries, jobs: `req_…`, or what a trusted proxy calls it.
+    pub request_id: Arc<str>,
     /// The W3C trace, continued or new.
     pub trace: Trace,
     /// The operation's name in the OpenAPI document, or the job's kind.
@@ -132,7 +132,7 @@ impl Call {
     }
 
     /// A call of our own: no caller, no request.
-    pub fn internal(operation: &'static str, request_id: RequestId) -> Call {
+    pub fn internal(operation: &'static str, request_id: Arc<str>) -> Call {
         Call {
             request_id,
             trace: Trace::new(),

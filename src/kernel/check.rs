@@ -1,0 +1,194 @@
+//! What an input must be. All that is wrong with a body is said at once, each with its pointer.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use serde::{Deserialize, Deserializer};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::kernel::error::{FieldCode, FieldError, Problem, Result, VALIDATION_FAILED};
+
+/// An input that can be judged by itself, without the database.
+pub trait Validate {
+    /// Notes everything that is not acceptable.
+    fn validate(&self, check: &mut Check);
+}
+
+/// Collects what is not acceptable.
+#[derive(Default)]
+pub struct Check {
+    errors: Vec<FieldError>,
+}
+
+impl Check {
+    /// Notes one field.
+    pub fn refuse(&mut self, pointer: impl Into<String>, code: FieldCode, detail: impl Into<String>) {
+        self.errors.push(FieldError { pointer: pointer.into(), code, detail: detail.into() });
+    }
+
+    /// A text of so many characters, without control characters but tab and line ends.
+    pub fn text(&mut self, pointer: &str, text: &str, length: RangeInclusive<usize>) {
+        let count = text.chars().count();
+        if count < *length.start() {
+            let code = if count == 0 { FieldCode::Required } else { FieldCode::TooShort };
+            self.refuse(pointer, code, format!("At least {}.", characters(*length.start())));
+        } else if count > *length.end() {
+            self.refuse(pointer, FieldCode::TooLong, format!("At most {}.", characters(*length.end())));
+        }
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
+            self.refuse(pointer, FieldCode::InvalidCharacters, "No control characters.");
+        }
+    }
+
+    /// A text that fits on one line: for names and everything that reaches the head of a mail.
+    pub fn line(&mut self, pointer: &str, text: &str, length: RangeInclusive<usize>) {
+        self.text(pointer, text, length);
+        let bidi = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if text.chars().any(|c| matches!(c, '\t' | '\n' | '\r') || bidi(c)) {
+            self.refuse(pointer, FieldCode::InvalidCharacters, "One line, without direction marks.");
+        }
+    }
+
+    /// The same, if it is there.
+    pub fn text_if(&mut self, pointer: &str, text: Option<&String>, length: RangeInclusive<usize>) {
+        if let Some(text) = text {
+            self.text(pointer, text, length);
+        }
+    }
+
+    /// An integer within bounds. Nothing beyond ±(2^53 − 1), which JSON readers cannot hold.
+    pub fn number(&mut self, pointer: &str, number: i64, bounds: RangeInclusive<i64>) {
+        if number < *bounds.start() {
+            self.refuse(pointer, FieldCode::TooSmall, format!("At least {}.", bounds.start()));
+        } else if number > *bounds.end() {
+            self.refuse(pointer, FieldCode::TooLarge, format!("At most {}.", bounds.end()));
+        }
+    }
+
+    /// A slug or code: lower-case letters, digits and hyphens, beginning with a letter.
+    pub fn slug(&mut self, pointer: &str, slug: &str, length: RangeInclusive<usize>) {
+        self.text(pointer, slug, length);
+        let shaped = slug.starts_with(|c: char| c.is_ascii_lowercase())
+            && slug.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        if !slug.is_empty() && !shaped {
+            self.refuse(pointer, FieldCode::InvalidFormat, "Lower-case letters, digits and hyphens, beginning with a letter.");
+        }
+    }
+
+    /// At most so many.
+    pub fn count(&mut self, pointer: &str, count: usize, most: usize) {
+        if count > most {
+            self.refuse(pointer, FieldCode::TooMany, format!("At most {most}."));
+        }
+    }
+
+    /// The caller's own key.
+    pub fn external_id(&mut self, external_id: Option<&String>) {
+        if let Some(id) = external_id {
+            self.line("/external_id", id, 1..=255);
+        }
+    }
+
+    /// Tags: at most 50 keys of `[A-Za-z0-9_.-]{1,40}`, values of at most 500 characters, 8 KiB in all.
+    pub fn metadata(&mut self, metadata: &Metadata) {
+        self.count("/metadata", metadata.len(), 50);
+        let mut bytes = 0;
+        for (key, value) in metadata {
+            let pointer = format!("/metadata/{}", escape(key));
+            bytes += key.len() + value.len();
+            let shaped = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+            if key.is_empty() || key.len() > 40 || !shaped {
+                self.refuse(&pointer, FieldCode::InvalidFormat, "A key is 1 to 40 of A-Z, a-z, 0-9, '_', '.', '-'.");
+            }
+            self.text(&pointer, value, 0..=500);
+        }
+        if bytes > 8 * 1_024 {
+            self.refuse("/metadata", FieldCode::TooLarge, "At most 8 KiB in all.");
+        }
+    }
+
+    /// The verdict.
+    ///
+    /// # Errors
+    /// 422 `validation-failed` with everything that was noted.
+    pub fn done(self) -> Result<()> {
+        match self.errors.len() {
+            0 => Ok(()),
+            1 => Err(Problem { errors: self.errors, ..VALIDATION_FAILED.because("1 field needs attention.") }.into()),
+            n => Err(Problem { errors: self.errors, ..VALIDATION_FAILED.because(format!("{n} fields need attention.")) }.into()),
+        }
+    }
+}
+
+fn characters(count: usize) -> String {
+    if count == 1 { "1 character".into() } else { format!("{count} characters") }
+}
+
+/// A reference token of a JSON pointer (RFC 6901).
+pub fn escape(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}
+
+/// A customer's own tags.
+pub type Metadata = BTreeMap<String, String>;
+
+/// For `#[serde(deserialize_with)]`: human text without white space at its ends, in Unicode's composed form (NFC).
+///
+/// # Errors
+/// Not a string.
+pub fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|text| tidy(&text))
+}
+
+/// The same for what may be absent.
+///
+/// # Errors
+/// Neither a string nor null.
+pub fn trimmed_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(|text| text.map(|text| tidy(&text)))
+}
+
+/// White space off the ends, NFC.
+pub fn tidy(text: &str) -> String {
+    text.trim().nfc().collect()
+}
+
+/// For `#[serde(default, deserialize_with)]` on a field of a JSON Merge Patch: absent is `None`, `null` is `Some(None)`.
+///
+/// # Errors
+/// Whatever the inner type refuses.
+pub fn patched<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_said_at_once() {
+        let mut check = Check::default();
+        check.text("/name", "", 1..=10);
+        check.number("/limit", 101, 1..=100);
+        check.line("/title", "a\r\nBcc: b@example.com", 1..=100);
+        check.slug("/code", "No", 1..=10);
+        check.metadata(&Metadata::from([("a b".into(), "x".repeat(501))]));
+        let Err(crate::kernel::error::Error::Refused(problem)) = check.done() else { panic!("refused") };
+        let found: Vec<_> = problem.errors.iter().map(|error| (error.pointer.as_str(), error.code)).collect();
+        assert_eq!(
+            found,
+            [
+                ("/name", FieldCode::Required),
+                ("/limit", FieldCode::TooLarge),
+                ("/title", FieldCode::InvalidCharacters),
+                ("/code", FieldCode::InvalidFormat),
+                ("/metadata/a b", FieldCode::InvalidFormat),
+                ("/metadata/a b", FieldCode::TooLong),
+            ]
+        );
+    }
+
+    #[test]
+    fn text_is_trimmed_and_composed() {
+        assert_eq!(tidy("  e\u{301} "), "\u{e9}");
+    }
+}

@@ -1,0 +1,170 @@
+//! What handlers answer with.
+
+use actix_web::{
+    HttpRequest, HttpResponse, Responder,
+    body::BoxBody,
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION},
+    },
+};
+use serde::Serialize;
+
+/// A thing whose version is its `ETag`.
+pub trait Versioned {
+    /// Raised by every change that the thing shows.
+    fn version(&self) -> i64;
+}
+
+/// A successful answer that can be stored and replayed.
+pub trait Reply {
+    /// What the body is made of.
+    type Body: Serialize;
+    /// Whether the body holds a secret: it is then stored sealed.
+    const SECRET: bool = false;
+
+    /// The HTTP status.
+    fn status(&self) -> u16;
+    /// Where the thing is, from the root of the server.
+    fn location(&self) -> Option<String> {
+        None
+    }
+    /// The version for the `ETag`.
+    fn version(&self) -> Option<i64> {
+        None
+    }
+    /// The body; `None` for an empty one.
+    fn body(&self) -> Option<&Self::Body>;
+}
+
+/// Where a thing lives: `/api/v1/things/{id}`.
+pub trait Located {
+    /// The path from the root of the server.
+    fn path(&self) -> String;
+    /// Whether its first answer holds a secret that is shown only once.
+    const SECRET: bool = false;
+}
+
+/// 201 with `Location` and `ETag`.
+pub struct Created<T>(pub T);
+
+impl<T: Serialize + Located + Versioned> Reply for Created<T> {
+    type Body = T;
+    const SECRET: bool = T::SECRET;
+
+    fn status(&self) -> u16 {
+        201
+    }
+    fn location(&self) -> Option<String> {
+        Some(self.0.path())
+    }
+    fn version(&self) -> Option<i64> {
+        Some(self.0.version())
+    }
+    fn body(&self) -> Option<&T> {
+        Some(&self.0)
+    }
+}
+
+/// 202 with `Location`: the work goes on.
+pub struct Accepted<T>(pub T);
+
+impl<T: Serialize + Located> Reply for Accepted<T> {
+    type Body = T;
+
+    fn status(&self) -> u16 {
+        202
+    }
+    fn location(&self) -> Option<String> {
+        Some(self.0.path())
+    }
+    fn body(&self) -> Option<&T> {
+        Some(&self.0)
+    }
+}
+
+/// 200 with `ETag`; 304 on a matching `If-None-Match`.
+pub struct Tagged<T>(pub T);
+
+impl<T: Serialize + Versioned> Reply for Tagged<T> {
+    type Body = T;
+
+    fn status(&self) -> u16 {
+        200
+    }
+    fn version(&self) -> Option<i64> {
+        Some(self.0.version())
+    }
+    fn body(&self) -> Option<&T> {
+        Some(&self.0)
+    }
+}
+
+/// 200.
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> Reply for Json<T> {
+    type Body = T;
+
+    fn status(&self) -> u16 {
+        200
+    }
+    fn body(&self) -> Option<&T> {
+        Some(&self.0)
+    }
+}
+
+/// 204.
+pub struct NoContent;
+
+impl Reply for NoContent {
+    type Body = ();
+
+    fn status(&self) -> u16 {
+        204
+    }
+    fn body(&self) -> Option<&()> {
+        None
+    }
+}
+
+/// Writes an answer.
+pub(in crate::kernel) fn write<R: Reply>(reply: &R, request: &HttpRequest) -> HttpResponse {
+    let mut response = HttpResponse::build(StatusCode::from_u16(reply.status()).expect("a real status"));
+    if let Some(location) = reply.location() {
+        response.insert_header((LOCATION, location));
+    }
+    if let Some(version) = reply.version() {
+        let tag = format!("\"{version}\"");
+        response.insert_header((ETAG, tag.as_str())).insert_header((CACHE_CONTROL, "private, no-cache"));
+        let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        let matches = known.is_some_and(|known| known.split(',').any(|one| matches!(one.trim(), "*") || one.trim() == tag));
+        if matches && reply.status() == 200 && (request.method() == "GET" || request.method() == "HEAD") {
+            return response.status(StatusCode::NOT_MODIFIED).finish();
+        }
+    }
+    match reply.body() {
+        Some(body) => response.json(body),
+        None => response.finish(),
+    }
+}
+
+macro_rules! responders {
+    ($($reply:ident<T: $first:ident $(+ $more:ident)*>),*) => {$(
+        impl<T: $first $(+ $more)*> Responder for $reply<T> {
+            type Body = BoxBody;
+            fn respond_to(self, request: &HttpRequest) -> HttpResponse {
+                write(&self, request)
+            }
+        }
+    )*};
+}
+
+responders!(Created<T: Serialize + Located + Versioned>, Accepted<T: Serialize + Located>, Tagged<T: Serialize + Versioned>, Json<T: Serialize>);
+
+impl Responder for NoContent {
+    type Body = BoxBody;
+    fn respond_to(self, request: &HttpRequest) -> HttpResponse {
+        write(&self, request)
+    }
+}

@@ -1,0 +1,264 @@
+//! What handlers take beside a body.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+};
+
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest,
+    dev::Payload,
+    http::header::{HeaderMap, IF_MATCH},
+    web::Data,
+};
+use aws_lc_rs::hmac;
+use uuid::Uuid;
+
+use super::operations::Operations;
+use crate::kernel::{
+    access::{Call, Caller, Can, Needs, Person, Via},
+    error::{
+        Error, FieldCode, INTERNAL, INVALID_HEADER, Kind, PRECONDITION_REQUIRED, Problem, Result, STEP_UP_REQUIRED,
+        UNKNOWN_PARAMETER, VERSION_MISMATCH,
+    },
+    id::{Id, Resource},
+    page::{Filters, PageQuery},
+};
+
+/// What the front door found out. It is always there: the front door wraps every route.
+fn with_caller<T>(request: &HttpRequest, found: impl FnOnce(&Caller) -> Result<T, Problem>) -> Ready<Result<T>> {
+    let extensions = request.extensions();
+    let answer = extensions.get::<Caller>().map_or_else(|| Err(INTERNAL.into()), found);
+    ready(answer.map_err(Error::from))
+}
+
+impl<P: Needs> FromRequest for Can<P> {
+    type Error = Error;
+    type Future = Ready<Result<Can<P>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        with_caller(request, |caller| caller.access.as_ref().map_err(Clone::clone).and_then(Can::from_access))
+    }
+}
+
+impl FromRequest for Person {
+    type Error = Error;
+    type Future = Ready<Result<Person>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        with_caller(request, |caller| caller.person.clone())
+    }
+}
+
+/// Proof that the person signed in within the last fifteen minutes, for what a stolen session must not do.
+pub struct Fresh;
+
+/// How long a sign-in counts as recent, in seconds.
+const FRESH_SECONDS: i64 = 15 * 60;
+
+impl FromRequest for Fresh {
+    type Error = Error;
+    type Future = Ready<Result<Fresh>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let now = request.app_data::<Data<crate::kernel::clock::Clock>>().map(|clock| clock.now().timestamp());
+        with_caller(request, |caller| match (&caller.person, now) {
+            (Err(refused), _) => Err(refused.clone()),
+            (Ok(Person { via: Via::Session { auth_time, .. }, .. }), Some(now)) if now - auth_time <= FRESH_SECONDS => Ok(Fresh),
+            _ => Err(STEP_UP_REQUIRED.with("methods", ["password"]).with("max_age_seconds", FRESH_SECONDS)),
+        })
+    }
+}
+
+/// The call, for operations that need no credential.
+pub struct Visit(pub Arc<Call>);
+
+impl FromRequest for Visit {
+    type Error = Error;
+    type Future = Ready<Result<Visit>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        with_caller(request, |caller| Ok(Visit(caller.call.clone())))
+    }
+}
+
+/// The one placeholder of a path. A malformed id becomes the nil id, which no row has: unknown, foreign and malformed read the same.
+pub struct Path<T>(pub T);
+
+/// What a placeholder can be.
+pub trait Segment: Sized {
+    /// Never fails.
+    fn read(text: &str) -> Self;
+}
+
+impl<T: Resource> Segment for Id<T> {
+    fn read(text: &str) -> Id<T> {
+        text.parse().unwrap_or_else(|_| Id::nil())
+    }
+}
+
+impl Segment for String {
+    fn read(text: &str) -> String {
+        text.to_owned()
+    }
+}
+
+impl Segment for i64 {
+    /// A number that cannot be read is one that nothing has.
+    fn read(text: &str) -> i64 {
+        text.parse().unwrap_or(-1)
+    }
+}
+
+impl<T: Segment> FromRequest for Path<T> {
+    type Error = Infallible;
+    type Future = Ready<Result<Path<T>, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let mut placeholders = request.match_info().iter().map(|(_, text)| text);
+        ready(Ok(Path(T::read(placeholders.next().unwrap_or_default()))))
+    }
+}
+
+/// Two placeholders of a path, in order.
+pub struct Paths<A, B>(pub A, pub B);
+
+impl<A: Segment, B: Segment> FromRequest for Paths<A, B> {
+    type Error = Infallible;
+    type Future = Ready<Result<Paths<A, B>, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let mut placeholders = request.match_info().iter().map(|(_, text)| text);
+        let mut next = || placeholders.next().unwrap_or_default();
+        ready(Ok(Paths(A::read(next()), B::read(next()))))
+    }
+}
+
+/// Signs cursors.
+#[derive(Clone)]
+pub struct CursorKey(pub hmac::Key);
+
+impl<F: Filters + 'static> FromRequest for PageQuery<F> {
+    type Error = Error;
+    type Future = Ready<Result<PageQuery<F>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let workspace = request.extensions().get::<Caller>().and_then(|caller| Some(caller.access.as_ref().ok()?.scope().workspace()));
+        let Some(key) = request.app_data::<Data<CursorKey>>() else { return ready(Err(INTERNAL.into())) };
+        let workspace = workspace.map_or(Uuid::nil(), Id::uuid);
+        ready(PageQuery::parse(request.query_string(), workspace, &key.0).map_err(Error::from))
+    }
+}
+
+/// Proof that the request has no query: on every operation that documents none, because a typo must not be ignored.
+pub struct NoQuery;
+
+impl FromRequest for NoQuery {
+    type Error = Error;
+    type Future = Ready<Result<NoQuery>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let first = url::form_urlencoded::parse(request.query_string().as_bytes()).next();
+        ready(match first {
+            None => Ok(NoQuery),
+            Some((name, _)) => {
+                let problem = UNKNOWN_PARAMETER.because("This operation has no query parameters.");
+                Err(problem.field(format!("query/{name}"), FieldCode::UnknownField, "There is no such parameter.").into())
+            }
+        })
+    }
+}
+
+/// `If-Match`, judged against the row that is about to change.
+pub struct IfMatch(Option<String>);
+
+impl IfMatch {
+    /// Refuses if the caller saw another version.
+    ///
+    /// # Errors
+    /// 412 `version-mismatch`.
+    pub fn allows(&self, version: i64) -> Result<()> {
+        let Some(tags) = &self.0 else { return Ok(()) };
+        let current = format!("\"{version}\"");
+        if tags.split(',').any(|tag| tag.trim() == "*" || tag.trim() == current) {
+            return Ok(());
+        }
+        Err(VERSION_MISMATCH.with("current_version", version).into())
+    }
+
+    /// The same where a blind overwrite would destroy work.
+    ///
+    /// # Errors
+    /// 428 `precondition-required` when absent, 412 `version-mismatch`.
+    pub fn required(&self, version: i64) -> Result<()> {
+        if self.0.is_none() {
+            return Err(PRECONDITION_REQUIRED.into());
+        }
+        self.allows(version)
+    }
+}
+
+impl FromRequest for IfMatch {
+    type Error = Error;
+    type Future = Ready<Result<IfMatch>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(header(request.headers(), IF_MATCH.as_str()).map(IfMatch))
+    }
+}
+
+/// The caller's name for one effect, and all that tells two requests apart.
+pub struct IdempotencyKey {
+    /// The key; `None`: every request is its own.
+    pub(in crate::kernel) key: Option<String>,
+    /// Method and route template.
+    pub(in crate::kernel) route: String,
+    /// Path as sent and canonical query.
+    pub(in crate::kernel) target: String,
+}
+
+impl FromRequest for IdempotencyKey {
+    type Error = Error;
+    type Future = Ready<Result<IdempotencyKey>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(read_key(request))
+    }
+}
+
+fn read_key(request: &HttpRequest) -> Result<IdempotencyKey> {
+    let key = header(request.headers(), "idempotency-key")?;
+    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255 || !key.bytes().all(|b| matches!(b, b' '..=b'~'))) {
+        return Err(bad_header(INVALID_HEADER, "header/Idempotency-Key", "1 to 255 printable ASCII characters."));
+    }
+    let template = request
+        .app_data::<Data<Operations>>()
+        .and_then(|all| all.find(request.method(), request.path()))
+        .map_or("", |operation| operation.template);
+    let mut query: Vec<_> = url::form_urlencoded::parse(request.query_string().as_bytes()).collect();
+    query.sort();
+    Ok(IdempotencyKey {
+        key,
+        route: format!("{} {template}", request.method()),
+        target: format!("{}?{query:?}", request.path()),
+    })
+}
+
+/// A header that may be given once.
+fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>> {
+    let mut values = headers.get_all(name);
+    let pointer = || format!("header/{name}");
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(bad_header(INVALID_HEADER, pointer(), "Printable ASCII only.")),
+        },
+        (Some(_), Some(_)) => Err(bad_header(INVALID_HEADER, pointer(), "Once only.")),
+    }
+}
+
+fn bad_header(kind: Kind, pointer: impl Into<String>, detail: &str) -> Error {
+    Problem::from(kind).field(pointer, FieldCode::InvalidFormat, detail).into()
+}

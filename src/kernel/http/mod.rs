@@ -1,0 +1,13 @@
+//! HTTP: what every request goes through, what handlers take and what they answer.
+
+mod answers;
+mod body;
+mod extract;
+pub mod front;
+pub mod operations;
+pub mod problem;
+mod valid;
+
+pub use answers::{Accepted, Created, Json, Located, NoContent, Reply, Tagged, Versioned};
+pub use extract::{CursorKey, Fresh, IdempotencyKey, IfMatch, NoQuery, Path, Paths, Visit};
+pub use valid::Valid;

@@ -1,0 +1,187 @@
+//! What the API can do, read from its own OpenAPI document: so the document, the routes and what the front door knows of them cannot
+//! differ.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use actix_web::http::Method;
+use anyhow::{Context, Result, ensure};
+use utoipa::openapi::{OpenApi, path::Operation as Described};
+
+use super::body::DEFAULT_LIMIT;
+use crate::kernel::access::Class;
+
+/// One operation, as its description declares it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// `resource_action`.
+    pub id: &'static str,
+    /// The path with its placeholders.
+    pub template: &'static str,
+    /// The permission that it needs in a workspace; `None`: none, or the account alone.
+    pub permission: Option<&'static str>,
+    /// The class of its rate limit.
+    pub rate: RateClass,
+    /// The class of its work.
+    pub admission: Class,
+    /// No credential needed.
+    pub public: bool,
+    /// The largest body that it takes, in bytes: `x-body-limit`, else 256 KiB.
+    pub body_limit: usize,
+}
+
+/// What kind of use a request is, for its rate limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RateClass {
+    /// Looks.
+    Read,
+    /// Changes.
+    Write,
+    /// Searches.
+    Search,
+    /// Many at once.
+    Bulk,
+    /// Large downloads.
+    Export,
+    /// Starts runs.
+    Execute,
+    /// The customer's software.
+    Public,
+    /// Without a credential.
+    Anonymous,
+    /// Providers' events: limited by their signature alone.
+    Ingress,
+    /// Probes: never limited.
+    Free,
+}
+
+impl RateClass {
+    fn named(name: &str) -> Option<RateClass> {
+        Some(match name {
+            "read" => RateClass::Read,
+            "write" => RateClass::Write,
+            "search" => RateClass::Search,
+            "bulk" => RateClass::Bulk,
+            "export" => RateClass::Export,
+            "execute" => RateClass::Execute,
+            "public" => RateClass::Public,
+            "anonymous" => RateClass::Anonymous,
+            "ingress" => RateClass::Ingress,
+            "free" => RateClass::Free,
+            _ => return None,
+        })
+    }
+}
+
+/// Every mounted operation, by path and method.
+pub struct Operations {
+    paths: matchit::Router<usize>,
+    methods: Vec<HashMap<Method, Operation>>,
+    unlisted: Operation,
+}
+
+impl Operations {
+    /// Reads the document of the mounted routes.
+    ///
+    /// # Errors
+    /// An operation without id, `x-rate-class` or `x-admission`, or with neither `x-permission` nor a declared absence of it.
+    pub fn read(document: &OpenApi) -> Result<Operations> {
+        let mut operations = Operations { paths: matchit::Router::new(), methods: Vec::new(), unlisted: unlisted() };
+        for (path, item) in &document.paths.paths {
+            let template: &'static str = path.clone().leak();
+            let described: BTreeMap<&str, &Option<Described>> = BTreeMap::from([
+                ("GET", &item.get),
+                ("POST", &item.post),
+                ("PUT", &item.put),
+                ("PATCH", &item.patch),
+                ("DELETE", &item.delete),
+            ]);
+            let mut methods = HashMap::new();
+            for (method, described) in described {
+                if let Some(described) = described {
+                    let method = Method::from_bytes(method.as_bytes()).expect("a method");
+                    methods.insert(method, operation(template, described).with_context(|| path.clone())?);
+                }
+            }
+            operations.paths.insert(template, operations.methods.len()).with_context(|| path.clone())?;
+            operations.methods.push(methods);
+        }
+        Ok(operations)
+    }
+
+    /// The operation that a request is for. `HEAD` is `GET`.
+    pub fn find(&self, method: &Method, path: &str) -> Option<&Operation> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        self.at(path)?.get(method)
+    }
+
+    /// The methods that an address has, as `Allow` lists them; `None` if there is no such address.
+    pub fn allowed(&self, path: &str) -> Option<String> {
+        let mut names: Vec<_> = self.at(path)?.keys().map(Method::as_str).collect();
+        if names.contains(&"GET") {
+            names.push("HEAD");
+        }
+        names.sort_unstable();
+        Some(names.join(", "))
+    }
+
+    /// What stands for pages and documents that are not in the document.
+    pub fn unlisted(&self) -> &Operation {
+        &self.unlisted
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Method, &Operation)> {
+        self.methods.iter().flatten()
+    }
+
+    fn at(&self, path: &str) -> Option<&HashMap<Method, Operation>> {
+        self.paths.at(path).ok().map(|found| &self.methods[*found.value])
+    }
+}
+
+fn unlisted() -> Operation {
+    Operation {
+        id: "unlisted",
+        template: "",
+        permission: None,
+        rate: RateClass::Free,
+        admission: Class::Account,
+        public: true,
+        body_limit: DEFAULT_LIMIT,
+    }
+}
+
+fn operation(template: &'static str, described: &Described) -> Result<Operation> {
+    let id: &'static str = described.operation_id.clone().context("no operation_id")?.leak();
+    let said = |key: &str| described.extensions.as_ref().and_then(|all| all.get(key)).and_then(|value| value.as_str());
+    let permission = said("x-permission").map(|name| &*name.to_owned().leak());
+    let public = described.extensions.as_ref().is_some_and(|all| all.get("x-public").is_some());
+    let rate = said("x-rate-class").and_then(RateClass::named).with_context(|| format!("{id}: no known x-rate-class"))?;
+    let admission = match said("x-admission") {
+        Some("account") => Class::Account,
+        Some("interactive") => Class::Interactive,
+        Some("long") => Class::Long,
+        Some("ingress") => Class::Ingress,
+        _ => anyhow::bail!("{id}: no known x-admission"),
+    };
+    let limit = described.extensions.as_ref().and_then(|all| all.get("x-body-limit")?.as_u64());
+    let body_limit = limit.map_or(DEFAULT_LIMIT, |bytes| bytes as usize);
+    ensure!(!(public && permission.is_some()), "{id}: both x-public and x-permission");
+    Ok(Operation { id, template, permission, rate, admission, public, body_limit })
+}
+
+impl Operation {
+    /// How long its handler may take.
+    pub fn deadline(&self) -> Duration {
+        match self.admission {
+            Class::Credential | Class::Interactive => Duration::from_secs(2),
+            // Hashing a password may wait in line for two seconds before it begins.
+            Class::Account => Duration::from_secs(4),
+            Class::Ingress => Duration::from_secs(3),
+            Class::Long | Class::Job => Duration::from_secs(30),
+        }
+    }
+}

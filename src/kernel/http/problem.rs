@@ -1,0 +1,116 @@
+//! Refusals on the wire: every answer that is not a success is `application/problem+json` (RFC 9457).
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    },
+};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::kernel::error::{
+    Error, HEAD_TOO_LARGE, INTERNAL, Kind, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, Outcome, Problem,
+    REQUEST_TIMEOUT, ROUTE_NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, VALIDATION_FAILED,
+};
+
+/// What the framework itself may answer with.
+const FALLBACKS: [(u16, Kind); 7] = [
+    (400, crate::kernel::error::INVALID_PARAMETER),
+    (404, ROUTE_NOT_FOUND),
+    (405, METHOD_NOT_ALLOWED),
+    (406, NOT_ACCEPTABLE),
+    (408, REQUEST_TIMEOUT),
+    (415, UNSUPPORTED_MEDIA_TYPE),
+    (431, HEAD_TOO_LARGE),
+];
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        let status = match self {
+            Error::Refused(problem) => problem.kind().status,
+            Error::Broken(_) => 500,
+        };
+        StatusCode::from_u16(status).expect("the catalogue has real statuses")
+    }
+
+    /// The bare answer. The front door completes it: only there are the request id and the base of `type` known.
+    fn error_response(&self) -> HttpResponse {
+        bare(match self {
+            Error::Refused(problem) => (**problem).clone(),
+            Error::Broken(error) => {
+                tracing::error!(error = format!("{error:?}"), "a request broke");
+                sentry::capture_event(crate::kernel::telemetry::event_of(error));
+                INTERNAL.into()
+            }
+        })
+    }
+}
+
+/// A refusal that the front door still has to complete.
+pub(in crate::kernel) fn bare(problem: Problem) -> HttpResponse {
+    let status = StatusCode::from_u16(problem.kind().status).expect("the catalogue has real statuses");
+    let mut response = HttpResponse::new(status);
+    response.extensions_mut().insert(problem);
+    response
+}
+
+/// What stands for an answer of the framework's own that is not a success.
+pub(in crate::kernel) fn stand_in(status: StatusCode) -> Problem {
+    let found = FALLBACKS.iter().find(|(known, _)| *known == status.as_u16()).map(|(_, kind)| *kind);
+    match found {
+        Some(kind) => kind.into(),
+        None if status.is_server_error() => INTERNAL.into(),
+        None => VALIDATION_FAILED.into(),
+    }
+}
+
+/// Writes the document.
+pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str) -> HttpResponse {
+    let kind = problem.kind;
+    let mut document = Map::new();
+    document.insert("type".into(), json!(format!("{base}/problems/{}", kind.code)));
+    document.insert("title".into(), json!(kind.title));
+    document.insert("status".into(), json!(kind.status));
+    if let Some(detail) = problem.detail.as_ref().filter(|_| kind.status != 500) {
+        document.insert("detail".into(), json!(detail));
+    }
+    document.insert("code".into(), json!(kind.code));
+    document.insert("request_id".into(), json!(request_id));
+    if !problem.errors.is_empty() {
+        document.insert("errors".into(), json!(problem.errors));
+    }
+    let retry_after = problem.retry_after.or_else(|| (kind.status == 503).then(jitter));
+    if kind.status == 503 && !problem.members.contains_key("outcome") {
+        document.insert("outcome".into(), json!(Outcome::None));
+    }
+    if let Some(after) = retry_after.filter(|_| kind.status == 429) {
+        document.insert("retry_after_seconds".into(), json!(whole_seconds(after)));
+    }
+    document.extend(problem.members.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+
+    let mut response = HttpResponse::build(StatusCode::from_u16(kind.status).expect("a real status"));
+    response.insert_header((CONTENT_TYPE, "application/problem+json"));
+    if let Some(after) = retry_after {
+        response.insert_header((RETRY_AFTER, whole_seconds(after)));
+    }
+    for (name, value) in &problem.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(*name), HeaderValue::try_from(value.as_str())) {
+            response.insert_header((name, value));
+        }
+    }
+    response.body(Value::Object(document).to_string())
+}
+
+/// Rounded up, at least one.
+fn whole_seconds(after: Duration) -> u64 {
+    after.as_millis().div_ceil(1_000).max(1) as u64
+}
+
+/// One to three seconds, so that those who were sent away do not come back together.
+fn jitter() -> Duration {
+    Duration::from_secs(1 + Uuid::new_v4().as_u128() as u64 % 3)
+}

@@ -1,0 +1,247 @@
+//! A body that was read, understood and judged.
+
+use std::{
+    future::Future,
+    ops::{Deref, DerefMut},
+    pin::Pin,
+};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use aws_lc_rs::digest;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{body, operations::Operations};
+use crate::kernel::{
+    check::{Check, Validate, escape},
+    error::{Error, FieldCode, INVALID_JSON, Problem, Result, VALIDATION_FAILED},
+    id::NOT_FOUND_MARK,
+    idempotency::Fingerprint,
+};
+
+/// An acceptable `T` from a JSON body.
+pub struct Valid<T> {
+    value: T,
+    digest: [u8; 32],
+}
+
+impl<T> Valid<T> {
+    /// The input itself.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+impl<T> Deref for Valid<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Valid<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T> Fingerprint for Valid<T> {
+    fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+}
+
+impl<T: DeserializeOwned + Validate + 'static> FromRequest for Valid<T> {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Valid<T>>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let mut payload = payload.take();
+        Box::pin(async move {
+            body::expect_json(&request)?;
+            let limit = request
+                .app_data::<actix_web::web::Data<Operations>>()
+                .and_then(|all| all.find(request.method(), request.path()))
+                .map_or(body::DEFAULT_LIMIT, |operation| operation.body_limit);
+            let bytes = body::read(&request, &mut payload, limit).await?;
+            parse(&bytes)
+        })
+    }
+}
+
+/// Reads and judges a JSON document.
+///
+/// # Errors
+/// 400 `invalid-json`, 422 `validation-failed`.
+pub(in crate::kernel) fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<Valid<T>> {
+    let document: Value = serde_json::from_slice(bytes)
+        .map_err(|error| INVALID_JSON.because(format!("Line {}, column {}.", error.line(), error.column())))?;
+    let mut check = Check::default();
+    walk(&document, &mut String::new(), 0, &mut check)?;
+    check.done()?;
+    let canonical = serde_json_canonicalizer::to_vec(&document).map_err(|_| INVALID_JSON)?;
+    let digest = digest::digest(&digest::SHA256, &canonical).as_ref().try_into().expect("32 bytes");
+    let value: T = serde_path_to_error::deserialize(&document).map_err(misfit)?;
+    let mut check = Check::default();
+    value.validate(&mut check);
+    check.done()?;
+    Ok(Valid { value, digest })
+}
+
+const DEPTH: usize = 64;
+const ELEMENTS: usize = 1_000;
+const SAFE_INTEGER: i64 = (1 << 53) - 1;
+
+/// What no document may have, whatever it is for: too deep, too many elements, U+0000 (which PostgreSQL cannot hold), integers that
+/// JSON readers cannot hold.
+fn walk(value: &Value, pointer: &mut String, depth: usize, check: &mut Check) -> Result<()> {
+    if depth > DEPTH {
+        return Err(INVALID_JSON.because(format!("At most {DEPTH} levels deep.")).into());
+    }
+    let length = pointer.len();
+    match value {
+        Value::String(text) if text.contains('\0') => {
+            check.refuse(pointer.as_str(), FieldCode::InvalidCharacters, "U+0000 cannot be stored.");
+        }
+        Value::Number(number) => {
+            let safe = number.as_i64().is_none_or(|n| (-SAFE_INTEGER..=SAFE_INTEGER).contains(&n));
+            if !safe || number.as_u64().is_some_and(|n| n > SAFE_INTEGER as u64) {
+                check.refuse(pointer.as_str(), FieldCode::TooLarge, "Integers are within ±(2^53 − 1).");
+            }
+        }
+        Value::Array(elements) => {
+            if elements.len() > ELEMENTS {
+                check.refuse(pointer.as_str(), FieldCode::TooMany, format!("At most {ELEMENTS}."));
+                return Ok(());
+            }
+            for (place, element) in elements.iter().enumerate() {
+                *pointer += &format!("/{place}");
+                walk(element, pointer, depth + 1, check)?;
+                pointer.truncate(length);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                *pointer += &format!("/{}", escape(name));
+                if name.contains('\0') {
+                    check.refuse(pointer.replace('\0', "\u{fffd}"), FieldCode::InvalidCharacters, "U+0000 cannot be stored.");
+                }
+                walk(member, pointer, depth + 1, check)?;
+                pointer.truncate(length);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// serde's refusal as a field error.
+fn misfit(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let mut pointer: String = error
+        .path()
+        .iter()
+        .filter_map(|segment| match segment {
+            serde_path_to_error::Segment::Seq { index } => Some(format!("/{index}")),
+            serde_path_to_error::Segment::Map { key } => Some(format!("/{}", escape(key))),
+            _ => None,
+        })
+        .collect();
+    let text = error.inner().to_string();
+    let quoted = || text.split('`').nth(1).unwrap_or_default().to_owned();
+    let (code, detail) = if let Some(detail) = text.strip_prefix(NOT_FOUND_MARK) {
+        (FieldCode::NotFound, detail.to_owned())
+    } else if text.starts_with("unknown field") {
+        if !pointer.ends_with(&format!("/{}", escape(&quoted()))) {
+            pointer += &format!("/{}", escape(&quoted()));
+        }
+        let known = text.split_once("expected ").map(|(_, known)| format!(" Known are {}.", known.replace('`', "").replace("one of ", "")));
+        (FieldCode::UnknownField, format!("There is no such field.{}", known.unwrap_or_default()))
+    } else if text.starts_with("missing field") {
+        pointer += &format!("/{}", escape(&quoted()));
+        (FieldCode::Required, "This field is required.".to_owned())
+    } else if text.starts_with("unknown variant") {
+        let choices = text.split_once("expected ").map_or("", |(_, choices)| choices).replace('`', "");
+        (FieldCode::InvalidChoice, format!("Expected {choices}."))
+    } else if let Some((_, wanted)) = text.split_once("expected ").filter(|_| text.starts_with("invalid type")) {
+        (FieldCode::WrongType, format!("Expected {wanted}."))
+    } else if text.starts_with("invalid value") {
+        (FieldCode::TooLarge, "The value is out of range.".to_owned())
+    } else {
+        (FieldCode::InvalidFormat, "The value is not acceptable.".to_owned())
+    };
+    Problem::from(VALIDATION_FAILED).field(pointer, code, detail).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::kernel::{error::FieldError, id::UserId};
+
+    #[derive(Deserialize, Debug)]
+    #[serde(deny_unknown_fields)]
+    struct Pet {
+        name: String,
+        legs: u8,
+        #[serde(default)]
+        owner: Option<UserId>,
+        #[serde(default)]
+        kind: Option<Kind>,
+    }
+
+    #[derive(Deserialize, Debug)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        Cat,
+    }
+
+    impl Validate for Pet {
+        fn validate(&self, check: &mut Check) {
+            check.text("/name", &self.name, 1..=5);
+        }
+    }
+
+    fn refused(body: &str) -> Vec<FieldError> {
+        match parse::<Pet>(body.as_bytes()) {
+            Err(Error::Refused(problem)) => problem.errors.clone(),
+            other => panic!("{:?}", other.map(|pet| format!("{:?} {:?} {:?} {:?}", pet.name, pet.legs, pet.owner, pet.kind))),
+        }
+    }
+
+    #[test]
+    fn a_field_error_says_where_and_what() {
+        for (body, pointer, code) in [
+            (r#"{"name":"Tom","legs":4,"tail":1}"#, "/tail", FieldCode::UnknownField),
+            (r#"{"name":"Tom"}"#, "/legs", FieldCode::Required),
+            (r#"{"name":7,"legs":4}"#, "/name", FieldCode::WrongType),
+            (r#"{"name":"Tom","legs":400}"#, "/legs", FieldCode::TooLarge),
+            (r#"{"name":"Tom","legs":4,"owner":"usr_1"}"#, "/owner", FieldCode::NotFound),
+            (r#"{"name":"Tom","legs":4,"kind":"dog"}"#, "/kind", FieldCode::InvalidChoice),
+            (r#"{"name":"T\u0000m","legs":4}"#, "/name", FieldCode::InvalidCharacters),
+            (r#"{"name":"Thomas","legs":4}"#, "/name", FieldCode::TooLong),
+            (r#"{"name":"Tom","legs":9007199254740992}"#, "/legs", FieldCode::TooLarge),
+        ] {
+            let errors = refused(body);
+            assert_eq!((errors[0].pointer.as_str(), errors[0].code), (pointer, code), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused_whole() {
+        let deep = format!("{}{}", "[".repeat(66), "]".repeat(66));
+        for body in ["", "{", "nul", "{\"name\":\"\u{1}\"}", &deep, "[1] [2]"] {
+            assert!(parse::<Pet>(body.as_bytes()).err().expect("refused").is(INVALID_JSON), "{body}");
+        }
+        assert!(parse::<Pet>(b"\xff").err().expect("refused").is(INVALID_JSON));
+    }
+
+    #[test]
+    fn the_fingerprint_is_that_of_the_meaning() {
+        let one = parse::<Pet>(br#"{"name":"Tom","legs":4}"#).expect("acceptable");
+        let two = parse::<Pet>(b"{\"legs\": 4,\n \"name\": \"Tom\"}").expect("acceptable");
+        assert_eq!(one.digest(), two.digest());
+        assert_ne!(one.digest(), parse::<Pet>(br#"{"name":"Tim","legs":4}"#).expect("acceptable").digest());
+    }
+}

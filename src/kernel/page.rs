@@ -1,0 +1,271 @@
+//! Lists: newest first, by a cursor that is bound to its resource, workspace, order and filters.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::{constant_time, digest, hmac};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeZone, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::kernel::{
+    error::{FieldCode, INVALID_CURSOR, INVALID_PARAMETER, Problem, UNKNOWN_PARAMETER},
+    id::{Id, Resource},
+};
+
+/// One page of a list.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub data: Vec<T>,
+    /// Pass it as `cursor` for the next page; null at the end.
+    pub next_cursor: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
+}
+
+/// What a list can be filtered by. A parameter that is given twice means either value.
+pub trait Filters: Default {
+    /// Names the resource in cursors: one list's cursor is not another's.
+    const RESOURCE: &'static str;
+    /// The parameters.
+    const NAMES: &'static [&'static str];
+    /// Besides `-created_at` and `created_at`.
+    const ORDERS: &'static [&'static str] = &[];
+
+    /// Takes one value of one of [`Filters::NAMES`].
+    ///
+    /// # Errors
+    /// What is wrong with the value.
+    fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit>;
+}
+
+/// Why a value does not fit a filter.
+pub struct Unfit(pub FieldCode, pub String);
+
+impl Unfit {
+    /// Not one of the choices.
+    pub fn choice(choices: &[&str]) -> Unfit {
+        Unfit(FieldCode::InvalidChoice, format!("One of {}.", choices.join(", ")))
+    }
+}
+
+/// An id in a filter. One that cannot exist matches nothing, exactly as one of another workspace.
+pub fn id_filter<T: Resource>(value: &str) -> Id<T> {
+    value.parse().unwrap_or_else(|_| Id::nil())
+}
+
+/// An instant in a filter.
+///
+/// # Errors
+/// Not RFC 3339.
+pub fn time_filter(value: &str) -> Result<DateTime<Utc>, Unfit> {
+    DateTime::parse_from_rfc3339(value)
+        .map(|time| time.to_utc())
+        .map_err(|_| Unfit(FieldCode::InvalidFormat, "An RFC 3339 time, as 2026-11-20T17:30:00Z.".into()))
+}
+
+
+/// What the caller asked for: at most how many, from where, in which order, filtered how.
+pub struct PageQuery<F> {
+    /// The filters.
+    pub filters: F,
+    limit: i64,
+    order: &'static str,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    /// What a cursor must have been made for.
+    binding: [u8; 16],
+    key: hmac::Key,
+}
+
+impl<F: Filters> PageQuery<F> {
+    /// Reads a query string. `workspace` (nil where there is none) is part of what a cursor is bound to.
+    ///
+    /// # Errors
+    /// 400 `unknown-parameter`, `invalid-parameter` or `invalid-cursor`.
+    pub fn parse(query: &str, workspace: Uuid, key: &hmac::Key) -> Result<PageQuery<F>, Problem> {
+        let mut pairs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            pairs.entry(name.into_owned()).or_default().push(value.into_owned());
+        }
+        let limit = match pairs.remove("limit").as_deref() {
+            None => 25,
+            Some([text]) => text.parse().ok().filter(|limit| (1..=100).contains(limit)).ok_or_else(bad_limit)?,
+            Some(_) => return Err(bad_limit()),
+        };
+        let order = match pairs.remove("order").as_deref() {
+            None => "-created_at",
+            Some([text]) => known_order::<F>(text)?,
+            Some(_) => return Err(bad_order::<F>()),
+        };
+        let cursor = pairs.remove("cursor");
+        let mut filters = F::default();
+        for (name, values) in &mut pairs {
+            if !F::NAMES.contains(&name.as_str()) {
+                let known = ["limit", "cursor", "order"].iter().chain(F::NAMES).copied().collect::<Vec<_>>().join(", ");
+                return Err(UNKNOWN_PARAMETER.because(format!("Known are: {known}.")).field(
+                    format!("query/{name}"),
+                    FieldCode::UnknownField,
+                    "There is no such parameter.",
+                ));
+            }
+            values.sort();
+            for value in values {
+                filters.add(name, value).map_err(|Unfit(code, detail)| {
+                    Problem::from(INVALID_PARAMETER).field(format!("query/{name}"), code, detail)
+                })?;
+            }
+        }
+        let binding = binding(F::RESOURCE, workspace, order, &pairs);
+        let mut query = PageQuery { filters, limit, order, after: None, binding, key: key.clone() };
+        query.after = match cursor.as_deref() {
+            None => None,
+            Some([text]) => Some(query.open(text).ok_or(INVALID_CURSOR)?),
+            Some(_) => return Err(INVALID_CURSOR.into()),
+        };
+        Ok(query)
+    }
+
+    /// How many rows to fetch: one more than the page holds.
+    pub fn fetch(&self) -> i64 {
+        self.limit + 1
+    }
+
+    /// The row to go on after: its time and id. In descending order, rows are *before* it.
+    pub fn after(&self) -> Option<(DateTime<Utc>, Uuid)> {
+        self.after
+    }
+
+    /// The order that was chosen, `-created_at` unless the list offers more.
+    pub fn order(&self) -> &'static str {
+        self.order
+    }
+
+    /// Newest first.
+    pub fn is_descending(&self) -> bool {
+        self.order.starts_with('-')
+    }
+
+    /// Makes the page of what [`PageQuery::fetch`] rows were found; `key` gives a row's time and id, the list's sort key.
+    pub fn page<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> (DateTime<Utc>, Uuid)) -> Page<T> {
+        let has_more = rows.len() as i64 > self.limit;
+        rows.truncate(self.limit as usize);
+        let next_cursor = rows.last().filter(|_| has_more).map(|last| self.seal(key(last)));
+        Page { data: rows, next_cursor, has_more }
+    }
+
+    /// `base64url(version, binding, time, id, 16 bytes of HMAC)`.
+    fn seal(&self, (time, id): (DateTime<Utc>, Uuid)) -> String {
+        let mut bytes = vec![1_u8];
+        bytes.extend(self.binding);
+        bytes.extend(time.timestamp_micros().to_be_bytes());
+        bytes.extend(id.as_bytes());
+        let tag = hmac::sign(&self.key, &bytes);
+        bytes.extend(&tag.as_ref()[..16]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn open(&self, text: &str) -> Option<(DateTime<Utc>, Uuid)> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() == 57 && bytes[0] == 1)?;
+        let (body, tag) = bytes.split_at(41);
+        let expected = hmac::sign(&self.key, body);
+        constant_time::verify_slices_are_equal(&expected.as_ref()[..16], tag).ok()?;
+        if body[1..17] != self.binding {
+            return None;
+        }
+        let micros = i64::from_be_bytes(body[17..25].try_into().ok()?);
+        Some((Utc.timestamp_micros(micros).single()?, Uuid::from_slice(&body[25..41]).ok()?))
+    }
+}
+
+fn known_order<F: Filters>(text: &str) -> Result<&'static str, Problem> {
+    ["-created_at", "created_at"].iter().chain(F::ORDERS).find(|order| **order == text).copied().ok_or_else(bad_order::<F>)
+}
+
+fn bad_order<F: Filters>() -> Problem {
+    let choices: Vec<_> = ["-created_at", "created_at"].iter().chain(F::ORDERS).copied().collect();
+    Problem::from(INVALID_PARAMETER).field("query/order", FieldCode::InvalidChoice, format!("One of {}.", choices.join(", ")))
+}
+
+fn bad_limit() -> Problem {
+    Problem::from(INVALID_PARAMETER).field("query/limit", FieldCode::TooLarge, "A number from 1 to 100.")
+}
+
+fn binding(resource: &str, workspace: Uuid, order: &str, filters: &BTreeMap<String, Vec<String>>) -> [u8; 16] {
+    let text = serde_json::to_vec(&(resource, workspace, order, filters)).expect("plain strings");
+    digest::digest(&digest::SHA256, &text).as_ref()[..16].try_into().expect("32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Pets {
+        kind: Vec<String>,
+    }
+
+    impl Filters for Pets {
+        const RESOURCE: &'static str = "pets";
+        const NAMES: &'static [&'static str] = &["kind"];
+
+        fn add(&mut self, _: &str, value: &str) -> Result<(), Unfit> {
+            match value {
+                "cat" | "dog" => self.kind.push(value.into()),
+                _ => return Err(Unfit::choice(&["cat", "dog"])),
+            }
+            Ok(())
+        }
+    }
+
+    fn key() -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &[7; 32])
+    }
+
+    fn parse(query: &str) -> Result<PageQuery<Pets>, Problem> {
+        PageQuery::parse(query, Uuid::nil(), &key())
+    }
+
+    fn refusal(query: &str) -> &'static str {
+        parse(query).err().expect("refused").kind().code
+    }
+
+    fn cursor() -> String {
+        let page = parse("limit=1&kind=cat").ok().expect("acceptable");
+        let rows = vec![1_u128, 2];
+        let page = page.page(rows, |row| (Utc.timestamp_micros(1_700_000_000_123_456).single().expect("a time"), Uuid::from_u128(*row)));
+        assert!(page.has_more && page.data == [1]);
+        page.next_cursor.expect("there is more")
+    }
+
+    #[test]
+    fn a_cursor_leads_on_from_the_last_row() {
+        let next = parse(&format!("kind=cat&limit=7&cursor={}", cursor())).ok().expect("acceptable");
+        let (time, id) = next.after().expect("a place");
+        assert_eq!((time.timestamp_micros(), id), (1_700_000_000_123_456, Uuid::from_u128(1)));
+    }
+
+    #[test]
+    fn a_cursor_of_another_filter_order_workspace_or_hand_is_refused() {
+        let cursor = cursor();
+        for query in ["kind=dog&cursor=", "cursor=", "kind=cat&order=created_at&cursor="] {
+            assert_eq!(refusal(&format!("{query}{cursor}")), "invalid-cursor");
+        }
+        let elsewhere = PageQuery::<Pets>::parse(&format!("kind=cat&cursor={cursor}"), Uuid::from_u128(9), &key());
+        assert_eq!(elsewhere.err().expect("refused").kind(), INVALID_CURSOR);
+        for place in 0..cursor.len() {
+            let mut bytes = cursor.clone().into_bytes();
+            bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+            let altered = String::from_utf8(bytes).expect("ASCII");
+            assert_eq!(refusal(&format!("kind=cat&cursor={altered}")), "invalid-cursor", "byte {place}");
+        }
+    }
+
+    #[test]
+    fn bad_parameters_are_named() {
+        for query in ["limit=0", "limit=101", "limit=abc", "limit=", "limit=1&limit=2", "order=name", "kind=fish"] {
+            assert_eq!(refusal(query), "invalid-parameter", "{query}");
+        }
+        assert_eq!(refusal("knd=cat"), "unknown-parameter");
+    }
+}

@@ -1,0 +1,93 @@
+//! Logs and error reports. Ids, never names or addresses; no bodies, cookies, queries or headers.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use sentry::protocol::{Event, Exception, Level};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::kernel::config::{Config, LogFormat};
+
+/// What ends error reporting when it is dropped.
+pub struct Reporting(#[expect(dead_code, reason = "held for its Drop")] Option<sentry::ClientInitGuard>);
+
+/// Starts logging and, where a DSN is set, error reporting. Once per process.
+///
+/// # Errors
+/// A log level that cannot be read.
+pub fn start(config: &Config) -> Result<Reporting> {
+    let filter = EnvFilter::try_new(&config.log.level)?;
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    // A second start in one process keeps the first one's log: tests begin many servers.
+    let _ = match config.log.format {
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init(),
+        LogFormat::Text => registry.with(lines.compact()).try_init(),
+    };
+    Ok(Reporting(config.sentry.dsn.as_ref().map(|dsn| {
+        let mut options = sentry::ClientOptions::default();
+        options.dsn = dsn.expose().parse().ok();
+        options.release = Some(env!("CARGO_PKG_VERSION").into());
+        options.send_default_pii = false;
+        options.max_breadcrumbs = 0;
+        options.before_send = Some(Arc::new(|event| Some(scrubbed(event))));
+        sentry::init(options)
+    })))
+}
+
+/// What an error looks like to whoever must mend it.
+pub fn event_of(error: &anyhow::Error) -> Event<'static> {
+    let kind = error.root_cause().to_string().split([':', '\n']).next().unwrap_or_default().to_owned();
+    Event {
+        level: Level::Error,
+        exception: vec![Exception { ty: kind, value: Some(format!("{error:#}")), ..Default::default() }].into(),
+        ..Default::default()
+    }
+}
+
+/// The last look at what leaves: no credential, no request.
+fn scrubbed(mut event: Event<'static>) -> Event<'static> {
+    event.request = None;
+    event.server_name = None;
+    event.message = event.message.map(|text| without_secrets(&text));
+    event.logentry = None;
+    for exception in event.exception.iter_mut() {
+        exception.ty = without_secrets(&exception.ty);
+        exception.value = exception.value.take().map(|text| without_secrets(&text));
+    }
+    event
+}
+
+/// Replaces whatever looks like one of our credentials, or like one of our friends'.
+pub fn without_secrets(text: &str) -> String {
+    const BEGINNINGS: [&str; 5] = ["gld_", "whsec_", "sk_live_", "sk_test_", "eyJ"];
+    let part_of_one = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '+' | '=');
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = BEGINNINGS.iter().filter_map(|start| rest.find(start)).min() {
+        clean += &rest[..at];
+        clean += "[secret]";
+        rest = rest[at..].trim_start_matches(part_of_one);
+    }
+    clean + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_credential_leaves_no_trace() {
+        let text = "key gld_live_sk_abcDEF123, whsec_aGVsbG8=; token eyJhbGciOi.J9.x end";
+        assert_eq!(without_secrets(text), "key [secret], [secret]; token [secret] end");
+    }
+
+    #[test]
+    fn a_report_holds_no_request_and_no_credential() {
+        let error = anyhow::anyhow!("could not use gld_test_pk_1234567890").context("while signing in");
+        let mut event = event_of(&error);
+        event.request = Some(sentry::protocol::Request { query_string: Some("token=1".into()), ..Default::default() });
+        let sent = serde_json::to_string(&scrubbed(event)).expect("an event");
+        assert!(!sent.contains("gld_test") && !sent.contains("token=1") && sent.contains("while signing in"), "{sent}");
+    }
+}
