@@ -1,1 +1,16 @@
-fn main() {}
+//! One binary; the command line is in `app::cli`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use guildhall::app::cli;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("guildhall: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,3 +1,8 @@
 //! Floor 3: wiring.
 
+pub mod api;
+pub mod boot;
+pub mod cli;
 pub mod dev;
+pub mod openapi;
+pub mod pages;

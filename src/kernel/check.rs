@@ -22,17 +22,29 @@ pub struct Check {
 impl Check {
     /// Notes one field.
     pub fn refuse(&mut self, pointer: impl Into<String>, code: FieldCode, detail: impl Into<String>) {
-        self.errors.push(FieldError { pointer: pointer.into(), code, detail: detail.into() });
+        self.errors.push(FieldError {
+            pointer: pointer.into(),
+            code,
+            detail: detail.into(),
+        });
     }
 
     /// A text of so many characters, without control characters but tab and line ends.
     pub fn text(&mut self, pointer: &str, text: &str, length: RangeInclusive<usize>) {
         let count = text.chars().count();
         if count < *length.start() {
-            let code = if count == 0 { FieldCode::Required } else { FieldCode::TooShort };
+            let code = if count == 0 {
+                FieldCode::Required
+            } else {
+                FieldCode::TooShort
+            };
             self.refuse(pointer, code, format!("At least {}.", characters(*length.start())));
         } else if count > *length.end() {
-            self.refuse(pointer, FieldCode::TooLong, format!("At most {}.", characters(*length.end())));
+            self.refuse(
+                pointer,
+                FieldCode::TooLong,
+                format!("At most {}.", characters(*length.end())),
+            );
         }
         if text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
             self.refuse(pointer, FieldCode::InvalidCharacters, "No control characters.");
@@ -44,7 +56,11 @@ impl Check {
         self.text(pointer, text, length);
         let bidi = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if text.chars().any(|c| matches!(c, '\t' | '\n' | '\r') || bidi(c)) {
-            self.refuse(pointer, FieldCode::InvalidCharacters, "One line, without direction marks.");
+            self.refuse(
+                pointer,
+                FieldCode::InvalidCharacters,
+                "One line, without direction marks.",
+            );
         }
     }
 
@@ -70,7 +86,11 @@ impl Check {
         let shaped = slug.starts_with(|c: char| c.is_ascii_lowercase())
             && slug.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
         if !slug.is_empty() && !shaped {
-            self.refuse(pointer, FieldCode::InvalidFormat, "Lower-case letters, digits and hyphens, beginning with a letter.");
+            self.refuse(
+                pointer,
+                FieldCode::InvalidFormat,
+                "Lower-case letters, digits and hyphens, beginning with a letter.",
+            );
         }
     }
 
@@ -95,9 +115,15 @@ impl Check {
         for (key, value) in metadata {
             let pointer = format!("/metadata/{}", escape(key));
             bytes += key.len() + value.len();
-            let shaped = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+            let shaped = key
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
             if key.is_empty() || key.len() > 40 || !shaped {
-                self.refuse(&pointer, FieldCode::InvalidFormat, "A key is 1 to 40 of A-Z, a-z, 0-9, '_', '.', '-'.");
+                self.refuse(
+                    &pointer,
+                    FieldCode::InvalidFormat,
+                    "A key is 1 to 40 of A-Z, a-z, 0-9, '_', '.', '-'.",
+                );
             }
             self.text(&pointer, value, 0..=500);
         }
@@ -113,14 +139,26 @@ impl Check {
     pub fn done(self) -> Result<()> {
         match self.errors.len() {
             0 => Ok(()),
-            1 => Err(Problem { errors: self.errors, ..VALIDATION_FAILED.because("1 field needs attention.") }.into()),
-            n => Err(Problem { errors: self.errors, ..VALIDATION_FAILED.because(format!("{n} fields need attention.")) }.into()),
+            1 => Err(Problem {
+                errors: self.errors,
+                ..VALIDATION_FAILED.because("1 field needs attention.")
+            }
+            .into()),
+            n => Err(Problem {
+                errors: self.errors,
+                ..VALIDATION_FAILED.because(format!("{n} fields need attention."))
+            }
+            .into()),
         }
     }
 }
 
 fn characters(count: usize) -> String {
-    if count == 1 { "1 character".into() } else { format!("{count} characters") }
+    if count == 1 {
+        "1 character".into()
+    } else {
+        format!("{count} characters")
+    }
 }
 
 /// A reference token of a JSON pointer (RFC 6901).
@@ -172,8 +210,14 @@ mod tests {
         check.line("/title", "a\r\nBcc: b@example.com", 1..=100);
         check.slug("/code", "No", 1..=10);
         check.metadata(&Metadata::from([("a b".into(), "x".repeat(501))]));
-        let Err(crate::kernel::error::Error::Refused(problem)) = check.done() else { panic!("refused") };
-        let found: Vec<_> = problem.errors.iter().map(|error| (error.pointer.as_str(), error.code)).collect();
+        let Err(crate::kernel::error::Error::Refused(problem)) = check.done() else {
+            panic!("refused")
+        };
+        let found: Vec<_> = problem
+            .errors
+            .iter()
+            .map(|error| (error.pointer.as_str(), error.code))
+            .collect();
         assert_eq!(
             found,
             [

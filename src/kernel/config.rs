@@ -260,7 +260,10 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn from_variables(environment: Environment, variables: std::collections::HashMap<String, String>) -> Result<Config> {
+    pub fn from_variables(
+        environment: Environment,
+        variables: std::collections::HashMap<String, String>,
+    ) -> Result<Config> {
         let own = match environment {
             Environment::Development => ("development.toml", include_str!("../../config/development.toml")),
             Environment::Production => ("production.toml", include_str!("../../config/production.toml")),
@@ -270,16 +273,28 @@ impl Config {
             layers = layers.add_source(File::from_str(&text_of(name, embedded)?, FileFormat::Toml));
         }
         if let Some(file) = variables.get("GUILDHALL_CONFIG") {
-            let text = std::fs::read_to_string(file).with_context(|| format!("GUILDHALL_CONFIG names {file}, which cannot be read"))?;
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("GUILDHALL_CONFIG names {file}, which cannot be read"))?;
             layers = layers.add_source(File::from_str(&text, FileFormat::Toml));
         }
         for (name, key) in ALIASES {
-            layers = layers.set_override_option(*key, variables.get(*name).filter(|value| !value.is_empty()).cloned())?;
+            layers =
+                layers.set_override_option(*key, variables.get(*name).filter(|value| !value.is_empty()).cloned())?;
         }
-        let own: std::collections::HashMap<_, _> = variables.into_iter().filter(|(name, _)| name.starts_with("GUILDHALL__")).collect();
+        let own: std::collections::HashMap<_, _> = variables
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("GUILDHALL__"))
+            .collect();
         let lists = ["server.trusted_proxies", "cors.origins", "http.allow_targets"];
-        let mut source = Variables::with_prefix("GUILDHALL").prefix_separator("__").separator("__").source(Some(own));
-        source = lists.iter().fold(source.try_parsing(true).list_separator(","), |source, key| source.with_list_parse_key(key));
+        let mut source = Variables::with_prefix("GUILDHALL")
+            .prefix_separator("__")
+            .separator("__")
+            .source(Some(own));
+        source = lists
+            .iter()
+            .fold(source.try_parsing(true).list_separator(","), |source, key| {
+                source.with_list_parse_key(key)
+            });
         let layers = layers.add_source(source).build()?;
         let mut config: Config = serde_path_to_error::deserialize(layers)
             .map_err(|error| anyhow::anyhow!("configuration key {}: {}", error.path(), error.inner()))?;
@@ -299,21 +314,52 @@ impl Config {
     }
 
     fn refuse_unsafe(&self) -> Result<()> {
-        ensure!(self.auth.password_min_length >= 8, "auth.password_min_length: the floor is 8");
+        ensure!(
+            self.auth.password_min_length >= 8,
+            "auth.password_min_length: the floor is 8"
+        );
         ensure!(self.server.replicas >= 1, "server.replicas: at least 1");
         ensure!(self.limits.factor >= 1, "limits.factor: at least 1");
         if !self.is_production() {
             return Ok(());
         }
         let unsafe_keys = [
-            ("http.allow_targets", !self.http.allow_targets.is_empty(), "lets customers reach private addresses"),
-            ("http.allow_plain", self.http.allow_plain, "sends customers' data unencrypted"),
+            (
+                "http.allow_targets",
+                !self.http.allow_targets.is_empty(),
+                "lets customers reach private addresses",
+            ),
+            (
+                "http.allow_plain",
+                self.http.allow_plain,
+                "sends customers' data unencrypted",
+            ),
             ("runs.sandbox", self.runs.sandbox, "answers without a model"),
-            ("mail.transport", self.mail.transport == MailTransport::Mailbox, "sends no mail"),
-            ("auth.key_mode", self.auth.key_mode == KeyMode::Test, "marks live credentials as test ones"),
-            ("server.public_url", !self.server.public_url.starts_with("https://"), "must begin with https://"),
-            ("limits.enabled", !self.limits.enabled, "leaves the server without rate limits"),
-            ("stripe.api_base", self.stripe.api_base != "https://api.stripe.com", "sends payments elsewhere"),
+            (
+                "mail.transport",
+                self.mail.transport == MailTransport::Mailbox,
+                "sends no mail",
+            ),
+            (
+                "auth.key_mode",
+                self.auth.key_mode == KeyMode::Test,
+                "marks live credentials as test ones",
+            ),
+            (
+                "server.public_url",
+                !self.server.public_url.starts_with("https://"),
+                "must begin with https://",
+            ),
+            (
+                "limits.enabled",
+                !self.limits.enabled,
+                "leaves the server without rate limits",
+            ),
+            (
+                "stripe.api_base",
+                self.stripe.api_base != "https://api.stripe.com",
+                "sends payments elsewhere",
+            ),
         ];
         match unsafe_keys.iter().find(|(_, found, _)| *found) {
             Some((key, _, why)) => bail!("configuration key {key} is not safe in production: it {why}"),
@@ -333,7 +379,9 @@ fn text_of(name: &str, embedded: &str) -> Result<String> {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("environment", &self.environment).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("environment", &self.environment)
+            .finish_non_exhaustive()
     }
 }
 
@@ -342,7 +390,10 @@ mod tests {
     use super::*;
 
     fn load(environment: Environment, variables: &[(&str, &str)]) -> Result<Config> {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Config::from_variables(environment, variables)
     }
 
@@ -364,7 +415,13 @@ mod tests {
         .expect("acceptable");
         assert_eq!(config.server.port, 8081);
         assert_eq!(config.server.trusted_proxies.len(), 2);
-        assert!(config.database.tenant_url.as_ref().is_some_and(|url| url.expose() == "postgres://a"));
+        assert!(
+            config
+                .database
+                .tenant_url
+                .as_ref()
+                .is_some_and(|url| url.expose() == "postgres://a")
+        );
         assert!(config.redis_url().is_none());
     }
 
@@ -385,11 +442,18 @@ mod tests {
             ("GUILDHALL__RUNS__SANDBOX", "true", "runs.sandbox"),
             ("GUILDHALL__MAIL__TRANSPORT", "mailbox", "mail.transport"),
             ("GUILDHALL__AUTH__KEY_MODE", "test", "auth.key_mode"),
-            ("GUILDHALL__SERVER__PUBLIC_URL", "http://api.example.com", "server.public_url"),
+            (
+                "GUILDHALL__SERVER__PUBLIC_URL",
+                "http://api.example.com",
+                "server.public_url",
+            ),
             ("GUILDHALL__LIMITS__ENABLED", "false", "limits.enabled"),
             ("GUILDHALL__AUTH__PASSWORD_MIN_LENGTH", "6", "auth.password_min_length"),
         ] {
-            assert!(refusal(Environment::Production, &[https, (variable, value)]).contains(key), "{key}");
+            assert!(
+                refusal(Environment::Production, &[https, (variable, value)]).contains(key),
+                "{key}"
+            );
         }
     }
 }

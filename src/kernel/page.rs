@@ -62,9 +62,13 @@ pub fn id_filter<T: Resource>(value: &str) -> Id<T> {
 pub fn time_filter(value: &str) -> Result<DateTime<Utc>, Unfit> {
     DateTime::parse_from_rfc3339(value)
         .map(|time| time.to_utc())
-        .map_err(|_| Unfit(FieldCode::InvalidFormat, "An RFC 3339 time, as 2026-11-20T17:30:00Z.".into()))
+        .map_err(|_| {
+            Unfit(
+                FieldCode::InvalidFormat,
+                "An RFC 3339 time, as 2026-11-20T17:30:00Z.".into(),
+            )
+        })
 }
-
 
 /// What the caller asked for: at most how many, from where, in which order, filtered how.
 pub struct PageQuery<F> {
@@ -90,7 +94,11 @@ impl<F: Filters> PageQuery<F> {
         }
         let limit = match pairs.remove("limit").as_deref() {
             None => 25,
-            Some([text]) => text.parse().ok().filter(|limit| (1..=100).contains(limit)).ok_or_else(bad_limit)?,
+            Some([text]) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=100).contains(limit))
+                .ok_or_else(bad_limit)?,
             Some(_) => return Err(bad_limit()),
         };
         let order = match pairs.remove("order").as_deref() {
@@ -102,7 +110,12 @@ impl<F: Filters> PageQuery<F> {
         let mut filters = F::default();
         for (name, values) in &mut pairs {
             if !F::NAMES.contains(&name.as_str()) {
-                let known = ["limit", "cursor", "order"].iter().chain(F::NAMES).copied().collect::<Vec<_>>().join(", ");
+                let known = ["limit", "cursor", "order"]
+                    .iter()
+                    .chain(F::NAMES)
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 return Err(UNKNOWN_PARAMETER.because(format!("Known are: {known}.")).field(
                     format!("query/{name}"),
                     FieldCode::UnknownField,
@@ -117,7 +130,14 @@ impl<F: Filters> PageQuery<F> {
             }
         }
         let binding = binding(F::RESOURCE, workspace, order, &pairs);
-        let mut query = PageQuery { filters, limit, order, after: None, binding, key: key.clone() };
+        let mut query = PageQuery {
+            filters,
+            limit,
+            order,
+            after: None,
+            binding,
+            key: key.clone(),
+        };
         query.after = match cursor.as_deref() {
             None => None,
             Some([text]) => Some(query.open(text).ok_or(INVALID_CURSOR)?),
@@ -151,7 +171,11 @@ impl<F: Filters> PageQuery<F> {
         let has_more = rows.len() as i64 > self.limit;
         rows.truncate(self.limit as usize);
         let next_cursor = rows.last().filter(|_| has_more).map(|last| self.seal(key(last)));
-        Page { data: rows, next_cursor, has_more }
+        Page {
+            data: rows,
+            next_cursor,
+            has_more,
+        }
     }
 
     /// `base64url(version, binding, time, id, 16 bytes of HMAC)`.
@@ -166,7 +190,10 @@ impl<F: Filters> PageQuery<F> {
     }
 
     fn open(&self, text: &str) -> Option<(DateTime<Utc>, Uuid)> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() == 57 && bytes[0] == 1)?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .filter(|bytes| bytes.len() == 57 && bytes[0] == 1)?;
         let (body, tag) = bytes.split_at(41);
         let expected = hmac::sign(&self.key, body);
         constant_time::verify_slices_are_equal(&expected.as_ref()[..16], tag).ok()?;
@@ -174,17 +201,29 @@ impl<F: Filters> PageQuery<F> {
             return None;
         }
         let micros = i64::from_be_bytes(body[17..25].try_into().ok()?);
-        Some((Utc.timestamp_micros(micros).single()?, Uuid::from_slice(&body[25..41]).ok()?))
+        Some((
+            Utc.timestamp_micros(micros).single()?,
+            Uuid::from_slice(&body[25..41]).ok()?,
+        ))
     }
 }
 
 fn known_order<F: Filters>(text: &str) -> Result<&'static str, Problem> {
-    ["-created_at", "created_at"].iter().chain(F::ORDERS).find(|order| **order == text).copied().ok_or_else(bad_order::<F>)
+    ["-created_at", "created_at"]
+        .iter()
+        .chain(F::ORDERS)
+        .find(|order| **order == text)
+        .copied()
+        .ok_or_else(bad_order::<F>)
 }
 
 fn bad_order<F: Filters>() -> Problem {
     let choices: Vec<_> = ["-created_at", "created_at"].iter().chain(F::ORDERS).copied().collect();
-    Problem::from(INVALID_PARAMETER).field("query/order", FieldCode::InvalidChoice, format!("One of {}.", choices.join(", ")))
+    Problem::from(INVALID_PARAMETER).field(
+        "query/order",
+        FieldCode::InvalidChoice,
+        format!("One of {}.", choices.join(", ")),
+    )
 }
 
 fn bad_limit() -> Problem {
@@ -193,7 +232,9 @@ fn bad_limit() -> Problem {
 
 fn binding(resource: &str, workspace: Uuid, order: &str, filters: &BTreeMap<String, Vec<String>>) -> [u8; 16] {
     let text = serde_json::to_vec(&(resource, workspace, order, filters)).expect("plain strings");
-    digest::digest(&digest::SHA256, &text).as_ref()[..16].try_into().expect("32 bytes")
+    digest::digest(&digest::SHA256, &text).as_ref()[..16]
+        .try_into()
+        .expect("32 bytes")
 }
 
 #[cfg(test)]
@@ -233,16 +274,26 @@ mod tests {
     fn cursor() -> String {
         let page = parse("limit=1&kind=cat").ok().expect("acceptable");
         let rows = vec![1_u128, 2];
-        let page = page.page(rows, |row| (Utc.timestamp_micros(1_700_000_000_123_456).single().expect("a time"), Uuid::from_u128(*row)));
+        let page = page.page(rows, |row| {
+            (
+                Utc.timestamp_micros(1_700_000_000_123_456).single().expect("a time"),
+                Uuid::from_u128(*row),
+            )
+        });
         assert!(page.has_more && page.data == [1]);
         page.next_cursor.expect("there is more")
     }
 
     #[test]
     fn a_cursor_leads_on_from_the_last_row() {
-        let next = parse(&format!("kind=cat&limit=7&cursor={}", cursor())).ok().expect("acceptable");
+        let next = parse(&format!("kind=cat&limit=7&cursor={}", cursor()))
+            .ok()
+            .expect("acceptable");
         let (time, id) = next.after().expect("a place");
-        assert_eq!((time.timestamp_micros(), id), (1_700_000_000_123_456, Uuid::from_u128(1)));
+        assert_eq!(
+            (time.timestamp_micros(), id),
+            (1_700_000_000_123_456, Uuid::from_u128(1))
+        );
     }
 
     #[test]
@@ -257,13 +308,25 @@ mod tests {
             let mut bytes = cursor.clone().into_bytes();
             bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
             let altered = String::from_utf8(bytes).expect("ASCII");
-            assert_eq!(refusal(&format!("kind=cat&cursor={altered}")), "invalid-cursor", "byte {place}");
+            assert_eq!(
+                refusal(&format!("kind=cat&cursor={altered}")),
+                "invalid-cursor",
+                "byte {place}"
+            );
         }
     }
 
     #[test]
     fn bad_parameters_are_named() {
-        for query in ["limit=0", "limit=101", "limit=abc", "limit=", "limit=1&limit=2", "order=name", "kind=fish"] {
+        for query in [
+            "limit=0",
+            "limit=101",
+            "limit=abc",
+            "limit=",
+            "limit=1&limit=2",
+            "order=name",
+            "kind=fish",
+        ] {
             assert_eq!(refusal(query), "invalid-parameter", "{query}");
         }
         assert_eq!(refusal("knd=cat"), "unknown-parameter");

@@ -21,7 +21,9 @@ pub fn start(config: &Config) -> Result<Reporting> {
     let registry = tracing_subscriber::registry().with(filter);
     // A second start in one process keeps the first one's log: tests begin many servers.
     let _ = match config.log.format {
-        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init(),
+        LogFormat::Json => registry
+            .with(lines.json().flatten_event(true).with_current_span(false))
+            .try_init(),
         LogFormat::Text => registry.with(lines.compact()).try_init(),
     };
     Ok(Reporting(config.sentry.dsn.as_ref().map(|dsn| {
@@ -37,10 +39,21 @@ pub fn start(config: &Config) -> Result<Reporting> {
 
 /// What an error looks like to whoever must mend it.
 pub fn event_of(error: &anyhow::Error) -> Event<'static> {
-    let kind = error.root_cause().to_string().split([':', '\n']).next().unwrap_or_default().to_owned();
+    let kind = error
+        .root_cause()
+        .to_string()
+        .split([':', '\n'])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     Event {
         level: Level::Error,
-        exception: vec![Exception { ty: kind, value: Some(format!("{error:#}")), ..Default::default() }].into(),
+        exception: vec![Exception {
+            ty: kind,
+            value: Some(format!("{error:#}")),
+            ..Default::default()
+        }]
+        .into(),
         ..Default::default()
     }
 }
@@ -86,8 +99,14 @@ mod tests {
     fn a_report_holds_no_request_and_no_credential() {
         let error = anyhow::anyhow!("could not use gld_test_pk_1234567890").context("while signing in");
         let mut event = event_of(&error);
-        event.request = Some(sentry::protocol::Request { query_string: Some("token=1".into()), ..Default::default() });
+        event.request = Some(sentry::protocol::Request {
+            query_string: Some("token=1".into()),
+            ..Default::default()
+        });
         let sent = serde_json::to_string(&scrubbed(event)).expect("an event");
-        assert!(!sent.contains("gld_test") && !sent.contains("token=1") && sent.contains("while signing in"), "{sent}");
+        assert!(
+            !sent.contains("gld_test") && !sent.contains("token=1") && sent.contains("while signing in"),
+            "{sent}"
+        );
     }
 }

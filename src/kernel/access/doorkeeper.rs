@@ -38,7 +38,12 @@ impl Doorkeeper {
     }
 
     /// Judges what a request shows. `workspace` is the header, as sent.
-    pub(in crate::kernel) async fn judge(&self, credential: &Credential, workspace: Option<&str>, call: Call) -> Caller {
+    pub(in crate::kernel) async fn judge(
+        &self,
+        credential: &Credential,
+        workspace: Option<&str>,
+        call: Call,
+    ) -> Caller {
         let _ = (&self.db, &self.clock, workspace);
         match credential {
             Credential::None => nobody(call, UNAUTHENTICATED.into()),
@@ -51,5 +56,9 @@ impl Doorkeeper {
 /// A caller that is refused wherever a credential is needed.
 fn nobody(call: Call, refusal: Problem) -> Caller {
     let person: Result<Person, Problem> = Err(refusal.clone());
-    Caller { call: Arc::new(call), person, access: Err(refusal) }
+    Caller {
+        call: Arc::new(call),
+        person,
+        access: Err(refusal),
+    }
 }

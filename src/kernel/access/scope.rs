@@ -10,10 +10,7 @@ use uuid::Uuid;
 
 use crate::kernel::{
     entitlements::Plan,
-    id::{
-        ApiKeyId, CustomerId, GrantId, JobId, LicenseId, ResellerId, SessionId, TriggerId, UserId,
-        WorkspaceId,
-    },
+    id::{ApiKeyId, CustomerId, GrantId, JobId, LicenseId, ResellerId, SessionId, TriggerId, UserId, WorkspaceId},
     trace::Trace,
 };
 

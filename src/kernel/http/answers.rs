@@ -136,9 +136,18 @@ pub(in crate::kernel) fn write<R: Reply>(reply: &R, request: &HttpRequest) -> Ht
     }
     if let Some(version) = reply.version() {
         let tag = format!("\"{version}\"");
-        response.insert_header((ETAG, tag.as_str())).insert_header((CACHE_CONTROL, "private, no-cache"));
-        let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-        let matches = known.is_some_and(|known| known.split(',').any(|one| matches!(one.trim(), "*") || one.trim() == tag));
+        response
+            .insert_header((ETAG, tag.as_str()))
+            .insert_header((CACHE_CONTROL, "private, no-cache"));
+        let known = request
+            .headers()
+            .get(IF_NONE_MATCH)
+            .and_then(|value| value.to_str().ok());
+        let matches = known.is_some_and(|known| {
+            known
+                .split(',')
+                .any(|one| matches!(one.trim(), "*") || one.trim() == tag)
+        });
         if matches && reply.status() == 200 && (request.method() == "GET" || request.method() == "HEAD") {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }

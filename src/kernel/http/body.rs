@@ -23,10 +23,19 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// # Errors
 /// 413 `body-too-large`, 408 `request-timeout` (the connection closes), 415 for a compressed one.
 pub(in crate::kernel) async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<BytesMut> {
-    if request.headers().get(CONTENT_ENCODING).is_some_and(|value| value.as_bytes() != b"identity") {
-        return Err(UNSUPPORTED_MEDIA_TYPE.because("Send the body without Content-Encoding.").into());
+    if request
+        .headers()
+        .get(CONTENT_ENCODING)
+        .is_some_and(|value| value.as_bytes() != b"identity")
+    {
+        return Err(UNSUPPORTED_MEDIA_TYPE
+            .because("Send the body without Content-Encoding.")
+            .into());
     }
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
@@ -35,12 +44,17 @@ pub(in crate::kernel) async fn read(request: &HttpRequest, payload: &mut Payload
     loop {
         let allowed = Duration::from_secs(10 + body.len() as u64 / 65_536);
         let left = allowed.saturating_sub(started.elapsed()).min(SILENCE);
-        let chunk = tokio::time::timeout(left, payload.next()).await.map_err(|_| {
-            Problem::from(REQUEST_TIMEOUT).header("connection", "close")
-        })?;
+        let chunk = tokio::time::timeout(left, payload.next())
+            .await
+            .map_err(|_| Problem::from(REQUEST_TIMEOUT).header("connection", "close"))?;
         match chunk {
             None => return Ok(body),
-            Some(Err(_)) => return Err(REQUEST_TIMEOUT.because("The body broke off.").header("connection", "close").into()),
+            Some(Err(_)) => {
+                return Err(REQUEST_TIMEOUT
+                    .because("The body broke off.")
+                    .header("connection", "close")
+                    .into());
+            }
             Some(Ok(bytes)) if body.len() + bytes.len() > limit => return Err(too_large(limit)),
             Some(Ok(bytes)) => body.extend_from_slice(&bytes),
         }
@@ -52,14 +66,28 @@ pub(in crate::kernel) async fn read(request: &HttpRequest, payload: &mut Payload
 /// # Errors
 /// 415 `unsupported-media-type`.
 pub(in crate::kernel) fn expect_json(request: &HttpRequest) -> Result<()> {
-    let declared = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let declared = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let mut parts = declared.split(';').map(|part| part.trim().to_ascii_lowercase());
     let media = parts.next().unwrap_or_default();
     let utf8 = parts.all(|part| !part.starts_with("charset=") || matches!(&part[8..], "utf-8" | "\"utf-8\"" | "utf8"));
     let json = matches!(media.as_str(), "application/json" | "application/merge-patch+json");
-    if json && utf8 { Ok(()) } else { Err(UNSUPPORTED_MEDIA_TYPE.because("Send Content-Type: application/json.").into()) }
+    if json && utf8 {
+        Ok(())
+    } else {
+        Err(UNSUPPORTED_MEDIA_TYPE
+            .because("Send Content-Type: application/json.")
+            .into())
+    }
 }
 
 fn too_large(limit: usize) -> Error {
-    BODY_TOO_LARGE.because(format!("At most {limit} bytes.")).with("limit_bytes", limit).header("connection", "close").into()
+    BODY_TOO_LARGE
+        .because(format!("At most {limit} bytes."))
+        .with("limit_bytes", limit)
+        .header("connection", "close")
+        .into()
 }

@@ -38,7 +38,9 @@ impl<P: Needs> FromRequest for Can<P> {
     type Future = Ready<Result<Can<P>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        with_caller(request, |caller| caller.access.as_ref().map_err(Clone::clone).and_then(Can::from_access))
+        with_caller(request, |caller| {
+            caller.access.as_ref().map_err(Clone::clone).and_then(Can::from_access)
+        })
     }
 }
 
@@ -62,11 +64,21 @@ impl FromRequest for Fresh {
     type Future = Ready<Result<Fresh>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let now = request.app_data::<Data<crate::kernel::clock::Clock>>().map(|clock| clock.now().timestamp());
+        let now = request
+            .app_data::<Data<crate::kernel::clock::Clock>>()
+            .map(|clock| clock.now().timestamp());
         with_caller(request, |caller| match (&caller.person, now) {
             (Err(refused), _) => Err(refused.clone()),
-            (Ok(Person { via: Via::Session { auth_time, .. }, .. }), Some(now)) if now - auth_time <= FRESH_SECONDS => Ok(Fresh),
-            _ => Err(STEP_UP_REQUIRED.with("methods", ["password"]).with("max_age_seconds", FRESH_SECONDS)),
+            (
+                Ok(Person {
+                    via: Via::Session { auth_time, .. },
+                    ..
+                }),
+                Some(now),
+            ) if now - auth_time <= FRESH_SECONDS => Ok(Fresh),
+            _ => Err(STEP_UP_REQUIRED
+                .with("methods", ["password"])
+                .with("max_age_seconds", FRESH_SECONDS)),
         })
     }
 }
@@ -144,8 +156,13 @@ impl<F: Filters + 'static> FromRequest for PageQuery<F> {
     type Future = Ready<Result<PageQuery<F>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let workspace = request.extensions().get::<Caller>().and_then(|caller| Some(caller.access.as_ref().ok()?.scope().workspace()));
-        let Some(key) = request.app_data::<Data<CursorKey>>() else { return ready(Err(INTERNAL.into())) };
+        let workspace = request
+            .extensions()
+            .get::<Caller>()
+            .and_then(|caller| Some(caller.access.as_ref().ok()?.scope().workspace()));
+        let Some(key) = request.app_data::<Data<CursorKey>>() else {
+            return ready(Err(INTERNAL.into()));
+        };
         let workspace = workspace.map_or(Uuid::nil(), Id::uuid);
         ready(PageQuery::parse(request.query_string(), workspace, &key.0).map_err(Error::from))
     }
@@ -164,7 +181,13 @@ impl FromRequest for NoQuery {
             None => Ok(NoQuery),
             Some((name, _)) => {
                 let problem = UNKNOWN_PARAMETER.because("This operation has no query parameters.");
-                Err(problem.field(format!("query/{name}"), FieldCode::UnknownField, "There is no such parameter.").into())
+                Err(problem
+                    .field(
+                        format!("query/{name}"),
+                        FieldCode::UnknownField,
+                        "There is no such parameter.",
+                    )
+                    .into())
             }
         })
     }
@@ -229,8 +252,15 @@ impl FromRequest for IdempotencyKey {
 
 fn read_key(request: &HttpRequest) -> Result<IdempotencyKey> {
     let key = header(request.headers(), "idempotency-key")?;
-    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255 || !key.bytes().all(|b| matches!(b, b' '..=b'~'))) {
-        return Err(bad_header(INVALID_HEADER, "header/Idempotency-Key", "1 to 255 printable ASCII characters."));
+    if key
+        .as_ref()
+        .is_some_and(|key| key.is_empty() || key.len() > 255 || !key.bytes().all(|b| matches!(b, b' '..=b'~')))
+    {
+        return Err(bad_header(
+            INVALID_HEADER,
+            "header/Idempotency-Key",
+            "1 to 255 printable ASCII characters.",
+        ));
     }
     let template = request
         .app_data::<Data<Operations>>()
@@ -260,5 +290,7 @@ fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>> {
 }
 
 fn bad_header(kind: Kind, pointer: impl Into<String>, detail: &str) -> Error {
-    Problem::from(kind).field(pointer, FieldCode::InvalidFormat, detail).into()
+    Problem::from(kind)
+        .field(pointer, FieldCode::InvalidFormat, detail)
+        .into()
 }

@@ -57,26 +57,51 @@ pub struct Front {
 ///
 /// # Errors
 /// Never a failure of its own: an error it returns carries the finished answer.
-pub async fn front(mut request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, ActixError> {
-    let front = request.app_data::<Data<Front>>().expect("mounted with the server").clone();
+pub async fn front(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, ActixError> {
+    let front = request
+        .app_data::<Data<Front>>()
+        .expect("mounted with the server")
+        .clone();
     let started = Instant::now();
-    let operation = front.operations.find(request.method(), request.path()).unwrap_or(front.operations.unlisted()).clone();
+    let operation = front
+        .operations
+        .find(request.method(), request.path())
+        .unwrap_or(front.operations.unlisted())
+        .clone();
     if request.method() == Method::HEAD {
         // The server leaves the body out by itself; the routes only know GET.
         request.head_mut().method = Method::GET;
     }
     let call = call(&request, &operation, &front, started);
-    let seen = Seen { request_id: call.request_id.clone(), method: request.method().clone(), trace: call.trace };
+    let seen = Seen {
+        request_id: call.request_id.clone(),
+        method: request.method().clone(),
+        trace: call.trace,
+    };
 
-    let caller = front.doorkeeper.judge(&credential(request.headers()), workspace(request.headers()), call).await;
+    let caller = front
+        .doorkeeper
+        .judge(&credential(request.headers()), workspace(request.headers()), call)
+        .await;
     request.extensions_mut().insert(caller);
     let patience = operation.deadline() + body_time(&request);
-    let answer = AssertUnwindSafe(tokio::time::timeout(patience, next.call(request))).catch_unwind().await;
+    let answer = AssertUnwindSafe(tokio::time::timeout(patience, next.call(request)))
+        .catch_unwind()
+        .await;
 
     let finish = |mut response: HttpResponse| {
-        if !response.status().is_success() && !response.status().is_redirection() && !response.status().is_informational() {
+        if !response.status().is_success()
+            && !response.status().is_redirection()
+            && !response.status().is_informational()
+        {
             let known = response.extensions_mut().remove::<Problem>();
-            let ours = response.headers().get("content-type").is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"));
+            let ours = response
+                .headers()
+                .get("content-type")
+                .is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"));
             if !ours {
                 let problem = known.unwrap_or_else(|| problem::stand_in(response.status()));
                 response = problem::render(&problem, &front.public_url, &seen.request_id);
@@ -93,11 +118,20 @@ pub async fn front(mut request: ServiceRequest, next: Next<impl MessageBody + 's
         }
         Ok(Ok(Err(error))) => Err(wrap(finish(error.as_response_error().error_response()))),
         Ok(Err(_late)) => {
-            let outcome = if seen.method == Method::GET { Outcome::None } else { Outcome::Unknown };
-            Err(wrap(finish(problem::bare(Problem::from(DEADLINE_EXCEEDED).outcome(outcome)))))
+            let outcome = if seen.method == Method::GET {
+                Outcome::None
+            } else {
+                Outcome::Unknown
+            };
+            Err(wrap(finish(problem::bare(
+                Problem::from(DEADLINE_EXCEEDED).outcome(outcome),
+            ))))
         }
         Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned());
             tracing::error!(panic = text.as_deref().unwrap_or("?"), request_id = %seen.request_id, "a handler panicked");
             Err(wrap(finish(problem::bare(INTERNAL.into()))))
         }
@@ -149,7 +183,10 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
 }
 
 fn is_request_id(text: &str) -> bool {
-    (8..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    (8..=128).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 /// The peer, unless it is a trusted proxy: then the right-most hop that is not.
@@ -157,7 +194,11 @@ fn address(headers: &HeaderMap, peer: Option<IpAddr>, trusted: bool, proxies: &[
     if !trusted {
         return peer;
     }
-    let hops = headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
+    let hops = headers
+        .get_all("x-forwarded-for")
+        .filter_map(|value| value.to_str().ok())
+        .collect::<Vec<_>>()
+        .join(",");
     let stranger = hops
         .rsplit(',')
         .map_while(|hop| hop.trim().parse::<IpAddr>().ok())
@@ -167,7 +208,10 @@ fn address(headers: &HeaderMap, peer: Option<IpAddr>, trusted: bool, proxies: &[
 
 /// A body may take its time to arrive; the handler's own time begins after it.
 fn body_time(request: &ServiceRequest) -> Duration {
-    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match length {
         Some(0) => Duration::ZERO,
         Some(bytes) => Duration::from_secs(10 + bytes / 65_536),
@@ -190,11 +234,17 @@ fn credential(headers: &HeaderMap) -> Credential {
         } else if scheme.eq_ignore_ascii_case("bearer") && token.starts_with("gld_") {
             Credential::Key(Secret::new(token))
         } else {
-            Credential::Token(Secret::new(if scheme.eq_ignore_ascii_case("bearer") { token } else { String::new() }))
+            Credential::Token(Secret::new(if scheme.eq_ignore_ascii_case("bearer") {
+                token
+            } else {
+                String::new()
+            }))
         });
     }
     for value in headers.get_all("x-api-key") {
-        found.push(Credential::Key(Secret::new(value.to_str().unwrap_or_default().trim().to_owned())));
+        found.push(Credential::Key(Secret::new(
+            value.to_str().unwrap_or_default().trim().to_owned(),
+        )));
     }
     if let Some(token) = cookie(headers, ACCESS_COOKIE) {
         found.push(Credential::Token(Secret::new(token)));
@@ -221,7 +271,9 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 fn workspace(headers: &HeaderMap) -> Option<&str> {
-    headers.get("guildhall-workspace").map(|value| value.to_str().unwrap_or_default().trim())
+    headers
+        .get("guildhall-workspace")
+        .map(|value| value.to_str().unwrap_or_default().trim())
 }
 
 /// The headers of every answer.

@@ -88,7 +88,11 @@ impl Operations {
     /// # Errors
     /// An operation without id, `x-rate-class` or `x-admission`, or with neither `x-permission` nor a declared absence of it.
     pub fn read(document: &OpenApi) -> Result<Operations> {
-        let mut operations = Operations { paths: matchit::Router::new(), methods: Vec::new(), unlisted: unlisted() };
+        let mut operations = Operations {
+            paths: matchit::Router::new(),
+            methods: Vec::new(),
+            unlisted: unlisted(),
+        };
         for (path, item) in &document.paths.paths {
             let template: &'static str = path.clone().leak();
             let described: BTreeMap<&str, &Option<Described>> = BTreeMap::from([
@@ -105,7 +109,10 @@ impl Operations {
                     methods.insert(method, operation(template, described).with_context(|| path.clone())?);
                 }
             }
-            operations.paths.insert(template, operations.methods.len()).with_context(|| path.clone())?;
+            operations
+                .paths
+                .insert(template, operations.methods.len())
+                .with_context(|| path.clone())?;
             operations.methods.push(methods);
         }
         Ok(operations)
@@ -156,10 +163,21 @@ fn unlisted() -> Operation {
 
 fn operation(template: &'static str, described: &Described) -> Result<Operation> {
     let id: &'static str = described.operation_id.clone().context("no operation_id")?.leak();
-    let said = |key: &str| described.extensions.as_ref().and_then(|all| all.get(key)).and_then(|value| value.as_str());
+    let said = |key: &str| {
+        described
+            .extensions
+            .as_ref()
+            .and_then(|all| all.get(key))
+            .and_then(|value| value.as_str())
+    };
     let permission = said("x-permission").map(|name| &*name.to_owned().leak());
-    let public = described.extensions.as_ref().is_some_and(|all| all.get("x-public").is_some());
-    let rate = said("x-rate-class").and_then(RateClass::named).with_context(|| format!("{id}: no known x-rate-class"))?;
+    let public = described
+        .extensions
+        .as_ref()
+        .is_some_and(|all| all.get("x-public").is_some());
+    let rate = said("x-rate-class")
+        .and_then(RateClass::named)
+        .with_context(|| format!("{id}: no known x-rate-class"))?;
     let admission = match said("x-admission") {
         Some("account") => Class::Account,
         Some("interactive") => Class::Interactive,
@@ -167,10 +185,24 @@ fn operation(template: &'static str, described: &Described) -> Result<Operation>
         Some("ingress") => Class::Ingress,
         _ => anyhow::bail!("{id}: no known x-admission"),
     };
-    let limit = described.extensions.as_ref().and_then(|all| all.get("x-body-limit")?.as_u64());
+    let limit = described
+        .extensions
+        .as_ref()
+        .and_then(|all| all.get("x-body-limit")?.as_u64());
     let body_limit = limit.map_or(DEFAULT_LIMIT, |bytes| bytes as usize);
-    ensure!(!(public && permission.is_some()), "{id}: both x-public and x-permission");
-    Ok(Operation { id, template, permission, rate, admission, public, body_limit })
+    ensure!(
+        !(public && permission.is_some()),
+        "{id}: both x-public and x-permission"
+    );
+    Ok(Operation {
+        id,
+        template,
+        permission,
+        rate,
+        admission,
+        public,
+        body_limit,
+    })
 }
 
 impl Operation {

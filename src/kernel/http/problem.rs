@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::kernel::error::{
-    Error, HEAD_TOO_LARGE, INTERNAL, Kind, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, Outcome, Problem,
-    REQUEST_TIMEOUT, ROUTE_NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, VALIDATION_FAILED,
+    Error, HEAD_TOO_LARGE, INTERNAL, Kind, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, Outcome, Problem, REQUEST_TIMEOUT,
+    ROUTE_NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, VALIDATION_FAILED,
 };
 
 /// What the framework itself may answer with.
@@ -60,7 +60,10 @@ pub(in crate::kernel) fn bare(problem: Problem) -> HttpResponse {
 
 /// What stands for an answer of the framework's own that is not a success.
 pub(in crate::kernel) fn stand_in(status: StatusCode) -> Problem {
-    let found = FALLBACKS.iter().find(|(known, _)| *known == status.as_u16()).map(|(_, kind)| *kind);
+    let found = FALLBACKS
+        .iter()
+        .find(|(known, _)| *known == status.as_u16())
+        .map(|(_, kind)| *kind);
     match found {
         Some(kind) => kind.into(),
         None if status.is_server_error() => INTERNAL.into(),
@@ -90,7 +93,12 @@ pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str)
     if let Some(after) = retry_after.filter(|_| kind.status == 429) {
         document.insert("retry_after_seconds".into(), json!(whole_seconds(after)));
     }
-    document.extend(problem.members.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    document.extend(
+        problem
+            .members
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone())),
+    );
 
     let mut response = HttpResponse::build(StatusCode::from_u16(kind.status).expect("a real status"));
     response.insert_header((CONTENT_TYPE, "application/problem+json"));

@@ -81,7 +81,10 @@ pub(in crate::kernel) fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> 
     walk(&document, &mut String::new(), 0, &mut check)?;
     check.done()?;
     let canonical = serde_json_canonicalizer::to_vec(&document).map_err(|_| INVALID_JSON)?;
-    let digest = digest::digest(&digest::SHA256, &canonical).as_ref().try_into().expect("32 bytes");
+    let digest = digest::digest(&digest::SHA256, &canonical)
+        .as_ref()
+        .try_into()
+        .expect("32 bytes");
     let value: T = serde_path_to_error::deserialize(&document).map_err(misfit)?;
     let mut check = Check::default();
     value.validate(&mut check);
@@ -102,12 +105,22 @@ fn walk(value: &Value, pointer: &mut String, depth: usize, check: &mut Check) ->
     let length = pointer.len();
     match value {
         Value::String(text) if text.contains('\0') => {
-            check.refuse(pointer.as_str(), FieldCode::InvalidCharacters, "U+0000 cannot be stored.");
+            check.refuse(
+                pointer.as_str(),
+                FieldCode::InvalidCharacters,
+                "U+0000 cannot be stored.",
+            );
         }
         Value::Number(number) => {
-            let safe = number.as_i64().is_none_or(|n| (-SAFE_INTEGER..=SAFE_INTEGER).contains(&n));
+            let safe = number
+                .as_i64()
+                .is_none_or(|n| (-SAFE_INTEGER..=SAFE_INTEGER).contains(&n));
             if !safe || number.as_u64().is_some_and(|n| n > SAFE_INTEGER as u64) {
-                check.refuse(pointer.as_str(), FieldCode::TooLarge, "Integers are within ±(2^53 − 1).");
+                check.refuse(
+                    pointer.as_str(),
+                    FieldCode::TooLarge,
+                    "Integers are within ±(2^53 − 1).",
+                );
             }
         }
         Value::Array(elements) => {
@@ -125,7 +138,11 @@ fn walk(value: &Value, pointer: &mut String, depth: usize, check: &mut Check) ->
             for (name, member) in members {
                 *pointer += &format!("/{}", escape(name));
                 if name.contains('\0') {
-                    check.refuse(pointer.replace('\0', "\u{fffd}"), FieldCode::InvalidCharacters, "U+0000 cannot be stored.");
+                    check.refuse(
+                        pointer.replace('\0', "\u{fffd}"),
+                        FieldCode::InvalidCharacters,
+                        "U+0000 cannot be stored.",
+                    );
                 }
                 walk(member, pointer, depth + 1, check)?;
                 pointer.truncate(length);
@@ -155,15 +172,26 @@ fn misfit(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
         if !pointer.ends_with(&format!("/{}", escape(&quoted()))) {
             pointer += &format!("/{}", escape(&quoted()));
         }
-        let known = text.split_once("expected ").map(|(_, known)| format!(" Known are {}.", known.replace('`', "").replace("one of ", "")));
-        (FieldCode::UnknownField, format!("There is no such field.{}", known.unwrap_or_default()))
+        let known = text
+            .split_once("expected ")
+            .map(|(_, known)| format!(" Known are {}.", known.replace('`', "").replace("one of ", "")));
+        (
+            FieldCode::UnknownField,
+            format!("There is no such field.{}", known.unwrap_or_default()),
+        )
     } else if text.starts_with("missing field") {
         pointer += &format!("/{}", escape(&quoted()));
         (FieldCode::Required, "This field is required.".to_owned())
     } else if text.starts_with("unknown variant") {
-        let choices = text.split_once("expected ").map_or("", |(_, choices)| choices).replace('`', "");
+        let choices = text
+            .split_once("expected ")
+            .map_or("", |(_, choices)| choices)
+            .replace('`', "");
         (FieldCode::InvalidChoice, format!("Expected {choices}."))
-    } else if let Some((_, wanted)) = text.split_once("expected ").filter(|_| text.starts_with("invalid type")) {
+    } else if let Some((_, wanted)) = text
+        .split_once("expected ")
+        .filter(|_| text.starts_with("invalid type"))
+    {
         (FieldCode::WrongType, format!("Expected {wanted}."))
     } else if text.starts_with("invalid value") {
         (FieldCode::TooLarge, "The value is out of range.".to_owned())
@@ -206,7 +234,10 @@ mod tests {
     fn refused(body: &str) -> Vec<FieldError> {
         match parse::<Pet>(body.as_bytes()) {
             Err(Error::Refused(problem)) => problem.errors.clone(),
-            other => panic!("{:?}", other.map(|pet| format!("{:?} {:?} {:?} {:?}", pet.name, pet.legs, pet.owner, pet.kind))),
+            other => panic!(
+                "{:?}",
+                other.map(|pet| format!("{:?} {:?} {:?} {:?}", pet.name, pet.legs, pet.owner, pet.kind))
+            ),
         }
     }
 
@@ -217,11 +248,23 @@ mod tests {
             (r#"{"name":"Tom"}"#, "/legs", FieldCode::Required),
             (r#"{"name":7,"legs":4}"#, "/name", FieldCode::WrongType),
             (r#"{"name":"Tom","legs":400}"#, "/legs", FieldCode::TooLarge),
-            (r#"{"name":"Tom","legs":4,"owner":"usr_1"}"#, "/owner", FieldCode::NotFound),
-            (r#"{"name":"Tom","legs":4,"kind":"dog"}"#, "/kind", FieldCode::InvalidChoice),
+            (
+                r#"{"name":"Tom","legs":4,"owner":"usr_1"}"#,
+                "/owner",
+                FieldCode::NotFound,
+            ),
+            (
+                r#"{"name":"Tom","legs":4,"kind":"dog"}"#,
+                "/kind",
+                FieldCode::InvalidChoice,
+            ),
             (r#"{"name":"T\u0000m","legs":4}"#, "/name", FieldCode::InvalidCharacters),
             (r#"{"name":"Thomas","legs":4}"#, "/name", FieldCode::TooLong),
-            (r#"{"name":"Tom","legs":9007199254740992}"#, "/legs", FieldCode::TooLarge),
+            (
+                r#"{"name":"Tom","legs":9007199254740992}"#,
+                "/legs",
+                FieldCode::TooLarge,
+            ),
         ] {
             let errors = refused(body);
             assert_eq!((errors[0].pointer.as_str(), errors[0].code), (pointer, code), "{body}");
@@ -232,7 +275,10 @@ mod tests {
     fn what_is_no_document_is_refused_whole() {
         let deep = format!("{}{}", "[".repeat(66), "]".repeat(66));
         for body in ["", "{", "nul", "{\"name\":\"\u{1}\"}", &deep, "[1] [2]"] {
-            assert!(parse::<Pet>(body.as_bytes()).err().expect("refused").is(INVALID_JSON), "{body}");
+            assert!(
+                parse::<Pet>(body.as_bytes()).err().expect("refused").is(INVALID_JSON),
+                "{body}"
+            );
         }
         assert!(parse::<Pet>(b"\xff").err().expect("refused").is(INVALID_JSON));
     }
@@ -242,6 +288,11 @@ mod tests {
         let one = parse::<Pet>(br#"{"name":"Tom","legs":4}"#).expect("acceptable");
         let two = parse::<Pet>(b"{\"legs\": 4,\n \"name\": \"Tom\"}").expect("acceptable");
         assert_eq!(one.digest(), two.digest());
-        assert_ne!(one.digest(), parse::<Pet>(br#"{"name":"Tim","legs":4}"#).expect("acceptable").digest());
+        assert_ne!(
+            one.digest(),
+            parse::<Pet>(br#"{"name":"Tim","legs":4}"#)
+                .expect("acceptable")
+                .digest()
+        );
     }
 }

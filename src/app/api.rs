@@ -1,0 +1,102 @@
+//! The mounted slices, in reading order, and the server around them.
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{
+    App, HttpRequest, HttpServer,
+    dev::Server,
+    http::Method,
+    middleware::from_fn,
+    web::{self, Data},
+};
+use anyhow::Result;
+use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
+
+use crate::{
+    app::{boot::Deployment, openapi, pages},
+    kernel::{
+        error::{Error, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND},
+        http::front,
+    },
+};
+
+/// Everything under `/api/v1`, in reading order.
+pub fn slices(routes: &mut ServiceConfig) {
+    pages::routes(routes);
+}
+
+/// What stands beside the versioned API: probes, documents, pages behind links.
+pub fn roots(routes: &mut ServiceConfig) {
+    pages::roots(routes);
+}
+
+/// The OpenAPI document of the mounted routes.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let (_, document) = App::new()
+        .into_utoipa_app()
+        .openapi(openapi::information())
+        .configure(roots)
+        .service(utoipa_actix_web::scope::scope("/api/v1").configure(slices))
+        .split_for_parts();
+    openapi::completed(document)
+}
+
+/// Starts serving on an open socket.
+///
+/// # Errors
+/// The socket cannot be used.
+pub fn serve(deployment: Arc<Deployment>, socket: TcpListener) -> Result<Server> {
+    let workers = match deployment.config.server.workers {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        chosen => chosen,
+    };
+    let threads = deployment.config.database.tenant_connections + deployment.config.database.kernel_connections + 8;
+    let server = HttpServer::new(move || {
+        let state = deployment.clone();
+        App::new()
+            .into_utoipa_app()
+            .configure(roots)
+            .service(utoipa_actix_web::scope::scope("/api/v1").configure(slices))
+            .into_app()
+            .configure(|config| share(config, &state))
+            .default_service(web::to(unknown))
+            .wrap(from_fn(front::front))
+    })
+    .workers(workers)
+    .worker_max_blocking_threads(threads)
+    .client_request_timeout(Duration::from_secs(5))
+    .keep_alive(Duration::from_secs(75))
+    .max_connections(4_000)
+    .disable_signals()
+    .listen(socket)?
+    .run();
+    Ok(server)
+}
+
+/// What handlers ask for.
+fn share(config: &mut web::ServiceConfig, state: &Deployment) {
+    config
+        .app_data(state.front.clone())
+        .app_data(Data::from(state.operations.clone()))
+        .app_data(Data::new(state.db.clone()))
+        .app_data(Data::new(state.clock.clone()))
+        .app_data(Data::new(state.cursors.clone()))
+        .app_data(Data::from(state.documents.clone()))
+        .app_data(Data::from(state.readiness.clone()));
+}
+
+/// An address that no route took: unknown, or known with other methods.
+async fn unknown(request: HttpRequest, front: Data<front::Front>) -> Result<String, Error> {
+    match front.operations.allowed(request.path()) {
+        Some(methods)
+            if front.operations.find(request.method(), request.path()).is_none()
+                || request.method() == Method::OPTIONS =>
+        {
+            Err(METHOD_NOT_ALLOWED
+                .because(format!("Here are {methods}."))
+                .header("allow", methods)
+                .into())
+        }
+        _ => Err(ROUTE_NOT_FOUND.into()),
+    }
+}

@@ -1,0 +1,122 @@
+//! From the configuration to a deployment that can serve.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use actix_web::web::Data;
+use anyhow::{Context, Result, ensure};
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use crate::{
+    app::{api, openapi::Documents},
+    kernel::{
+        access::Doorkeeper,
+        clock::Clock,
+        config::Config,
+        db::{Db, Sizes},
+        http::{CursorKey, front::Front, operations::Operations},
+        secret::Secret,
+    },
+};
+
+/// Everything that a process shares.
+pub struct Deployment {
+    pub config: Config,
+    pub clock: Clock,
+    pub db: Db,
+    pub operations: Arc<Operations>,
+    pub front: Data<Front>,
+    pub cursors: CursorKey,
+    pub documents: Arc<Documents>,
+    pub readiness: Arc<Readiness>,
+}
+
+/// Whether this process should get traffic.
+#[derive(Default)]
+pub struct Readiness {
+    booted: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Readiness {
+    /// The boot gate has passed.
+    pub fn booted(&self) {
+        self.booted.store(true, Ordering::SeqCst);
+    }
+
+    /// Traffic should go elsewhere from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Ready to serve.
+    pub fn is_ready(&self) -> bool {
+        self.booted.load(Ordering::SeqCst) && !self.draining.load(Ordering::SeqCst)
+    }
+}
+
+impl Deployment {
+    /// Wires a deployment. Nothing is reached yet.
+    ///
+    /// # Errors
+    /// A setting that is missing or cannot be read.
+    pub fn new(config: Config, clock: Clock) -> Result<Deployment> {
+        let url = |url: &Option<Secret<String>>, name: &str| {
+            url.clone()
+                .with_context(|| format!("{name} is not set: it is how this process reaches PostgreSQL"))
+        };
+        let tenant = url(&config.database.tenant_url, "DATABASE_TENANT_URL")?;
+        let kernel = url(&config.database.kernel_url, "DATABASE_KERNEL_URL")?;
+        let sizes = Sizes {
+            tenant: config.database.tenant_connections,
+            kernel: config.database.kernel_connections,
+        };
+        let db = Db::open(tenant, kernel, sizes, clock.clone());
+
+        let signing = secret_or_file(&config.secrets.signing, &config.secrets.signing_file)?.context(
+            "secrets.signing is not set: base64 of 32 random bytes, for example from `openssl rand -base64 32`",
+        )?;
+        let signing = STANDARD
+            .decode(signing.expose().trim())
+            .context("secrets.signing is not base64")?;
+        ensure!(signing.len() >= 32, "secrets.signing is shorter than 32 bytes");
+
+        let document = api::document();
+        let operations = Arc::new(Operations::read(&document)?);
+        let front = Front {
+            operations: operations.clone(),
+            doorkeeper: Doorkeeper::new(db.clone(), clock.clone()),
+            clock: clock.clone(),
+            public_url: config.server.public_url.trim_end_matches('/').to_owned(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+        };
+        Ok(Deployment {
+            cursors: CursorKey(hmac::Key::new(hmac::HMAC_SHA256, &signing)),
+            documents: Arc::new(Documents::new(document, &front.public_url)?),
+            readiness: Arc::default(),
+            front: Data::new(front),
+            operations,
+            db,
+            clock,
+            config,
+        })
+    }
+}
+
+/// A secret from its variable, or from the file that another variable names.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn secret_or_file(value: &Option<Secret<String>>, file: &Option<String>) -> Result<Option<Secret<String>>> {
+    match (value, file) {
+        (Some(value), _) => Ok(Some(value.clone())),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("the secret in {file} cannot be read"))?;
+            Ok(Some(Secret::new(text.trim().to_owned())))
+        }
+        (None, None) => Ok(None),
+    }
+}

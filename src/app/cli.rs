@@ -1,0 +1,64 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    app::{api, boot::Deployment},
+    kernel::{
+        clock::Clock,
+        config::{Config, Environment},
+        telemetry,
+    },
+};
+
+/// The multi-tenant backend of a company that sells AI-agent software.
+#[derive(Parser)]
+#[command(name = "guildhall", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Where this process runs: `production`, or `development` for a machine of your own.
+    #[arg(long, global = true, env = "GUILDHALL_ENV", default_value = "production", value_parser = environment)]
+    env: Environment,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API.
+    Serve,
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+fn environment(text: &str) -> Result<Environment, String> {
+    match text {
+        "production" => Ok(Environment::Production),
+        "development" => Ok(Environment::Development),
+        _ => Err("production or development".into()),
+    }
+}
+
+/// Runs the command line.
+///
+/// # Errors
+/// Whatever the command could not do; the message says what to do about it.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve => serve(Config::load(cli.env)?),
+        Command::Openapi => {
+            println!("{}", serde_json::to_string_pretty(&api::document())?);
+            Ok(())
+        }
+    }
+}
+
+fn serve(config: Config) -> anyhow::Result<()> {
+    let _reporting = telemetry::start(&config)?;
+    let socket = std::net::TcpListener::bind((config.server.host, config.server.port))?;
+    actix_web::rt::System::new().block_on(async move {
+        let deployment = std::sync::Arc::new(Deployment::new(config, Clock::system())?);
+        let server = api::serve(deployment.clone(), socket)?;
+        deployment.readiness.booted();
+        Ok(server.await?)
+    })
+}

