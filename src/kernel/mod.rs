@@ -13,5 +13,6 @@ pub mod id;
 pub mod idempotency;
 pub mod page;
 pub mod secret;
+pub mod stripe;
 pub mod telemetry;
 pub mod trace;

@@ -1,6 +1,8 @@
 //! The Stripe of the tests is only worth something if it answers what Stripe would: every answer that billing reads is
 //! decoded here by the types of async-stripe, which know the pinned version to the last field.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,2 +1,4 @@
 #[cfg(feature = "stripe-stub")]
+mod billing_client;
+#[cfg(feature = "stripe-stub")]
 mod billing_stub;

@@ -97,9 +97,12 @@ fn matches(object: &Value, params: &Params, filters: &[&str]) -> bool {
             _ => false,
         },
     });
+    let keys = params.texts("lookup_keys");
+    let keyed = keys.is_empty() || keys.iter().any(|key| object["lookup_key"] == key.as_str());
     let created = object["created"].as_i64().unwrap_or_default();
     let bound = |name: &str| params.under("created").and_then(|p| p.integer(name).ok().flatten());
     equal
+        && keyed
         && bound("gte").is_none_or(|t| created >= t)
         && bound("gt").is_none_or(|t| created > t)
         && bound("lte").is_none_or(|t| created <= t)

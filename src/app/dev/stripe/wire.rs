@@ -254,7 +254,7 @@ fn collection(plural: &str) -> Option<(&'static str, &'static [&'static str])> {
     Some(match plural {
         "customers" => ("customer", &["email"]),
         "products" => ("product", &["active"]),
-        "prices" => ("price", &["active", "product", "currency", "type"]),
+        "prices" => ("price", &["active", "product", "currency", "type", "lookup_keys"]),
         "subscriptions" => ("subscription", &["customer", "status"]),
         "invoices" => ("invoice", &["customer", "status", "collection_method"]),
         "invoice_payments" => ("invoice_payment", &["invoice", "status"]),
