@@ -21,13 +21,11 @@ use crate::{
 };
 
 /// Everything under `/api/v1`, in reading order.
-pub fn slices(routes: &mut ServiceConfig) {
-    pages::routes(routes);
-}
+pub fn slices(_routes: &mut ServiceConfig) {}
 
 /// What stands beside the versioned API: probes, documents, pages behind links.
 pub fn roots(routes: &mut ServiceConfig) {
-    pages::roots(routes);
+    pages::routes(routes);
 }
 
 /// The OpenAPI document of the mounted routes.
@@ -38,7 +36,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         .configure(roots)
         .service(utoipa_actix_web::scope::scope("/api/v1").configure(slices))
         .split_for_parts();
-    openapi::completed(document)
+    document
 }
 
 /// Starts serving on an open socket.

@@ -95,7 +95,7 @@ impl Deployment {
         };
         Ok(Deployment {
             cursors: CursorKey(hmac::Key::new(hmac::HMAC_SHA256, &signing)),
-            documents: Arc::new(Documents::new(document, &front.public_url)?),
+            documents: Arc::new(Documents::new(&document, &front.public_url)?),
             readiness: Arc::default(),
             front: Data::new(front),
             operations,

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app::{api, boot::Deployment},
+    app::{api, boot::Deployment, openapi::Documents},
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -27,7 +27,11 @@ enum Command {
     /// Serve the API.
     Serve,
     /// Print the OpenAPI document.
-    Openapi,
+    Openapi {
+        /// In version 3.0.3 instead of 3.1.0.
+        #[arg(long)]
+        older: bool,
+    },
 }
 
 fn environment(text: &str) -> Result<Environment, String> {
@@ -45,8 +49,9 @@ fn environment(text: &str) -> Result<Environment, String> {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => serve(Config::load(cli.env)?),
-        Command::Openapi => {
-            println!("{}", serde_json::to_string_pretty(&api::document())?);
+        Command::Openapi { older } => {
+            let documents = Documents::new(&api::document(), "https://api.example.com")?;
+            print!("{}", if older { documents.older } else { documents.current });
             Ok(())
         }
     }

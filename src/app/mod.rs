@@ -6,3 +6,4 @@ pub mod cli;
 pub mod dev;
 pub mod openapi;
 pub mod pages;
+pub mod problems;

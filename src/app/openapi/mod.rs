@@ -1,5 +1,8 @@
 //! The API's description of itself: made from the mounted routes, completed by rule, and served in 3.1 and 3.0.
 
+mod completion;
+mod older;
+
 use anyhow::Result;
 use serde_json::Value;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
@@ -8,18 +11,23 @@ use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 pub struct Documents {
     /// OpenAPI 3.1.0.
     pub current: String,
+    /// The same as OpenAPI 3.0.3, for generators that know no newer one.
+    pub older: String,
 }
 
 impl Documents {
     /// Writes the documents, with the server's own address.
     ///
     /// # Errors
-    /// A document that cannot be written.
-    pub fn new(document: OpenApi, public_url: &str) -> Result<Documents> {
-        let mut current = serde_json::to_value(&document)?;
-        current["servers"] = serde_json::json!([{ "url": public_url }]);
+    /// A description that breaks a rule of the house; it names the operation.
+    pub fn new(routes: &OpenApi, public_url: &str) -> Result<Documents> {
+        let mut current = serde_json::to_value(routes)?;
+        completion::complete(&mut current)?;
+        current["servers"] = serde_json::json!([{ "url": public_url, "description": "This deployment." }]);
+        let older = older::downgraded(&current);
         Ok(Documents {
             current: pretty(&current)?,
+            older: pretty(&older)?,
         })
     }
 }
@@ -41,9 +49,4 @@ pub fn information() -> OpenApi {
         .license(Some(license))
         .build();
     OpenApiBuilder::new().info(info).build()
-}
-
-/// Adds what every operation has.
-pub fn completed(document: OpenApi) -> OpenApi {
-    document
 }

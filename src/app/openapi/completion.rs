@@ -1,0 +1,245 @@
+//! What every operation has, added by rule: its tag, its security, the headers it takes and the refusals it may answer with.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value, json};
+
+use crate::kernel::http::front::API_VERSION;
+
+/// Completes the description of the mounted routes.
+///
+/// # Errors
+/// An operation without an `operation_id` of the right form, or one that two operations share.
+pub fn complete(document: &mut Value) -> Result<()> {
+    document["openapi"] = json!("3.1.0");
+    document["jsonSchemaDialect"] = json!("https://spec.openapis.org/oas/3.1/dialect/base");
+    let components = document["components"].as_object_mut().context("no components")?;
+    components.entry("schemas").or_insert_with(|| json!({}))["Problem"] = problem_schema();
+    components.insert("securitySchemes".into(), security_schemes());
+    components.insert("parameters".into(), parameters());
+    components.insert("headers".into(), headers());
+
+    let mut ids = Vec::new();
+    let paths = document["paths"].as_object_mut().context("no paths")?;
+    for (path, item) in paths.iter_mut() {
+        for method in ["get", "post", "put", "patch", "delete"] {
+            if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
+                ids.push(operation_id(operation).with_context(|| format!("{method} {path}"))?);
+                finish(path, method, operation);
+            }
+        }
+    }
+    ids.sort();
+    let twin = ids
+        .windows(2)
+        .find(|pair| pair[0] == pair[1])
+        .map(|pair| pair[0].clone());
+    ensure!(twin.is_none(), "two operations are called {}", twin.unwrap_or_default());
+    let mut tags: Vec<_> = ids.iter().map(|id| tag(id)).collect();
+    tags.dedup();
+    document["tags"] = tags
+        .into_iter()
+        .map(|name| json!({"name": name, "description": about(name)}))
+        .collect();
+    Ok(())
+}
+
+/// `resource_action`.
+fn operation_id(operation: &Map<String, Value>) -> Result<String> {
+    let id = operation
+        .get("operationId")
+        .and_then(Value::as_str)
+        .context("no operation_id")?;
+    let shaped = id.contains('_')
+        && id
+            .split('_')
+            .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+        && id.starts_with(|c: char| c.is_ascii_lowercase());
+    ensure!(shaped, "the operation_id {id} is not of the form resource_action");
+    Ok(id.to_owned())
+}
+
+fn tag(id: &str) -> &str {
+    id.split('_').next().unwrap_or(id)
+}
+
+/// What a group of operations is about. A tag without a line of its own is described by its name.
+fn about(tag: &str) -> String {
+    match tag {
+        "auth" => "Signing up, in and out.".into(),
+        "me" => "The person who is signed in.".into(),
+        "health" => "Whether the process lives, and should get traffic.".into(),
+        "documents" => "The API's description of itself.".into(),
+        "problems" => "What each refusal means.".into(),
+        "inbox" => "Events of payment providers.".into(),
+        other => format!("Everything about {other}."),
+    }
+}
+
+fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    operation.insert("tags".into(), json!([tag(&id)]));
+    let public = operation.contains_key("x-public");
+    let scoped = operation.contains_key("x-permission");
+    let license = operation.contains_key("x-license");
+    let mut security = Vec::new();
+    if !public {
+        security.extend([json!({"token": []}), json!({"api_key": []}), json!({"cookie": []})]);
+    }
+    if license {
+        security.push(json!({"license": []}));
+    }
+    operation.insert("security".into(), Value::Array(security));
+
+    let body = operation.contains_key("requestBody");
+    let writes = method != "get";
+    let mut added = vec![];
+    if scoped {
+        added.push("Workspace");
+    }
+    if operation.contains_key("x-idempotent") {
+        added.push("IdempotencyKey");
+    }
+    if matches!(method, "patch" | "put" | "delete") && scoped {
+        added.push("IfMatch");
+    }
+    let known = operation.entry("parameters").or_insert_with(|| json!([]));
+    if let Some(list) = known.as_array_mut() {
+        list.extend(
+            added
+                .into_iter()
+                .map(|name| json!({"$ref": format!("#/components/parameters/{name}")})),
+        );
+    }
+
+    let responses = operation.entry("responses").or_insert_with(|| json!({}));
+    let Some(responses) = responses.as_object_mut() else {
+        return;
+    };
+    for response in responses.values_mut() {
+        let kept = response
+            .as_object_mut()
+            .map(|response| response.entry("headers").or_insert_with(|| json!({})));
+        if let Some(Value::Object(kept)) = kept {
+            kept.insert("X-Request-Id".into(), json!({"$ref": "#/components/headers/RequestId"}));
+            kept.insert(
+                "Guildhall-Version".into(),
+                json!({"$ref": "#/components/headers/Version"}),
+            );
+        }
+    }
+    let placeholder = path.contains('{');
+    for (status, meaning, applies) in [
+        (400, "The request cannot be understood.", true),
+        (
+            401,
+            "The credential is missing or not valid.",
+            !public || license || id.starts_with("auth"),
+        ),
+        (402, "The plan does not allow it.", scoped && writes),
+        (403, "The caller may not do this.", !public || writes),
+        (404, "There is no such thing.", placeholder || !public),
+        (408, "The request took too long to arrive.", body),
+        (409, "Not in its present state.", writes),
+        (410, "No longer there.", placeholder && !public),
+        (
+            412,
+            "It was changed meanwhile.",
+            matches!(method, "patch" | "put" | "delete") || placeholder && writes,
+        ),
+        (413, "The body is too large.", body),
+        (415, "Not in this media type.", body),
+        (422, "Some fields are not acceptable.", writes),
+        (
+            428,
+            "Say which version you are changing.",
+            matches!(method, "patch" | "put" | "delete"),
+        ),
+        (429, "Too many requests.", true),
+        (500, "Something broke on our side.", true),
+        (503, "Too busy, or something that is needed is away.", true),
+    ] {
+        if applies && !responses.contains_key(&status.to_string()) {
+            responses.insert(status.to_string(), refusal(meaning));
+        }
+    }
+}
+
+fn refusal(meaning: &str) -> Value {
+    json!({
+        "description": meaning,
+        "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}, "Guildhall-Version": {"$ref": "#/components/headers/Version"}},
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    })
+}
+
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "A refusal (RFC 9457). Programs branch on `code`, which never changes its meaning; `detail` is for people. \
+                        Some codes have further members; the page that `type` names describes them.",
+        "required": ["type", "title", "status", "code", "request_id"],
+        "additionalProperties": true,
+        "properties": {
+            "type": {"type": "string", "format": "uri", "description": "The page of this kind of refusal."},
+            "title": {"type": "string", "description": "The same sentence for every occurrence."},
+            "status": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status."},
+            "detail": {"type": "string", "description": "A sentence for people about this occurrence."},
+            "code": {"type": "string", "description": "What programs branch on. New codes may come."},
+            "request_id": {"type": "string", "description": "Names the request in our logs."},
+            "errors": {
+                "type": "array",
+                "description": "The fields that are not acceptable.",
+                "items": {
+                    "type": "object",
+                    "description": "One field that is not acceptable.",
+                    "required": ["pointer", "code", "detail"],
+                    "properties": {
+                        "pointer": {"type": "string", "description": "A JSON pointer into the body, or `query/…`, `header/…`, `path/…`."},
+                        "code": {"type": "string", "description": "What is wrong with it. New codes may come."},
+                        "detail": {"type": "string", "description": "The same for people."}
+                    }
+                }
+            },
+            "retry_after_seconds": {"type": "integer", "minimum": 1, "description": "When to try again; the same as the header `Retry-After`."},
+            "outcome": {"type": "string", "description": "With 503: `none`, or `unknown` when a write may have happened: repeat it with the same `Idempotency-Key`."}
+        },
+        "example": {
+            "type": "https://api.example.com/problems/validation-failed", "title": "Some fields are not acceptable", "status": 422,
+            "detail": "1 field needs attention.", "code": "validation-failed", "request_id": "req_01jd8qv4x2fkr9s3m5n7p0t1wz",
+            "errors": [{"pointer": "/name", "code": "too-long", "detail": "At most 100 characters."}]
+        }
+    })
+}
+
+fn security_schemes() -> Value {
+    json!({
+        "token": {"type": "http", "scheme": "bearer", "description": "An access token from `POST /api/v1/auth/login`, or an API key."},
+        "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "An API key, `gld_…`."},
+        "cookie": {"type": "apiKey", "in": "cookie", "name": "__Host-gld_at", "description": "The session cookie of a browser."},
+        "license": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`License` and a licence key: the customer's software."}
+    })
+}
+
+fn parameters() -> Value {
+    json!({
+        "Workspace": {
+            "name": "Guildhall-Workspace", "in": "header", "required": false, "schema": {"type": "string"},
+            "description": "The id or slug of the workspace that the request is about. Only needed by people who belong to several."
+        },
+        "IdempotencyKey": {
+            "name": "Idempotency-Key", "in": "header", "required": false, "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+            "description": "Your name for this effect. A repetition within 24 hours gets the first answer again, and has no second effect."
+        },
+        "IfMatch": {
+            "name": "If-Match", "in": "header", "required": false, "schema": {"type": "string"},
+            "description": "The `ETag` that you read. If the thing was changed since, the answer is 412."
+        }
+    })
+}
+
+fn headers() -> Value {
+    json!({
+        "RequestId": {"description": "Names the request in our logs.", "schema": {"type": "string"}},
+        "Version": {"description": "The API version that answered.", "schema": {"type": "string", "example": API_VERSION}}
+    })
+}

@@ -1,0 +1,41 @@
+//! The catalogue of refusals, and a page for each.
+
+use crate::kernel::error::{self, Kind};
+
+/// Every refusal that the API can answer with, by code.
+pub fn catalogue() -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = [error::PROBLEMS].into_iter().flatten().copied().collect();
+    kinds.sort_by_key(|kind| kind.code);
+    kinds
+}
+
+/// The refusal of that code.
+pub fn find(code: &str) -> Option<Kind> {
+    catalogue().into_iter().find(|kind| kind.code == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_says_what_it_means_and_what_to_do() {
+        for kind in catalogue() {
+            assert!(!kind.meaning().is_empty() && !kind.fix().is_empty(), "{}", kind.code);
+            assert!(
+                kind.code
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{}",
+                kind.code
+            );
+        }
+    }
+
+    #[test]
+    fn no_two_refusals_share_a_code() {
+        let catalogue = catalogue();
+        let twin = catalogue.windows(2).find(|pair| pair[0].code == pair[1].code);
+        assert!(twin.is_none(), "{}", twin.map_or("", |pair| pair[0].code));
+    }
+}
