@@ -256,6 +256,11 @@ ids! {
     Reseller ResellerId "rsl";
 }
 
+impl WorkspaceId {
+    /// Tenant zero, the operator itself: what happens before a workspace is known belongs to it. The first migration makes it.
+    pub const PLATFORM: WorkspaceId = Id::from_uuid(Uuid::from_u128(0x00000000_0000_7000_8000_000000000001));
+}
+
 /// Names a job of the queue: the id of its subject, or a UUIDv5 of subject and kind.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, FromSqlRow, AsExpression)]
 #[diesel(sql_type = sql_types::Uuid)]

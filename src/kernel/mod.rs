@@ -12,6 +12,7 @@ pub mod http;
 pub mod id;
 pub mod idempotency;
 pub mod page;
+mod schema;
 pub mod secret;
 pub mod stripe;
 pub mod telemetry;

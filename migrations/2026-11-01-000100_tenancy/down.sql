@@ -1,0 +1,16 @@
+DROP FUNCTION schema_version();
+DROP FUNCTION make_reference_table(regclass);
+DROP FUNCTION make_kernel_table(regclass);
+DROP FUNCTION hand_to_keeper(regprocedure);
+DROP FUNCTION let_keeper(regclass, text);
+DROP FUNCTION make_shared_table(regclass, text, text, text, text, name);
+DROP FUNCTION make_tenant_table(regclass, text, text, text[]);
+DROP FUNCTION narrow_table(regclass, text, text);
+DROP FUNCTION bump_version();
+DROP FUNCTION uuid_at(timestamptz);
+DROP FUNCTION app_now();
+DROP FUNCTION current_actor_id();
+DROP FUNCTION current_actor_type();
+DROP FUNCTION current_customer();
+DROP FUNCTION current_reseller();
+DROP FUNCTION current_workspace();
