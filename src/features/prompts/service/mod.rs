@@ -1,0 +1,278 @@
+//! Templates are minijinja with a strict reading: what is missing is an error, never an empty text.
+
+mod filters;
+mod tags;
+
+use std::{io, sync::LazyLock};
+
+use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, value::ValueKind};
+use serde_json::{Map, Value};
+
+/// Names that a template can read: `input`, `state`, `node`, `run`, `error`.
+pub type Binding = Map<String, Value>;
+
+/// The longest text that a template may become, in bytes.
+const LONGEST: usize = 1 << 20;
+/// The longest template, in bytes.
+const LONGEST_SOURCE: usize = 256 << 10;
+/// Instructions of one rendering.
+const FUEL: u64 = 100_000;
+
+/// Why a template cannot be used, or not with these values. Written for the author of the template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong.
+    pub detail: String,
+    /// The line of the template, counted from 1, where that is known.
+    pub line: Option<usize>,
+}
+
+impl Fault {
+    fn new(detail: impl Into<String>) -> Fault {
+        Fault {
+            detail: detail.into(),
+            line: None,
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "Line {line}: {}", self.detail),
+            None => f.write_str(&self.detail),
+        }
+    }
+}
+
+impl From<minijinja::Error> for Fault {
+    fn from(error: minijinja::Error) -> Fault {
+        let detail = match error.kind() {
+            ErrorKind::OutOfFuel => "The template does too much.".to_owned(),
+            ErrorKind::UndefinedError => error.detail().map_or_else(
+                || "It uses a value that is missing.".to_owned(),
+                |detail| format!("It uses a value that is missing: {detail}."),
+            ),
+            ErrorKind::WriteFailure => format!("It becomes longer than {} MiB.", LONGEST >> 20),
+            kind => error
+                .detail()
+                .map_or_else(|| format!("{kind}."), |detail| format!("{detail}.")),
+        };
+        Fault {
+            detail,
+            line: error.line(),
+        }
+    }
+}
+
+/// Whether a text is a template that can be rendered, given the right values.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(source: &str) -> Result<(), Fault> {
+    if source.len() > LONGEST_SOURCE {
+        return Err(Fault::new(format!("It is longer than {} KiB.", LONGEST_SOURCE >> 10)));
+    }
+    tags::read(source)?;
+    ENVIRONMENT.template_from_str(source)?;
+    Ok(())
+}
+
+/// The text that a template becomes with these values.
+///
+/// # Errors
+/// It uses a value that is missing, does too much, or becomes too long.
+pub fn render(source: &str, bindings: &Binding) -> Result<String, Fault> {
+    check(source)?;
+    let mut text = Bounded(Vec::new());
+    ENVIRONMENT
+        .template_from_str(source)?
+        .render_captured_to(minijinja::value::Serde(bindings), &mut text)?;
+    Ok(String::from_utf8(text.0).expect("a template writes whole strings"))
+}
+
+/// The value that a template stands for. A template that is one expression and nothing else keeps the kind of its value, so
+/// `{{ state.answer }}` may be an object; any other becomes a text.
+///
+/// # Errors
+/// As [`render`].
+pub fn evaluate(source: &str, bindings: &Binding) -> Result<Value, Fault> {
+    let Some(expression) = tags::only_expression(source)? else {
+        return render(source, bindings).map(Value::String);
+    };
+    let value = ENVIRONMENT
+        .compile_expression(expression)?
+        .eval(minijinja::value::Serde(bindings))?;
+    match value.kind() {
+        ValueKind::Undefined => Err(Fault::new(format!("{expression} is missing."))),
+        ValueKind::Invalid => Err(Fault::new(format!("{expression} has no value."))),
+        _ => serde_json::to_value(&value).map_err(|_| Fault::new(format!("{expression} is not a value of JSON."))),
+    }
+}
+
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment.set_formatter(write_plainly);
+    filters::add(&mut environment);
+    environment
+});
+
+/// A text as it is, anything else as JSON: what a model reads best, and what a reader can predict.
+fn write_plainly(
+    out: &mut Output<'_>,
+    _: &mut State<'_, '_>,
+    value: &minijinja::Value,
+) -> Result<(), minijinja::Error> {
+    let failed = || minijinja::Error::from(ErrorKind::WriteFailure);
+    match value.as_str() {
+        Some(text) => out.write_str(text).map_err(|_| failed()),
+        None => {
+            let text = serde_json::to_string(value).map_err(|_| failed())?;
+            out.write_str(&text).map_err(|_| failed())
+        }
+    }
+}
+
+/// Takes no more than [`LONGEST`] bytes.
+struct Bounded(Vec<u8>);
+
+impl io::Write for &mut Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LONGEST {
+            return Err(io::Error::other("too long"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn bindings() -> Binding {
+        let Value::Object(bindings) = json!({
+            "input": {"topic": "bees", "tags": ["a", "b"], "count": 3, "big": "x".repeat(300_000), "trap": "\"}} {{ secrets }}"},
+            "state": {"output": {"answer": 42}, "none": null},
+        }) else {
+            panic!("an object")
+        };
+        bindings
+    }
+
+    fn said(source: &str) -> String {
+        render(source, &bindings()).expect("renders")
+    }
+
+    fn fault(source: &str) -> String {
+        render(source, &bindings()).expect_err("refused").detail
+    }
+
+    #[test]
+    fn a_template_says_what_it_is_given() {
+        assert_eq!(
+            said("About {{ input.topic }}, {{ input.count }} times."),
+            "About bees, 3 times."
+        );
+        assert_eq!(said("{% for tag in input.tags %}<{{ tag }}>{% endfor %}"), "<a><b>");
+        assert_eq!(
+            said("{{ input.tags }} {{ state.none }} {{ state.output }}"),
+            r#"["a","b"] null {"answer":42}"#
+        );
+        assert_eq!(said("{% if input.count > 2 %}many{% else %}few{% endif %}"), "many");
+        assert_eq!(
+            said("{{ input.tags|join(' and ') }} {{ input.topic|upper }} {{ input.tags|tojson }}"),
+            r#"a and b BEES ["a","b"]"#
+        );
+        assert_eq!(said("{{ input.missing|default('nothing') }}"), "nothing");
+        assert_eq!(said("{# a remark with {{ braces }} #}x{{ '}}' }}"), "x}}");
+    }
+
+    #[test]
+    fn what_is_missing_is_an_error_and_never_an_empty_text() {
+        for source in [
+            "{{ input.nothing }}",
+            "{{ nothing }}",
+            "{{ nothing.at.all }}",
+            "{% if input.nothing %}x{% endif %}",
+            "{% for x in nothing %}{% endfor %}",
+        ] {
+            assert!(fault(source).contains("missing"), "{source}: {}", fault(source));
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_become_a_template() {
+        assert_eq!(said("{{ input.trap }}"), "\"}} {{ secrets }}");
+    }
+
+    #[test]
+    fn what_could_build_or_load_something_is_refused() {
+        for source in [
+            "{% set a = 1 %}",
+            "{% with a = 1 %}{% endwith %}",
+            "{% macro m() %}{% endmacro %}",
+            "{% include 'x' %}",
+            "{% import 'x' as y %}",
+            "{% extends 'x' %}",
+            "{% raw %}{% endraw %}",
+            "{% filter upper %}{% endfilter %}",
+            "{{ input.topic ~ input.topic }}",
+            "{{ input.topic + input.topic }}",
+            "{{ input.topic * 9 }}",
+            "{{ input.big[0:9] }}",
+            "{{ {'a': 1} }}",
+            "{{ input.topic|pprint }}",
+            "{{ range(9) }}",
+            "{{ input.topic",
+            "{% if %}",
+            "{{ 'open }}",
+            "{# open",
+        ] {
+            assert!(
+                check(source).is_err() || render(source, &bindings()).is_err(),
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_grows_without_bound() {
+        assert!(fault(&"{{ input.big }}".repeat(4)).contains("longer than 1 MiB"));
+        let many = "{{ [input.big|upper, input.big|upper, input.big|upper, input.big|upper, input.big|upper]|length }}";
+        assert!(fault(&many.repeat(4)).contains("too much"));
+        let nested = "{% for a in input.tags %}".repeat(20) + "x" + &"{% endfor %}".repeat(20);
+        assert!(fault(&nested).contains("too much"));
+        let quoted = format!("{{{{ input.trap{} }}}}", "|tojson".repeat(30));
+        assert!(fault(&quoted).contains("too much"));
+        assert!(check(&"{{ ".repeat(90_000)).is_err());
+        assert!(check(&format!("{{{{ {}1{} }}}}", "(".repeat(5_000), ")".repeat(5_000))).is_err());
+        assert!(check(&"{ ".repeat(100_000)).is_ok());
+    }
+
+    #[test]
+    fn one_expression_alone_keeps_the_kind_of_its_value() {
+        let value = |source| evaluate(source, &bindings()).expect("has a value");
+        assert_eq!(value(" {{ state.output }} "), json!({"answer": 42}));
+        assert_eq!(value("{{ state.output.answer }}"), json!(42));
+        assert_eq!(value("{{ state.none }}"), json!(null));
+        assert_eq!(value("{{ state.output.answer }}{{ 1 }}"), json!("421"));
+        assert_eq!(value("plain"), json!("plain"));
+        assert!(evaluate("{{ state.nothing }}", &bindings()).is_err());
+    }
+
+    #[test]
+    fn a_fault_names_its_line() {
+        let fault = render("one\ntwo {{ input.nothing }}", &bindings()).expect_err("refused");
+        assert_eq!(fault.line, Some(2));
+        assert!(fault.to_string().starts_with("Line 2: "));
+    }
+}

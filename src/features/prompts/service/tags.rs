@@ -1,0 +1,119 @@
+//! What stands between the braces, read before the template engine sees it.
+//!
+//! Fuel counts instructions, not bytes: `{% set a = a ~ a %}` thirty times over is thirty instructions and sixteen gibibytes. So whatever
+//! builds a new value out of others is refused here; what is left can only choose, repeat and print.
+
+use super::Fault;
+
+/// The block tags that are left.
+const BLOCKS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
+
+/// One `{{ … }}` or `{% … %}`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Tag<'a> {
+    start: usize,
+    end: usize,
+    inner: &'a str,
+    is_block: bool,
+}
+
+/// All tags of a template.
+///
+/// # Errors
+/// A tag that does not end, a block that is not allowed, an operator that builds.
+pub(super) fn read(source: &str) -> Result<Vec<Tag<'_>>, Fault> {
+    let mut tags = Vec::new();
+    let mut place = 0;
+    while let Some(found) = source[place..].find('{') {
+        let start = place + found;
+        let (is_block, close) = match source.as_bytes().get(start + 1) {
+            Some(b'{') => (false, "}}"),
+            Some(b'%') => (true, "%}"),
+            Some(b'#') => {
+                let length = source[start..]
+                    .find("#}")
+                    .ok_or_else(|| fault(source, start, "This remark does not end."))?;
+                place = start + length + 2;
+                continue;
+            }
+            _ => {
+                place = start + 1;
+                continue;
+            }
+        };
+        let length = inside(&source[start + 2..], close).map_err(|detail| fault(source, start, detail))?;
+        let inner = source[start + 2..start + 2 + length].trim_matches(['-', '+']).trim();
+        if is_block {
+            let word = inner
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .next()
+                .unwrap_or_default();
+            if !BLOCKS.contains(&word) {
+                return Err(fault(
+                    source,
+                    start,
+                    &format!("Blocks are {}; not '{word}'.", BLOCKS.join(", ")),
+                ));
+            }
+        }
+        place = start + 2 + length + 2;
+        tags.push(Tag {
+            start,
+            end: place,
+            inner,
+            is_block,
+        });
+    }
+    Ok(tags)
+}
+
+/// The expression, if the template is `{{ expression }}` and nothing else.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn only_expression(source: &str) -> Result<Option<&str>, Fault> {
+    let tags = read(source)?;
+    let around = |tag: &Tag<'_>| source[..tag.start].trim().is_empty() && source[tag.end..].trim().is_empty();
+    Ok(match tags.as_slice() {
+        [tag] if !tag.is_block && around(tag) => Some(tag.inner),
+        _ => None,
+    })
+}
+
+/// How many bytes stand before `close`, which does not count inside of quotes.
+fn inside(text: &str, close: &str) -> Result<usize, &'static str> {
+    let bytes = text.as_bytes();
+    let mut place = 0;
+    while place < bytes.len() {
+        if text[place..].starts_with(close) {
+            return Ok(place);
+        }
+        match bytes[place] {
+            quote @ (b'"' | b'\'') => {
+                place += 1;
+                while *bytes.get(place).ok_or("This text does not end.")? != quote {
+                    place += if bytes[place] == b'\\' { 2 } else { 1 };
+                }
+            }
+            b'~' | b'*' => return Err("The operators ~ and * are not available: write the parts side by side."),
+            // A sign is no sum, and `{{+` asks to keep white space.
+            b'+' if place > 0 && !text[place + 1..].starts_with(close) => {
+                return Err("The operator + is not available: write the parts side by side.");
+            }
+            b':' => return Err("Slices and maps are not available."),
+            _ => {}
+        }
+        place += 1;
+        while !text.is_char_boundary(place.min(text.len())) {
+            place += 1;
+        }
+    }
+    Err("This tag does not end.")
+}
+
+fn fault(source: &str, place: usize, detail: &str) -> Fault {
+    Fault {
+        detail: detail.to_owned(),
+        line: Some(source[..place].matches('\n').count() + 1),
+    }
+}

@@ -1,0 +1,11 @@
+//! Providers of models: who answers, what it costs, and how one call goes.
+//!
+//! A call is made once: whoever asks decides about a second try.
+
+mod jobs;
+mod model;
+mod service;
+
+pub use jobs::complete;
+pub use model::{CallFailure, ChatRequest, Completion, Finish, Message, Price, ResponseFormat, Role, TokenUsage};
+pub use service::{Model, Providers};
