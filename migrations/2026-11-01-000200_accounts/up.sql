@@ -284,7 +284,7 @@ CREATE TABLE security_events (
   ip         text,
   user_agent text,
   detail     jsonb NOT NULL DEFAULT '{}',
-  request_id uuid,
+  request_id text,
   created_at timestamptz NOT NULL DEFAULT app_now()
 );
 CREATE INDEX security_events_user_id_idx ON security_events (user_id, id);

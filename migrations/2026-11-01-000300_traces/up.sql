@@ -95,7 +95,7 @@ CREATE TABLE audit_log (
   outcome         text NOT NULL DEFAULT 'done' CONSTRAINT audit_log_outcome_check CHECK (outcome IN ('done', 'refused', 'failed')),
   code            text,                                             -- of a refusal
   occurrences     integer NOT NULL DEFAULT 1 CONSTRAINT audit_log_occurrences_check CHECK (occurrences >= 1),
-  request_id      uuid,
+  request_id      text,
   session_id      uuid,
   reseller_id     uuid,                                             -- whose the subject is
   customer_id     uuid,
@@ -198,7 +198,7 @@ CREATE TABLE outbox (
   actor_type   text NOT NULL DEFAULT current_actor_type(),
   actor_id     uuid DEFAULT current_actor_id(),
   subject_id   uuid,
-  request_id   uuid,
+  request_id   text,
   traceparent  text,
   data         jsonb NOT NULL,
   previous     jsonb,

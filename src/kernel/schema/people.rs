@@ -133,7 +133,7 @@ diesel::table! {
         ip -> Nullable<Text>,
         user_agent -> Nullable<Text>,
         detail -> Jsonb,
-        request_id -> Nullable<Uuid>,
+        request_id -> Nullable<Text>,
         created_at -> Timestamptz,
     }
 }
