@@ -1,4 +1,8 @@
-//! Floor 2: what happens inside a workspace. A feature may use those listed above it, never those below.
+//! Floor 2: what happens inside a workspace. A feature may use those listed above it, never those below. (A blank line between two keeps
+//! the formatter from sorting them.)
+
+mod schema;
+
+pub mod providers;
 
 pub mod prompts;
-pub mod providers;

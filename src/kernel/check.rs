@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::kernel::error::{FieldCode, FieldError, Problem, Result, VALIDATION_FAILED};
+use crate::kernel::{
+    error::{FieldCode, FieldError, Problem, Result, VALIDATION_FAILED},
+    id::NOT_FOUND_MARK,
+};
 
 /// An input that can be judged by itself, without the database.
 pub trait Validate {
@@ -132,6 +136,11 @@ impl Check {
         }
     }
 
+    /// Everything that was noted, for who keeps it instead of refusing.
+    pub fn into_errors(self) -> Vec<FieldError> {
+        self.errors
+    }
+
     /// The verdict.
     ///
     /// # Errors
@@ -164,6 +173,68 @@ fn characters(count: usize) -> String {
 /// A reference token of a JSON pointer (RFC 6901).
 pub fn escape(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
+}
+
+/// Gives a part of a document its shape: what a slice keeps as JSON until it is needed. `at` is the pointer of that part.
+///
+/// # Errors
+/// The first field that does not fit.
+pub fn read<T: DeserializeOwned>(part: &Value, at: &str) -> Result<T, FieldError> {
+    serde_path_to_error::deserialize(part).map_err(|error| {
+        let error = misfit(error);
+        FieldError {
+            pointer: format!("{at}{}", error.pointer),
+            ..error
+        }
+    })
+}
+
+/// serde's refusal as a field error.
+pub(in crate::kernel) fn misfit(error: serde_path_to_error::Error<serde_json::Error>) -> FieldError {
+    let mut pointer: String = error
+        .path()
+        .iter()
+        .filter_map(|segment| match segment {
+            serde_path_to_error::Segment::Seq { index } => Some(format!("/{index}")),
+            serde_path_to_error::Segment::Map { key } => Some(format!("/{}", escape(key))),
+            _ => None,
+        })
+        .collect();
+    let text = error.inner().to_string();
+    let quoted = || text.split('`').nth(1).unwrap_or_default().to_owned();
+    let (code, detail) = if let Some(detail) = text.strip_prefix(NOT_FOUND_MARK) {
+        (FieldCode::NotFound, detail.to_owned())
+    } else if text.starts_with("unknown field") {
+        if !pointer.ends_with(&format!("/{}", escape(&quoted()))) {
+            pointer += &format!("/{}", escape(&quoted()));
+        }
+        let known = text
+            .split_once("expected ")
+            .map(|(_, known)| format!(" Known are {}.", known.replace('`', "").replace("one of ", "")));
+        (
+            FieldCode::UnknownField,
+            format!("There is no such field.{}", known.unwrap_or_default()),
+        )
+    } else if text.starts_with("missing field") {
+        pointer += &format!("/{}", escape(&quoted()));
+        (FieldCode::Required, "This field is required.".to_owned())
+    } else if text.starts_with("unknown variant") {
+        let choices = text
+            .split_once("expected ")
+            .map_or("", |(_, choices)| choices)
+            .replace('`', "");
+        (FieldCode::InvalidChoice, format!("Expected {choices}."))
+    } else if let Some((_, wanted)) = text
+        .split_once("expected ")
+        .filter(|_| text.starts_with("invalid type"))
+    {
+        (FieldCode::WrongType, format!("Expected {wanted}."))
+    } else if text.starts_with("invalid value") {
+        (FieldCode::TooLarge, "The value is out of range.".to_owned())
+    } else {
+        (FieldCode::InvalidFormat, "The value is not acceptable.".to_owned())
+    };
+    FieldError { pointer, code, detail }
 }
 
 /// A customer's own tags.

@@ -5,7 +5,7 @@ mod database;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use catalogue::*;
@@ -119,7 +119,7 @@ macro_rules! problems {
 }
 
 /// What is wrong with one field. A closed list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FieldCode {
     Required,
@@ -141,7 +141,7 @@ pub enum FieldCode {
 }
 
 /// One field that is not acceptable.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// A JSON pointer into the body, or where it was: `query/limit`, `header/If-Match`, `path/id`.
     pub pointer: String,

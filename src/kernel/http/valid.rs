@@ -13,9 +13,8 @@ use serde_json::Value;
 
 use super::{body, operations::Operations};
 use crate::kernel::{
-    check::{Check, Validate, escape},
+    check::{Check, Validate, escape, misfit},
     error::{Error, FieldCode, INVALID_JSON, Problem, Result, VALIDATION_FAILED},
-    id::NOT_FOUND_MARK,
     idempotency::Fingerprint,
 };
 
@@ -85,7 +84,10 @@ pub(in crate::kernel) fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> 
         .as_ref()
         .try_into()
         .expect("32 bytes");
-    let value: T = serde_path_to_error::deserialize(&document).map_err(misfit)?;
+    let value: T = serde_path_to_error::deserialize(&document).map_err(|error| Problem {
+        errors: vec![misfit(error)],
+        ..Problem::from(VALIDATION_FAILED)
+    })?;
     let mut check = Check::default();
     value.validate(&mut check);
     check.done()?;
@@ -151,54 +153,6 @@ fn walk(value: &Value, pointer: &mut String, depth: usize, check: &mut Check) ->
         _ => {}
     }
     Ok(())
-}
-
-/// serde's refusal as a field error.
-fn misfit(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
-    let mut pointer: String = error
-        .path()
-        .iter()
-        .filter_map(|segment| match segment {
-            serde_path_to_error::Segment::Seq { index } => Some(format!("/{index}")),
-            serde_path_to_error::Segment::Map { key } => Some(format!("/{}", escape(key))),
-            _ => None,
-        })
-        .collect();
-    let text = error.inner().to_string();
-    let quoted = || text.split('`').nth(1).unwrap_or_default().to_owned();
-    let (code, detail) = if let Some(detail) = text.strip_prefix(NOT_FOUND_MARK) {
-        (FieldCode::NotFound, detail.to_owned())
-    } else if text.starts_with("unknown field") {
-        if !pointer.ends_with(&format!("/{}", escape(&quoted()))) {
-            pointer += &format!("/{}", escape(&quoted()));
-        }
-        let known = text
-            .split_once("expected ")
-            .map(|(_, known)| format!(" Known are {}.", known.replace('`', "").replace("one of ", "")));
-        (
-            FieldCode::UnknownField,
-            format!("There is no such field.{}", known.unwrap_or_default()),
-        )
-    } else if text.starts_with("missing field") {
-        pointer += &format!("/{}", escape(&quoted()));
-        (FieldCode::Required, "This field is required.".to_owned())
-    } else if text.starts_with("unknown variant") {
-        let choices = text
-            .split_once("expected ")
-            .map_or("", |(_, choices)| choices)
-            .replace('`', "");
-        (FieldCode::InvalidChoice, format!("Expected {choices}."))
-    } else if let Some((_, wanted)) = text
-        .split_once("expected ")
-        .filter(|_| text.starts_with("invalid type"))
-    {
-        (FieldCode::WrongType, format!("Expected {wanted}."))
-    } else if text.starts_with("invalid value") {
-        (FieldCode::TooLarge, "The value is out of range.".to_owned())
-    } else {
-        (FieldCode::InvalidFormat, "The value is not acceptable.".to_owned())
-    };
-    Problem::from(VALIDATION_FAILED).field(pointer, code, detail).into()
 }
 
 #[cfg(test)]

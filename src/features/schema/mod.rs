@@ -1,0 +1,3 @@
+//! Tenant tables, as the migrations lay them out. Visible in the features alone.
+
+pub(in crate::features) mod runs;
