@@ -1,0 +1,109 @@
+//! API keys at the door.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use chrono::{DateTime, Utc};
+use ipnet::IpNet;
+
+use super::{ABSENCE, BELIEF, Doorkeeper, Read, Verdict, looking, memberships::KnownPerson, queries};
+use crate::kernel::{
+    access::{Access, Actor, Call, PermissionSet, Person, Via},
+    error::{
+        API_KEY_EXPIRED, API_KEY_REVOKED, INVALID_API_KEY, IP_NOT_ALLOWED, Problem, Result, WORKSPACE_MISMATCH,
+    },
+    id::{ApiKeyId, UserId, WorkspaceId},
+    secret::{Token, TokenKind},
+};
+
+/// A key as the door needs it.
+pub(super) struct KnownKey {
+    id: ApiKeyId,
+    workspace: WorkspaceId,
+    user: Option<UserId>,
+    permissions: Option<PermissionSet>,
+    addresses: Vec<String>,
+    expires_at: DateTime<Utc>,
+    grace_until: Option<DateTime<Utc>>,
+    revoked: bool,
+}
+
+impl From<queries::KeyRow> for KnownKey {
+    fn from(row: queries::KeyRow) -> KnownKey {
+        KnownKey {
+            id: row.id,
+            workspace: row.workspace_id,
+            user: row.user_id,
+            permissions: row.permissions.map(|names| PermissionSet::named(names.iter().map(String::as_str))),
+            addresses: row.ip_allowlist,
+            expires_at: row.expires_at,
+            grace_until: row.grace_until,
+            revoked: row.revoked_at.is_some(),
+        }
+    }
+}
+
+impl Doorkeeper {
+    /// Checksum, then hash, then state, then address, then what its owner may do: in this order, and the database is asked last.
+    pub(super) async fn judge_key(&self, text: &str, header: Option<&str>, call: &Arc<Call>, fresh: bool) -> Verdict {
+        let token = Token::parse(text).filter(|token| token.mode() == self.mode).ok_or(INVALID_API_KEY)?;
+        if !matches!(token.kind(), TokenKind::PersonalKey | TokenKind::ServiceKey) {
+            return Err(INVALID_API_KEY.into());
+        }
+        let read = self.key(token.hash(), call, fresh).await?;
+        let key = read.value.as_ref().ok_or(INVALID_API_KEY)?;
+        key.judge(self.clock.now(), call.ip)?;
+        self.note_use(key.id, key.workspace, call);
+
+        let owner = key.user.ok_or(INVALID_API_KEY)?;
+        let known = self.person(owner, call, fresh).await?;
+        let person = Person { user: owner, via: Via::Key(key.id), call: call.clone() };
+        Ok((Ok(person), key.admit(&known.value, header, call)))
+    }
+
+    async fn key(&self, hash: [u8; 32], call: &Call, fresh: bool) -> Result<Arc<Read<Option<KnownKey>>>> {
+        let believed = |read: &Arc<Read<Option<KnownKey>>>| {
+            read.began.elapsed() < if read.value.is_some() { BELIEF } else { ABSENCE }
+        };
+        if let Some(known) = self.keys.get(&hash).filter(|read| !fresh && believed(read)) {
+            return Ok(known);
+        }
+        let began = Instant::now();
+        let row = self.db.unscoped(&looking(call), move |tx| Ok(queries::key(tx.conn(), &hash)?)).await?;
+        let read = Arc::new(Read { value: row.map(KnownKey::from), began });
+        self.keys.insert(hash, read.clone());
+        Ok(read)
+    }
+}
+
+impl KnownKey {
+    /// Only the holder of a real key learns what is wrong with it.
+    fn judge(&self, now: DateTime<Utc>, ip: Option<IpAddr>) -> Result<()> {
+        if self.revoked || self.grace_until.is_some_and(|until| until <= now) {
+            return Err(API_KEY_REVOKED.into());
+        }
+        if self.expires_at <= now {
+            return Err(API_KEY_EXPIRED.into());
+        }
+        let listed = |ip: IpAddr| {
+            self.addresses.iter().any(|one| one.parse::<IpNet>().is_ok_and(|net| net.contains(&ip)) || one.parse() == Ok(ip))
+        };
+        if !self.addresses.is_empty() && !ip.is_some_and(listed) {
+            return Err(IP_NOT_ALLOWED.into());
+        }
+        Ok(())
+    }
+
+    /// The key's own permissions, and never more than its owner has now.
+    fn admit(&self, owner: &KnownPerson, header: Option<&str>, call: &Arc<Call>) -> Result<Access, Problem> {
+        let membership = owner.memberships.iter().find(|membership| membership.workspace == self.workspace).ok_or(API_KEY_REVOKED)?;
+        let named = header.is_none_or(|named| named == membership.slug || named.parse() == Ok(self.workspace));
+        if !named {
+            return Err(WORKSPACE_MISMATCH.into());
+        }
+        let access = membership.admit(Actor::ApiKey(self.id), call)?;
+        Ok(match self.permissions {
+            Some(permissions) => access.narrowed(permissions),
+            None => access,
+        })
+    }
+}

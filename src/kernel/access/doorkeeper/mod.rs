@@ -1,0 +1,161 @@
+//! Finds out who calls: a credential becomes an actor, an actor and a workspace become an [`Access`]. What it read is believed for a
+//! second at most, counted from before the read; whoever changes something here tells it to forget at once.
+
+mod keys;
+mod memberships;
+mod queries;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use moka::sync::Cache;
+use self::{
+    keys::KnownKey,
+    memberships::{KnownPerson, Membership},
+};
+use crate::kernel::{
+    access::{Access, Call, Caller, Class, Person, Reach, Scope},
+    clock::Clock,
+    config::KeyMode,
+    db::Db,
+    error::{AMBIGUOUS_CREDENTIALS, Error, INTERNAL, NOT_FOUND, Problem, Result, UNAUTHENTICATED, WORKSPACE_REQUIRED, WORKSPACE_SUSPENDED},
+    id::UserId,
+    secret::Secret,
+};
+
+/// What a request shows.
+#[derive(Clone, PartialEq)]
+pub enum Credential {
+    /// Nothing.
+    None,
+    /// `Authorization: Bearer`, or the session cookie: an access token.
+    Token(Secret<String>),
+    /// `Authorization: Bearer gld_…` or `X-Api-Key`.
+    Key(Secret<String>),
+    /// `Authorization: License …`.
+    License(Secret<String>),
+    /// More than one.
+    Several,
+}
+
+/// How long what was read is believed.
+const BELIEF: Duration = Duration::from_secs(1);
+/// How long a key that does not exist is known not to.
+const ABSENCE: Duration = Duration::from_secs(5);
+
+/// Judges credentials. One per process.
+pub struct Doorkeeper {
+    db: Db,
+    clock: Clock,
+    mode: KeyMode,
+    people: Cache<UserId, Arc<Read<KnownPerson>>>,
+    keys: Cache<[u8; 32], Arc<Read<Option<KnownKey>>>>,
+}
+
+/// Something that was read, and when the reading began.
+struct Read<T> {
+    value: T,
+    began: Instant,
+}
+
+impl Doorkeeper {
+    /// A doorkeeper of this database.
+    pub fn new(db: Db, clock: Clock, mode: KeyMode) -> Doorkeeper {
+        let cache = || Cache::builder().max_capacity(10_000).time_to_live(ABSENCE);
+        Doorkeeper { db, clock, mode, people: cache().build(), keys: Cache::builder().max_capacity(10_000).time_to_live(ABSENCE).build() }
+    }
+
+    /// Judges what a request shows. `workspace` is the header, as sent; `fresh` asks the database whatever is remembered.
+    pub(in crate::kernel) async fn judge(&self, credential: &Credential, workspace: Option<&str>, call: Call, fresh: bool) -> Caller {
+        let call = Arc::new(call);
+        let verdict = match credential {
+            Credential::None => Err(UNAUTHENTICATED.into()),
+            Credential::Several => Err(AMBIGUOUS_CREDENTIALS.into()),
+            Credential::Key(key) => self.judge_key(key.expose(), workspace, &call, fresh).await,
+            Credential::Token(token) => self.judge_token(token.expose(), workspace, &call, fresh).await,
+            Credential::License(_) => Err(UNAUTHENTICATED.into()),
+        };
+        match verdict {
+            Ok((person, access)) => {
+                let call = access.as_ref().map_or(call, |access| access.scope().call().clone());
+                Caller { call, person, access }
+            }
+            Err(error) => {
+                let refusal = told(error);
+                Caller { call, person: Err(refusal.clone()), access: Err(refusal) }
+            }
+        }
+    }
+
+    /// Forgets what is remembered of a person: their memberships, roles, plans.
+    pub fn forget_person(&self, user: UserId) {
+        self.people.invalidate(&user);
+        // A personal key carries its owner's rights.
+        self.keys.invalidate_all();
+    }
+
+    /// Forgets a key.
+    pub fn forget_keys(&self) {
+        self.keys.invalidate_all();
+    }
+
+    /// Forgets everything: after a change whose people are not known here.
+    pub fn forget_all(&self) {
+        self.people.invalidate_all();
+        self.keys.invalidate_all();
+    }
+
+    /// The person's memberships, from memory or from the database.
+    async fn person(&self, user: UserId, call: &Call, fresh: bool) -> Result<Arc<Read<KnownPerson>>> {
+        if let Some(known) = self.people.get(&user).filter(|known| !fresh && known.began.elapsed() < BELIEF) {
+            return Ok(known);
+        }
+        let began = Instant::now();
+        let value = self.db.unscoped(&looking(call), move |tx| memberships::load(tx, user)).await?;
+        let read = Arc::new(Read { value, began });
+        self.people.insert(user, read.clone());
+        Ok(read)
+    }
+
+    /// What a person may do in the workspace that the header names, or in their only one.
+    fn admit(&self, person: &KnownPerson, header: Option<&str>, call: &Arc<Call>, actor: super::Actor) -> Result<Access, Problem> {
+        let membership = match header {
+            Some(named) => person.find(named).ok_or(NOT_FOUND)?,
+            None => person.only().ok_or_else(|| WORKSPACE_REQUIRED.with("workspaces", person.choices()))?,
+        };
+        membership.admit(actor, call)
+    }
+}
+
+/// Looking somebody up is work of its own class, whatever the operation.
+fn looking(call: &Call) -> Call {
+    Call { class: Class::Credential, read_only: true, ..call.clone() }
+}
+
+/// What the caller learns of an error that kept us from judging: never 401 or 403 for our own trouble.
+fn told(error: Error) -> Problem {
+    match error {
+        Error::Refused(problem) => *problem,
+        Error::Broken(error) => {
+            tracing::error!(error = format!("{error:?}"), "a credential could not be judged");
+            INTERNAL.into()
+        }
+    }
+}
+
+impl Membership {
+    /// The access that this membership gives its person.
+    fn admit(&self, actor: super::Actor, call: &Arc<Call>) -> Result<Access, Problem> {
+        if self.workspace_suspended {
+            return Err(WORKSPACE_SUSPENDED.into());
+        }
+        let reach = Reach { reseller: self.reseller, customer: None };
+        let scope = Scope::grant(self.workspace, actor, reach, self.plan.clone(), call.clone());
+        Ok(Access::new(scope, self.permissions))
+    }
+}
+
+/// Either part of a verdict may be a refusal: `/me` needs no workspace.
+type Verdict = Result<(Result<Person, Problem>, Result<Access, Problem>)>;
