@@ -79,6 +79,7 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
         .app_data(Data::new(state.db.clone()))
         .app_data(Data::new(state.clock.clone()))
         .app_data(Data::new(state.cursors.clone()))
+        .app_data(Data::from(state.keyring.clone()))
         .app_data(Data::from(state.documents.clone()))
         .app_data(Data::from(state.readiness.clone()));
 }

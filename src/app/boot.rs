@@ -16,6 +16,7 @@ use crate::{
         access::Doorkeeper,
         clock::Clock,
         config::Config,
+        crypto::Keyring,
         db::{Db, Sizes},
         http::{CursorKey, front::Front, operations::Operations},
         secret::Secret,
@@ -30,6 +31,7 @@ pub struct Deployment {
     pub operations: Arc<Operations>,
     pub front: Data<Front>,
     pub cursors: CursorKey,
+    pub keyring: Arc<Keyring>,
     pub documents: Arc<Documents>,
     pub readiness: Arc<Readiness>,
 }
@@ -84,16 +86,21 @@ impl Deployment {
             .context("secrets.signing is not base64")?;
         ensure!(signing.len() >= 32, "secrets.signing is shorter than 32 bytes");
 
+        let keks = secret_or_file(&config.secrets.keks, &config.secrets.keks_file)?
+            .context("secrets.keks is not set: `id:` and base64 of 32 random bytes, for example `k1:$(openssl rand -base64 32)`")?;
+        let keyring = Arc::new(Keyring::parse(&keks)?);
+
         let document = api::document();
         let operations = Arc::new(Operations::read(&document)?);
         let front = Front {
             operations: operations.clone(),
-            doorkeeper: Doorkeeper::new(db.clone(), clock.clone()),
+            doorkeeper: Doorkeeper::new(db.clone(), clock.clone(), config.auth.key_mode),
             clock: clock.clone(),
             public_url: config.server.public_url.trim_end_matches('/').to_owned(),
             trusted_proxies: config.server.trusted_proxies.clone(),
         };
         Ok(Deployment {
+            keyring,
             cursors: CursorKey(hmac::Key::new(hmac::HMAC_SHA256, &signing)),
             documents: Arc::new(Documents::new(&document, &front.public_url)?),
             readiness: Arc::default(),

@@ -2,7 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use diesel::{ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, RunQueryDsl, query_dsl::methods::FilterDsl};
 use serde::{Deserialize, Serialize};
+
+use crate::kernel::{
+    db::Tenant,
+    error::{FEATURE_NOT_IN_PLAN, PLAN_LIMIT_REACHED, Result},
+    schema::entitlement_counters,
+};
 
 /// What one entitlement says. In JSON: `true`, `5`, or `null` for unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -72,4 +79,91 @@ impl Plan {
             Allowance::Flag(false) => Some(0),
         }
     }
+}
+
+/// Takes `n` of an entitlement. What ends in `_per_month` starts anew with each month; everything else is a stock that
+/// [`give`] returns.
+///
+/// # Errors
+/// 402 `plan-limit-reached` when the plan allows no more.
+pub fn take(tx: &mut Tenant<'_>, code: &str, n: i64) -> Result<()> {
+    let limit = tx.scope().plan().limit(code);
+    let period = period(tx, code)?;
+    let conn = tx.conn();
+    if limit.is_none_or(|most| n <= most) && add(conn, code, &period, n, limit)? {
+        return Ok(());
+    }
+    let used = used(conn, code, &period)?;
+    let plan = tx.scope().plan();
+    let detail = match limit {
+        Some(0) => format!("The plan {} does not include {}.", plan.code, code.replace('_', " ")),
+        _ => format!("{used} of {} are in use.", limit.unwrap_or_default()),
+    };
+    let problem = PLAN_LIMIT_REACHED.because(detail).with("entitlement", code).with("limit", limit).with("used", used);
+    Err(problem.with("plan", &plan.code).into())
+}
+
+/// Counts `n` of an entitlement whatever the plan says: for what was paid for or promised.
+///
+/// # Errors
+/// 503 if the database fails.
+pub fn count(tx: &mut Tenant<'_>, code: &str, n: i64) -> Result<()> {
+    let period = period(tx, code)?;
+    add(tx.conn(), code, &period, n, None)?;
+    Ok(())
+}
+
+/// Returns `n` of a stock.
+///
+/// # Errors
+/// 500 if more is returned than was taken.
+pub fn give(tx: &mut Tenant<'_>, code: &str, n: i64) -> Result<()> {
+    use entitlement_counters::dsl as c;
+    let same = c::entitlement_counters.filter(c::code.eq(code)).filter(c::period_key.eq(""));
+    diesel::update(same).set(c::used.eq(c::used - n)).execute(tx.conn())?;
+    Ok(())
+}
+
+/// Whether the plan has a feature.
+pub fn has(tx: &Tenant<'_>, code: &str) -> bool {
+    tx.scope().plan().limit(code) != Some(0)
+}
+
+/// Refuses what the plan does not have.
+///
+/// # Errors
+/// 402 `feature-not-in-plan`.
+pub fn require(tx: &Tenant<'_>, code: &str) -> Result<()> {
+    if has(tx, code) {
+        return Ok(());
+    }
+    Err(FEATURE_NOT_IN_PLAN.with("entitlement", code).with("plan", &tx.scope().plan().code).into())
+}
+
+fn period(tx: &mut Tenant<'_>, code: &str) -> Result<String> {
+    match code.ends_with("_per_month") {
+        true => Ok(tx.now()?.format("%Y-%m").to_string()),
+        false => Ok(String::new()),
+    }
+}
+
+/// The one conditional statement: counted if it fits, else nothing.
+fn add(conn: &mut PgConnection, code: &str, period: &str, n: i64, limit: Option<i64>) -> QueryResult<bool> {
+    use entitlement_counters::dsl as c;
+    let most = limit.unwrap_or(i64::MAX);
+    let row = (c::code.eq(code), c::period_key.eq(period), c::used.eq(n));
+    let counted = diesel::insert_into(c::entitlement_counters)
+        .values(row)
+        .on_conflict((c::workspace_id, c::code, c::period_key))
+        .do_update()
+        .set(c::used.eq(c::used + n))
+        .filter(c::used.le(most - n))
+        .execute(conn)?;
+    Ok(counted == 1)
+}
+
+fn used(conn: &mut PgConnection, code: &str, period: &str) -> QueryResult<i64> {
+    use entitlement_counters::dsl as c;
+    let same = c::entitlement_counters.filter(c::code.eq(code)).filter(c::period_key.eq(period));
+    Ok(same.select(c::used).first(conn).optional()?.unwrap_or(0))
 }

@@ -1,6 +1,7 @@
 //! Floor 1: everything that exists before a workspace is known.
 
 pub mod access;
+pub mod audit;
 pub mod check;
 pub mod clock;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod gate;
 pub mod http;
 pub mod id;
 pub mod idempotency;
+pub mod outbox;
 pub mod page;
 pub mod passwords;
 mod schema;

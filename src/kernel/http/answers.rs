@@ -10,6 +10,8 @@ use actix_web::{
 };
 use serde::Serialize;
 
+use crate::kernel::idempotency::Once;
+
 /// A thing whose version is its `ETag`.
 pub trait Versioned {
     /// Raised by every change that the thing shows.
@@ -175,5 +177,30 @@ impl Responder for NoContent {
     type Body = BoxBody;
     fn respond_to(self, request: &HttpRequest) -> HttpResponse {
         write(&self, request)
+    }
+}
+
+impl<R: Reply> Responder for Once<R> {
+    type Body = BoxBody;
+
+    /// The answer; one that was made before says so.
+    fn respond_to(self, request: &HttpRequest) -> HttpResponse {
+        match self {
+            Once::Now(reply) => write(&reply, request),
+            Once::Before(stored) => {
+                let mut response = HttpResponse::build(StatusCode::from_u16(stored.status).expect("a real status"));
+                response.insert_header(("idempotency-replayed", "true"));
+                if let Some(location) = stored.location {
+                    response.insert_header((LOCATION, location));
+                }
+                if let Some(version) = stored.version {
+                    response.insert_header((ETAG, format!("\"{version}\"")));
+                }
+                match stored.body {
+                    Some(body) => response.content_type("application/json").body(body.get().to_owned()),
+                    None => response.finish(),
+                }
+            }
+        }
     }
 }

@@ -17,12 +17,14 @@ use uuid::Uuid;
 
 use super::operations::Operations;
 use crate::kernel::{
+    crypto::Keyring,
     access::{Call, Caller, Can, Needs, Person, Via},
     error::{
         Error, FieldCode, INTERNAL, INVALID_HEADER, Kind, PRECONDITION_REQUIRED, Problem, Result, STEP_UP_REQUIRED,
         UNKNOWN_PARAMETER, VERSION_MISMATCH,
     },
     id::{Id, Resource},
+    idempotency::IdempotencyKey,
     page::{Filters, PageQuery},
 };
 
@@ -231,16 +233,6 @@ impl FromRequest for IfMatch {
     }
 }
 
-/// The caller's name for one effect, and all that tells two requests apart.
-pub struct IdempotencyKey {
-    /// The key; `None`: every request is its own.
-    pub(in crate::kernel) key: Option<String>,
-    /// Method and route template.
-    pub(in crate::kernel) route: String,
-    /// Path as sent and canonical query.
-    pub(in crate::kernel) target: String,
-}
-
 impl FromRequest for IdempotencyKey {
     type Error = Error;
     type Future = Ready<Result<IdempotencyKey>>;
@@ -266,12 +258,14 @@ fn read_key(request: &HttpRequest) -> Result<IdempotencyKey> {
         .app_data::<Data<Operations>>()
         .and_then(|all| all.find(request.method(), request.path()))
         .map_or("", |operation| operation.template);
+    let keyring = request.app_data::<Data<Keyring>>().ok_or(INTERNAL)?.clone().into_inner();
     let mut query: Vec<_> = url::form_urlencoded::parse(request.query_string().as_bytes()).collect();
     query.sort();
     Ok(IdempotencyKey {
         key,
         route: format!("{} {template}", request.method()),
         target: format!("{}?{query:?}", request.path()),
+        keyring,
     })
 }
 

@@ -9,5 +9,7 @@ pub mod problem;
 mod valid;
 
 pub use answers::{Accepted, Created, Json, Located, NoContent, Reply, Tagged, Versioned};
-pub use extract::{CursorKey, Fresh, IdempotencyKey, IfMatch, NoQuery, Path, Paths, Visit};
+pub use extract::{CursorKey, Fresh, IfMatch, NoQuery, Path, Paths, Visit};
 pub use valid::Valid;
+
+pub use crate::kernel::idempotency::IdempotencyKey;

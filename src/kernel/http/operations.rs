@@ -206,6 +206,15 @@ fn operation(template: &'static str, described: &Described) -> Result<Operation>
 }
 
 impl Operation {
+    /// What concerns credentials, members, ownership and deletion asks the database whatever is remembered.
+    pub fn is_sensitive(&self) -> bool {
+        const RESOURCES: [&str; 5] = ["members", "invitations", "roles", "api_keys", "service_accounts"];
+        self.permission.is_some_and(|permission| {
+            let (resource, action) = permission.split_once(':').unwrap_or((permission, ""));
+            RESOURCES.contains(&resource) && action != "read" || matches!(permission, "workspace:delete" | "workspace:transfer")
+        })
+    }
+
     /// How long its handler may take.
     pub fn deadline(&self) -> Duration {
         match self.admission {

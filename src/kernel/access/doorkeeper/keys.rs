@@ -49,10 +49,9 @@ impl Doorkeeper {
         if !matches!(token.kind(), TokenKind::PersonalKey | TokenKind::ServiceKey) {
             return Err(INVALID_API_KEY.into());
         }
-        let read = self.key(token.hash(), call, fresh).await?;
+        let read = self.key(token.digest(), call, fresh).await?;
         let key = read.value.as_ref().ok_or(INVALID_API_KEY)?;
         key.judge(self.clock.now(), call.ip)?;
-        self.note_use(key.id, key.workspace, call);
 
         let owner = key.user.ok_or(INVALID_API_KEY)?;
         let known = self.person(owner, call, fresh).await?;

@@ -1,0 +1,125 @@
+//! The types of events: one const each, the source of the API's list, of the webhooks in the OpenAPI document and of every sample.
+
+use std::{borrow::Cow, marker::PhantomData};
+
+/// Who hears of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// The audit log.
+    pub audit: bool,
+    /// Customers' webhook endpoints.
+    pub webhook: bool,
+    /// Live streams.
+    pub live: bool,
+    /// Mails and notices.
+    pub mail: bool,
+    /// Our own consumers only.
+    pub internal: bool,
+}
+
+impl Audience {
+    /// Nobody.
+    pub const NONE: Audience = Audience { audit: false, webhook: false, live: false, mail: false, internal: false };
+
+    /// And the audit log.
+    pub const fn audit(self) -> Audience {
+        Audience { audit: true, ..self }
+    }
+    /// And webhook endpoints.
+    pub const fn webhook(self) -> Audience {
+        Audience { webhook: true, ..self }
+    }
+    /// And live streams.
+    pub const fn live(self) -> Audience {
+        Audience { live: true, ..self }
+    }
+    /// And mails.
+    pub const fn mail(self) -> Audience {
+        Audience { mail: true, ..self }
+    }
+    /// And our own consumers.
+    pub const fn internal(self) -> Audience {
+        Audience { internal: true, ..self }
+    }
+}
+
+/// A type of event.
+pub struct EventInfo {
+    /// `resource.happened`, never renamed.
+    pub name: &'static str,
+    /// Its documentation.
+    pub lines: &'static [&'static str],
+    /// Under which heading the catalogue lists it.
+    pub group: &'static str,
+    /// The fields of `data` that an endpoint may filter by.
+    pub filterable: &'static [&'static str],
+    /// Who hears of it.
+    pub audience: Audience,
+    /// The name of the schema of its `data`.
+    pub schema: fn() -> Cow<'static, str>,
+    /// That schema.
+    pub shape: fn() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>,
+}
+
+impl EventInfo {
+    /// What it means.
+    pub fn description(&self) -> String {
+        self.lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The resource that it is about: the part before the dot.
+    pub fn resource(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(resource, _)| resource)
+    }
+}
+
+/// A type of event whose `data` is a `T`.
+pub struct EventType<T> {
+    /// What the catalogue says of it.
+    pub info: &'static EventInfo,
+    data: PhantomData<fn(T)>,
+}
+
+impl<T> EventType<T> {
+    /// Declares a type. Use [`events!`](crate::events), which also registers it.
+    pub const fn new(info: &'static EventInfo) -> EventType<T> {
+        EventType { info, data: PhantomData }
+    }
+}
+
+impl<T> Clone for EventType<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for EventType<T> {}
+
+/// Declares types of events: one const each, and `EVENTS`, the list that the catalogue is made from.
+///
+/// ```ignore
+/// events! {
+///     /// An agent was made.
+///     pub AGENT_CREATED: Agent = "agent.created", group "agents", filterable ["agent_id"], audience [audit, webhook, live];
+/// }
+/// ```
+#[macro_export]
+macro_rules! events {
+    ($($(#[doc = $line:literal])* pub $name:ident: $data:ty = $type:literal, group $group:literal,
+       filterable [$($field:literal),*], audience [$($who:ident),*];)*) => {
+        $(
+            $(#[doc = $line])*
+            pub const $name: $crate::kernel::outbox::EventType<$data> =
+                $crate::kernel::outbox::EventType::new(&$crate::kernel::outbox::EventInfo {
+                    name: $type,
+                    lines: &[$($line),*],
+                    group: $group,
+                    filterable: &[$($field),*],
+                    audience: $crate::kernel::outbox::Audience::NONE$(.$who())*,
+                    schema: <$data as ::utoipa::ToSchema>::name,
+                    shape: <$data as ::utoipa::PartialSchema>::schema,
+                });
+        )*
+        /// Every type of event that this module declares.
+        pub const EVENTS: &[&$crate::kernel::outbox::EventInfo] = &[$($name.info),*];
+    };
+}

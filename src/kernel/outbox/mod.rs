@@ -1,0 +1,165 @@
+//! Every change that others may care about is an event, written in the transaction that made the change, with its audit entry beside it.
+
+mod catalogue;
+mod queries;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+pub use catalogue::{Audience, EventInfo, EventType};
+
+use crate::kernel::{
+    access::{Actor, Call},
+    audit::{self, Entry},
+    db::{Kernel, Tenant},
+    error::Result,
+    http::front::API_VERSION,
+    id::{CustomerId, EventId, Id, ResellerId, Resource, WorkspaceId},
+};
+
+/// An event that is about to be written.
+pub struct Emission {
+    info: &'static EventInfo,
+    subject: Uuid,
+    data: Value,
+    previous: Option<Value>,
+}
+
+/// Larger data is sent as a pointer to itself.
+const FULL: usize = 256 * 1_024;
+
+impl<T: Serialize> EventType<T> {
+    /// This event about `subject`, whose present state is `data`: exactly what a `GET` shows, so never a secret.
+    pub fn of<R: Resource>(self, subject: Id<R>, data: &T) -> Emission {
+        let data = serde_json::to_value(data).expect("resources are plain values");
+        Emission { info: self.info, subject: subject.uuid(), data, previous: None }
+    }
+}
+
+impl Emission {
+    /// What it was before: the event then tells the changed fields' old values.
+    pub fn was(mut self, before: &impl Serialize) -> Emission {
+        let before = serde_json::to_value(before).expect("resources are plain values");
+        let changed: Map<String, Value> = before
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(field, old)| !matches!(field.as_str(), "version" | "updated_at") && self.data.get(field.as_str()) != Some(*old))
+            .map(|(field, old)| (field.clone(), old.clone()))
+            .collect();
+        self.previous = Some(Value::Object(changed));
+        self
+    }
+
+    /// What changed, as the audit log tells it: `{"role": ["member", "admin"]}`.
+    fn changes(&self) -> Value {
+        let fields = self.previous.as_ref().and_then(Value::as_object).into_iter().flatten();
+        fields.map(|(field, old)| (field.clone(), json!([old, self.data.get(field.as_str())]))).collect::<Map<_, _>>().into()
+    }
+
+    /// Whose row the subject is, where the row says so.
+    fn owner<R: Resource>(&self, field: &str) -> Option<Id<R>> {
+        self.data.get(field)?.as_str()?.parse().ok()
+    }
+}
+
+/// Writes the event, its audit entry if the catalogue says so, and its place in the queue.
+///
+/// # Errors
+/// 503 if the database fails.
+pub fn emit(tx: &mut Tenant<'_>, event: Emission) -> Result<EventId> {
+    let (workspace, actor, call) = (tx.workspace(), tx.scope().actor(), tx.scope().call().clone());
+    let now = tx.now()?;
+    write(tx.conn(), workspace, actor, &call, event, now)
+}
+
+/// The same before a workspace is known; the event belongs to the workspace that is named.
+///
+/// # Errors
+/// 503 if the database fails.
+pub(in crate::kernel) fn emit_in(
+    tx: &mut Kernel<'_>,
+    workspace: WorkspaceId,
+    actor: Actor,
+    call: &Call,
+    event: Emission,
+) -> Result<EventId> {
+    let now = tx.now()?;
+    write(tx.conn(), workspace, actor, call, event, now)
+}
+
+fn write(
+    conn: &mut diesel::PgConnection,
+    workspace: WorkspaceId,
+    actor: Actor,
+    call: &Call,
+    event: Emission,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<EventId> {
+    let id = EventId::new(now);
+    let (reseller, customer) = (event.owner("reseller_id"), event.owner("customer_id"));
+    if event.info.audience.audit {
+        let entry = Entry {
+            action: event.info.name,
+            subject: Some((event.info.resource(), event.subject)),
+            changes: event.changes(),
+            reseller,
+            customer,
+            ..Entry::default()
+        };
+        audit::write(conn, workspace, actor, call, entry, now)?;
+    }
+    let thin = event.data.to_string().len() > FULL;
+    let data = if thin { json!({ "id": event.data["id"], "version": event.data["version"] }) } else { event.data };
+    queries::insert(
+        conn,
+        &queries::NewEvent {
+            workspace_id: workspace,
+            id,
+            kind: event.info.name,
+            api_version: API_VERSION,
+            actor_type: actor.kind(),
+            actor_id: actor.uuid(),
+            subject_id: event.subject,
+            request_id: &call.request_id,
+            traceparent: call.trace.header(),
+            data,
+            previous: event.previous.filter(|_| !thin),
+            thin,
+            reseller_id: reseller.map(|id: ResellerId| id.uuid()),
+            customer_id: customer.map(|id: CustomerId| id.uuid()),
+            created_at: now,
+        },
+    )?;
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize, utoipa::ToSchema)]
+    struct Pet {
+        name: &'static str,
+        legs: u8,
+        version: u8,
+    }
+
+    crate::events! {
+        /// A pet was renamed.
+        pub PET_UPDATED: Pet = "pet.updated", group "pets", filterable ["pet_id"], audience [audit, webhook];
+    }
+
+    #[test]
+    fn an_update_tells_the_old_values_of_what_changed() {
+        let event = PET_UPDATED
+            .of(Id::<crate::kernel::id::User>::nil(), &Pet { name: "Tim", legs: 4, version: 2 })
+            .was(&Pet { name: "Tom", legs: 4, version: 1 });
+        assert_eq!(event.previous, Some(json!({ "name": "Tom" })));
+        assert_eq!(event.changes(), json!({ "name": ["Tom", "Tim"] }));
+        assert_eq!(EVENTS.len(), 1);
+        assert_eq!((EVENTS[0].resource(), EVENTS[0].description()), ("pet", "A pet was renamed.".to_owned()));
+        assert!(EVENTS[0].audience.audit && EVENTS[0].audience.webhook && !EVENTS[0].audience.live);
+    }
+}
