@@ -86,8 +86,9 @@ impl Deployment {
             .context("secrets.signing is not base64")?;
         ensure!(signing.len() >= 32, "secrets.signing is shorter than 32 bytes");
 
-        let keks = secret_or_file(&config.secrets.keks, &config.secrets.keks_file)?
-            .context("secrets.keks is not set: `id:` and base64 of 32 random bytes, for example `k1:$(openssl rand -base64 32)`")?;
+        let keks = secret_or_file(&config.secrets.keks, &config.secrets.keks_file)?.context(
+            "secrets.keks is not set: `id:` and base64 of 32 random bytes, for example `k1:$(openssl rand -base64 32)`",
+        )?;
         let keyring = Arc::new(Keyring::parse(&keks)?);
 
         let document = api::document();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use diesel::{ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, RunQueryDsl, query_dsl::methods::FilterDsl};
+use diesel::{ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{
@@ -99,7 +99,11 @@ pub fn take(tx: &mut Tenant<'_>, code: &str, n: i64) -> Result<()> {
         Some(0) => format!("The plan {} does not include {}.", plan.code, code.replace('_', " ")),
         _ => format!("{used} of {} are in use.", limit.unwrap_or_default()),
     };
-    let problem = PLAN_LIMIT_REACHED.because(detail).with("entitlement", code).with("limit", limit).with("used", used);
+    let problem = PLAN_LIMIT_REACHED
+        .because(detail)
+        .with("entitlement", code)
+        .with("limit", limit)
+        .with("used", used);
     Err(problem.with("plan", &plan.code).into())
 }
 
@@ -119,7 +123,9 @@ pub fn count(tx: &mut Tenant<'_>, code: &str, n: i64) -> Result<()> {
 /// 500 if more is returned than was taken.
 pub fn give(tx: &mut Tenant<'_>, code: &str, n: i64) -> Result<()> {
     use entitlement_counters::dsl as c;
-    let same = c::entitlement_counters.filter(c::code.eq(code)).filter(c::period_key.eq(""));
+    let same = c::entitlement_counters
+        .filter(c::code.eq(code))
+        .filter(c::period_key.eq(""));
     diesel::update(same).set(c::used.eq(c::used - n)).execute(tx.conn())?;
     Ok(())
 }
@@ -137,7 +143,10 @@ pub fn require(tx: &Tenant<'_>, code: &str) -> Result<()> {
     if has(tx, code) {
         return Ok(());
     }
-    Err(FEATURE_NOT_IN_PLAN.with("entitlement", code).with("plan", &tx.scope().plan().code).into())
+    Err(FEATURE_NOT_IN_PLAN
+        .with("entitlement", code)
+        .with("plan", &tx.scope().plan().code)
+        .into())
 }
 
 fn period(tx: &mut Tenant<'_>, code: &str) -> Result<String> {
@@ -149,6 +158,7 @@ fn period(tx: &mut Tenant<'_>, code: &str) -> Result<String> {
 
 /// The one conditional statement: counted if it fits, else nothing.
 fn add(conn: &mut PgConnection, code: &str, period: &str, n: i64, limit: Option<i64>) -> QueryResult<bool> {
+    use diesel::query_dsl::methods::FilterDsl;
     use entitlement_counters::dsl as c;
     let most = limit.unwrap_or(i64::MAX);
     let row = (c::code.eq(code), c::period_key.eq(period), c::used.eq(n));
@@ -164,6 +174,8 @@ fn add(conn: &mut PgConnection, code: &str, period: &str, n: i64, limit: Option<
 
 fn used(conn: &mut PgConnection, code: &str, period: &str) -> QueryResult<i64> {
     use entitlement_counters::dsl as c;
-    let same = c::entitlement_counters.filter(c::code.eq(code)).filter(c::period_key.eq(period));
+    let same = c::entitlement_counters
+        .filter(c::code.eq(code))
+        .filter(c::period_key.eq(period));
     Ok(same.select(c::used).first(conn).optional()?.unwrap_or(0))
 }

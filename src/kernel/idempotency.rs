@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use diesel::{ExpressionMethods, Insertable, OptionalExtension, PgConnection, QueryDsl, QueryResult, Queryable, RunQueryDsl};
+use diesel::{
+    ExpressionMethods, Insertable, OptionalExtension, PgConnection, QueryDsl, QueryResult, Queryable, RunQueryDsl,
+};
 use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 
@@ -73,7 +75,9 @@ pub fn once<R: Reply>(
     body: &impl Fingerprint,
     work: impl FnOnce(&mut Tenant<'_>) -> Result<R>,
 ) -> Result<Once<R>> {
-    let Some(request) = Request::of(key, body) else { return work(tx).map(Once::Now) };
+    let Some(request) = Request::of(key, body) else {
+        return work(tx).map(Once::Now);
+    };
     let principal = principal(tx);
     let now = tx.now()?;
     let workspace = tx.workspace().uuid();
@@ -97,7 +101,9 @@ pub(in crate::kernel) fn once_for<R: Reply>(
     body: &impl Fingerprint,
     work: impl FnOnce(&mut Kernel<'_>) -> Result<R>,
 ) -> Result<Once<R>> {
-    let Some(request) = Request::of(key, body) else { return work(tx).map(Once::Now) };
+    let Some(request) = Request::of(key, body) else {
+        return work(tx).map(Once::Now);
+    };
     let now = tx.now()?;
     let home = Home::Person(user);
     if let Some(stored) = begin(tx.conn(), &home, &request, now)? {
@@ -136,12 +142,18 @@ impl<'a> Request<'a> {
         let text = key.key.as_ref()?;
         let mut all = key.target.clone().into_bytes();
         all.extend(body.digest());
-        Some(Request { key, hash: crypto::sha256(text.as_bytes()), fingerprint: crypto::sha256(&all) })
+        Some(Request {
+            key,
+            hash: crypto::sha256(text.as_bytes()),
+            fingerprint: crypto::sha256(&all),
+        })
     }
 
     fn place(&self, home: &Home) -> Aad {
         match home {
-            Home::Workspace { workspace, .. } => Aad::new(Some(*workspace), "idempotency_keys", "body_sealed", self.hash),
+            Home::Workspace { workspace, .. } => {
+                Aad::new(Some(*workspace), "idempotency_keys", "body_sealed", self.hash)
+            }
             Home::Person(_) => Aad::new(None, "user_idempotency_keys", "body_sealed", self.hash),
         }
     }
@@ -151,24 +163,37 @@ impl<'a> Request<'a> {
 fn begin(conn: &mut PgConnection, home: &Home, request: &Request<'_>, now: DateTime<Utc>) -> Result<Option<Stored>> {
     let taken = take(conn, home, request, now).map_err(|error| match Error::from(error) {
         // The only lock that this statement waits for is the twin's.
-        busy if busy.is(OVERLOADED) => Problem::from(IDEMPOTENCY_IN_PROGRESS).retry_after(std::time::Duration::from_secs(1)).into(),
+        busy if busy.is(OVERLOADED) => Problem::from(IDEMPOTENCY_IN_PROGRESS)
+            .retry_after(std::time::Duration::from_secs(1))
+            .into(),
         other => other,
     })?;
     if taken {
         return Ok(None);
     }
-    let row = find(conn, home, request)?.ok_or_else(|| Problem::from(IDEMPOTENCY_IN_PROGRESS).retry_after(std::time::Duration::from_secs(1)))?;
+    let row = find(conn, home, request)?
+        .ok_or_else(|| Problem::from(IDEMPOTENCY_IN_PROGRESS).retry_after(std::time::Duration::from_secs(1)))?;
     if row.fingerprint != request.fingerprint {
         return Err(IDEMPOTENCY_KEY_REUSED.into());
     }
-    let (Some(status), "done") = (row.status, row.state.as_str()) else { return Err(IDEMPOTENCY_IN_PROGRESS.into()) };
+    let (Some(status), "done") = (row.status, row.state.as_str()) else {
+        return Err(IDEMPOTENCY_IN_PROGRESS.into());
+    };
     let headers = row.headers.unwrap_or_default();
     let body = match row.body_sealed {
         Some(sealed) => {
-            let open = request.key.keyring.open(&request.place(home), &Sealed::from(sealed)).map_err(|error| Error::Broken(anyhow::anyhow!("{error}")))?;
+            let open = request
+                .key
+                .keyring
+                .open(&request.place(home), &sealed)
+                .map_err(|error| Error::Broken(anyhow::anyhow!("{error}")))?;
             Some(serde_json::from_slice(open.expose()).map_err(anyhow::Error::from)?)
         }
-        None => row.body.map(|body| serde_json::value::to_raw_value(&body)).transpose().map_err(anyhow::Error::from)?,
+        None => row
+            .body
+            .map(|body| serde_json::value::to_raw_value(&body))
+            .transpose()
+            .map_err(anyhow::Error::from)?,
     };
     Ok(Some(Stored {
         status: status as u16,
@@ -180,11 +205,15 @@ fn begin(conn: &mut PgConnection, home: &Home, request: &Request<'_>, now: DateT
 
 /// Stores the answer, sealed if it holds a secret.
 fn finish<R: Reply>(conn: &mut PgConnection, home: &Home, request: &Request<'_>, answer: &R) -> Result<()> {
-    let body = answer.body().map(serde_json::to_value).transpose().map_err(anyhow::Error::from)?;
+    let body = answer
+        .body()
+        .map(serde_json::to_value)
+        .transpose()
+        .map_err(anyhow::Error::from)?;
     let (open, sealed) = match body {
         Some(body) if R::SECRET => {
             let text = serde_json::to_vec(&body).map_err(anyhow::Error::from)?;
-            (None, Some(request.key.keyring.seal(&request.place(home), &text).into_bytes()))
+            (None, Some(request.key.keyring.seal(&request.place(home), &text)))
         }
         body => (body, None),
     };
@@ -201,7 +230,7 @@ struct Row {
     status: Option<i32>,
     headers: Option<Value>,
     body: Option<Value>,
-    body_sealed: Option<Vec<u8>>,
+    body_sealed: Option<Sealed>,
 }
 
 #[derive(Insertable)]
@@ -217,19 +246,40 @@ struct NewKey<'a> {
 
 /// True if the key is ours now. An expired one makes room first.
 fn take(conn: &mut PgConnection, home: &Home, request: &Request<'_>, now: DateTime<Utc>) -> QueryResult<bool> {
-    let (route, key_hash, fingerprint) = (request.key.route.as_str(), request.hash.as_slice(), request.fingerprint.as_slice());
+    let (route, key_hash, fingerprint) = (
+        request.key.route.as_str(),
+        request.hash.as_slice(),
+        request.fingerprint.as_slice(),
+    );
     let expires_at = now + KEPT;
     match home {
         Home::Workspace { principal, .. } => {
             use idempotency_keys::dsl as k;
-            let same = k::idempotency_keys.filter(k::principal.eq(principal)).filter(k::route.eq(route)).filter(k::key_hash.eq(key_hash));
+            let same = k::idempotency_keys
+                .filter(k::principal.eq(principal))
+                .filter(k::route.eq(route))
+                .filter(k::key_hash.eq(key_hash));
             diesel::delete(same.filter(k::expires_at.le(now))).execute(conn)?;
-            let row = NewKey { principal, route, key_hash, fingerprint, state: "started", expires_at };
-            Ok(diesel::insert_into(k::idempotency_keys).values(row).on_conflict_do_nothing().execute(conn)? == 1)
+            let row = NewKey {
+                principal,
+                route,
+                key_hash,
+                fingerprint,
+                state: "started",
+                expires_at,
+            };
+            Ok(diesel::insert_into(k::idempotency_keys)
+                .values(row)
+                .on_conflict_do_nothing()
+                .execute(conn)?
+                == 1)
         }
         Home::Person(user) => {
             use user_idempotency_keys::dsl as k;
-            let same = k::user_idempotency_keys.filter(k::user_id.eq(user)).filter(k::route.eq(route)).filter(k::key_hash.eq(key_hash));
+            let same = k::user_idempotency_keys
+                .filter(k::user_id.eq(user))
+                .filter(k::route.eq(route))
+                .filter(k::key_hash.eq(key_hash));
             diesel::delete(same.filter(k::expires_at.le(now))).execute(conn)?;
             let row = (
                 k::user_id.eq(user),
@@ -239,7 +289,11 @@ fn take(conn: &mut PgConnection, home: &Home, request: &Request<'_>, now: DateTi
                 k::state.eq("started"),
                 k::expires_at.eq(expires_at),
             );
-            Ok(diesel::insert_into(k::user_idempotency_keys).values(row).on_conflict_do_nothing().execute(conn)? == 1)
+            Ok(diesel::insert_into(k::user_idempotency_keys)
+                .values(row)
+                .on_conflict_do_nothing()
+                .execute(conn)?
+                == 1)
         }
     }
 }
@@ -249,13 +303,23 @@ fn find(conn: &mut PgConnection, home: &Home, request: &Request<'_>) -> QueryRes
     match home {
         Home::Workspace { principal, .. } => {
             use idempotency_keys::dsl as k;
-            let same = k::idempotency_keys.filter(k::principal.eq(principal)).filter(k::route.eq(route)).filter(k::key_hash.eq(key_hash));
-            same.select((k::fingerprint, k::state, k::status, k::headers, k::body, k::body_sealed)).first(conn).optional()
+            let same = k::idempotency_keys
+                .filter(k::principal.eq(principal))
+                .filter(k::route.eq(route))
+                .filter(k::key_hash.eq(key_hash));
+            same.select((k::fingerprint, k::state, k::status, k::headers, k::body, k::body_sealed))
+                .first(conn)
+                .optional()
         }
         Home::Person(user) => {
             use user_idempotency_keys::dsl as k;
-            let same = k::user_idempotency_keys.filter(k::user_id.eq(user)).filter(k::route.eq(route)).filter(k::key_hash.eq(key_hash));
-            same.select((k::fingerprint, k::state, k::status, k::headers, k::body, k::body_sealed)).first(conn).optional()
+            let same = k::user_idempotency_keys
+                .filter(k::user_id.eq(user))
+                .filter(k::route.eq(route))
+                .filter(k::key_hash.eq(key_hash));
+            same.select((k::fingerprint, k::state, k::status, k::headers, k::body, k::body_sealed))
+                .first(conn)
+                .optional()
         }
     }
 }
@@ -267,20 +331,38 @@ fn store(
     status: i32,
     headers: Value,
     body: Option<Value>,
-    sealed: Option<Vec<u8>>,
+    sealed: Option<Sealed>,
 ) -> QueryResult<usize> {
     let (route, key_hash) = (request.key.route.as_str(), request.hash.as_slice());
     match home {
         Home::Workspace { principal, .. } => {
             use idempotency_keys::dsl as k;
-            let same = k::idempotency_keys.filter(k::principal.eq(principal)).filter(k::route.eq(route)).filter(k::key_hash.eq(key_hash));
-            let answer = (k::state.eq("done"), k::status.eq(status), k::headers.eq(headers), k::body.eq(body), k::body_sealed.eq(sealed));
+            let same = k::idempotency_keys
+                .filter(k::principal.eq(principal))
+                .filter(k::route.eq(route))
+                .filter(k::key_hash.eq(key_hash));
+            let answer = (
+                k::state.eq("done"),
+                k::status.eq(status),
+                k::headers.eq(headers),
+                k::body.eq(body),
+                k::body_sealed.eq(sealed),
+            );
             diesel::update(same).set(answer).execute(conn)
         }
         Home::Person(user) => {
             use user_idempotency_keys::dsl as k;
-            let same = k::user_idempotency_keys.filter(k::user_id.eq(user)).filter(k::route.eq(route)).filter(k::key_hash.eq(key_hash));
-            let answer = (k::state.eq("done"), k::status.eq(status), k::headers.eq(headers), k::body.eq(body), k::body_sealed.eq(sealed));
+            let same = k::user_idempotency_keys
+                .filter(k::user_id.eq(user))
+                .filter(k::route.eq(route))
+                .filter(k::key_hash.eq(key_hash));
+            let answer = (
+                k::state.eq("done"),
+                k::status.eq(status),
+                k::headers.eq(headers),
+                k::body.eq(body),
+                k::body_sealed.eq(sealed),
+            );
             diesel::update(same).set(answer).execute(conn)
         }
     }

@@ -9,7 +9,7 @@ use crate::kernel::http::front::API_VERSION;
 ///
 /// # Errors
 /// An operation without an `operation_id` of the right form, or one that two operations share.
-pub fn complete(document: &mut Value) -> Result<()> {
+pub(super) fn complete(document: &mut Value) -> Result<()> {
     document["openapi"] = json!("3.1.0");
     document["jsonSchemaDialect"] = json!("https://spec.openapis.org/oas/3.1/dialect/base");
     let components = document["components"].as_object_mut().context("no components")?;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// The same document in 3.0.3.
-pub fn downgraded(document: &Value) -> Value {
+pub(super) fn downgraded(document: &Value) -> Value {
     let mut older = document.clone();
     older["openapi"] = json!("3.0.3");
     if let Some(root) = older.as_object_mut() {

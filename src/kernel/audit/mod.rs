@@ -36,7 +36,15 @@ pub struct Entry {
 
 impl Default for Entry {
     fn default() -> Entry {
-        Entry { action: "", subject: None, changes: json!({}), outcome: "done", code: None, reseller: None, customer: None }
+        Entry {
+            action: "",
+            subject: None,
+            changes: json!({}),
+            outcome: "done",
+            code: None,
+            reseller: None,
+            customer: None,
+        }
     }
 }
 

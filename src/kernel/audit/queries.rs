@@ -45,8 +45,15 @@ pub(super) struct NewPersonal<'a> {
 /// An entry in its three parts.
 pub(super) fn insert(conn: &mut PgConnection, entry: &NewEntry<'_>, personal: &NewPersonal<'_>) -> QueryResult<()> {
     diesel::insert_into(audit_log::table).values(entry).execute(conn)?;
-    diesel::insert_into(audit_personal::table).values(personal).execute(conn)?;
-    let pending = (audit_pending::workspace_id.eq(entry.workspace_id), audit_pending::entry_id.eq(entry.id));
-    diesel::insert_into(audit_pending::table).values(pending).execute(conn)?;
+    diesel::insert_into(audit_personal::table)
+        .values(personal)
+        .execute(conn)?;
+    let pending = (
+        audit_pending::workspace_id.eq(entry.workspace_id),
+        audit_pending::entry_id.eq(entry.id),
+    );
+    diesel::insert_into(audit_pending::table)
+        .values(pending)
+        .execute(conn)?;
     Ok(())
 }

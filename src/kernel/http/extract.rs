@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::operations::Operations;
 use crate::kernel::{
-    crypto::Keyring,
     access::{Call, Caller, Can, Needs, Person, Via},
+    crypto::Keyring,
     error::{
         Error, FieldCode, INTERNAL, INVALID_HEADER, Kind, PRECONDITION_REQUIRED, Problem, Result, STEP_UP_REQUIRED,
         UNKNOWN_PARAMETER, VERSION_MISMATCH,
@@ -258,7 +258,11 @@ fn read_key(request: &HttpRequest) -> Result<IdempotencyKey> {
         .app_data::<Data<Operations>>()
         .and_then(|all| all.find(request.method(), request.path()))
         .map_or("", |operation| operation.template);
-    let keyring = request.app_data::<Data<Keyring>>().ok_or(INTERNAL)?.clone().into_inner();
+    let keyring = request
+        .app_data::<Data<Keyring>>()
+        .ok_or(INTERNAL)?
+        .clone()
+        .into_inner();
     let mut query: Vec<_> = url::form_urlencoded::parse(request.query_string().as_bytes()).collect();
     query.sort();
     Ok(IdempotencyKey {

@@ -84,7 +84,12 @@ pub async fn front(
 
     let caller = front
         .doorkeeper
-        .judge(&credential(request.headers()), workspace(request.headers()), call)
+        .judge(
+            &credential(request.headers()),
+            workspace(request.headers()),
+            call,
+            operation.is_sensitive(),
+        )
         .await;
     request.extensions_mut().insert(caller);
     let patience = operation.deadline() + body_time(&request);

@@ -211,7 +211,8 @@ impl Operation {
         const RESOURCES: [&str; 5] = ["members", "invitations", "roles", "api_keys", "service_accounts"];
         self.permission.is_some_and(|permission| {
             let (resource, action) = permission.split_once(':').unwrap_or((permission, ""));
-            RESOURCES.contains(&resource) && action != "read" || matches!(permission, "workspace:delete" | "workspace:transfer")
+            RESOURCES.contains(&resource) && action != "read"
+                || matches!(permission, "workspace:delete" | "workspace:transfer")
         })
     }
 

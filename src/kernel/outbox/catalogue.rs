@@ -19,7 +19,13 @@ pub struct Audience {
 
 impl Audience {
     /// Nobody.
-    pub const NONE: Audience = Audience { audit: false, webhook: false, live: false, mail: false, internal: false };
+    pub const NONE: Audience = Audience {
+        audit: false,
+        webhook: false,
+        live: false,
+        mail: false,
+        internal: false,
+    };
 
     /// And the audit log.
     pub const fn audit(self) -> Audience {
@@ -83,7 +89,10 @@ pub struct EventType<T> {
 impl<T> EventType<T> {
     /// Declares a type. Use [`events!`](crate::events), which also registers it.
     pub const fn new(info: &'static EventInfo) -> EventType<T> {
-        EventType { info, data: PhantomData }
+        EventType {
+            info,
+            data: PhantomData,
+        }
     }
 }
 

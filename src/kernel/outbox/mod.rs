@@ -33,7 +33,12 @@ impl<T: Serialize> EventType<T> {
     /// This event about `subject`, whose present state is `data`: exactly what a `GET` shows, so never a secret.
     pub fn of<R: Resource>(self, subject: Id<R>, data: &T) -> Emission {
         let data = serde_json::to_value(data).expect("resources are plain values");
-        Emission { info: self.info, subject: subject.uuid(), data, previous: None }
+        Emission {
+            info: self.info,
+            subject: subject.uuid(),
+            data,
+            previous: None,
+        }
     }
 }
 
@@ -45,7 +50,9 @@ impl Emission {
             .as_object()
             .into_iter()
             .flatten()
-            .filter(|(field, old)| !matches!(field.as_str(), "version" | "updated_at") && self.data.get(field.as_str()) != Some(*old))
+            .filter(|(field, old)| {
+                !matches!(field.as_str(), "version" | "updated_at") && self.data.get(field.as_str()) != Some(*old)
+            })
             .map(|(field, old)| (field.clone(), old.clone()))
             .collect();
         self.previous = Some(Value::Object(changed));
@@ -55,7 +62,10 @@ impl Emission {
     /// What changed, as the audit log tells it: `{"role": ["member", "admin"]}`.
     fn changes(&self) -> Value {
         let fields = self.previous.as_ref().and_then(Value::as_object).into_iter().flatten();
-        fields.map(|(field, old)| (field.clone(), json!([old, self.data.get(field.as_str())]))).collect::<Map<_, _>>().into()
+        fields
+            .map(|(field, old)| (field.clone(), json!([old, self.data.get(field.as_str())])))
+            .collect::<Map<_, _>>()
+            .into()
     }
 
     /// Whose row the subject is, where the row says so.
@@ -111,7 +121,11 @@ fn write(
         audit::write(conn, workspace, actor, call, entry, now)?;
     }
     let thin = event.data.to_string().len() > FULL;
-    let data = if thin { json!({ "id": event.data["id"], "version": event.data["version"] }) } else { event.data };
+    let data = if thin {
+        json!({ "id": event.data["id"], "version": event.data["version"] })
+    } else {
+        event.data
+    };
     queries::insert(
         conn,
         &queries::NewEvent {
@@ -154,12 +168,26 @@ mod tests {
     #[test]
     fn an_update_tells_the_old_values_of_what_changed() {
         let event = PET_UPDATED
-            .of(Id::<crate::kernel::id::User>::nil(), &Pet { name: "Tim", legs: 4, version: 2 })
-            .was(&Pet { name: "Tom", legs: 4, version: 1 });
+            .of(
+                Id::<crate::kernel::id::User>::nil(),
+                &Pet {
+                    name: "Tim",
+                    legs: 4,
+                    version: 2,
+                },
+            )
+            .was(&Pet {
+                name: "Tom",
+                legs: 4,
+                version: 1,
+            });
         assert_eq!(event.previous, Some(json!({ "name": "Tom" })));
         assert_eq!(event.changes(), json!({ "name": ["Tom", "Tim"] }));
         assert_eq!(EVENTS.len(), 1);
-        assert_eq!((EVENTS[0].resource(), EVENTS[0].description()), ("pet", "A pet was renamed.".to_owned()));
+        assert_eq!(
+            (EVENTS[0].resource(), EVENTS[0].description()),
+            ("pet", "A pet was renamed.".to_owned())
+        );
         assert!(EVENTS[0].audience.audit && EVENTS[0].audience.webhook && !EVENTS[0].audience.live);
     }
 }

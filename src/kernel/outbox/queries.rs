@@ -33,7 +33,10 @@ pub(super) struct NewEvent<'a> {
 /// The event and its place in the queue.
 pub(super) fn insert(conn: &mut PgConnection, event: &NewEvent<'_>) -> QueryResult<()> {
     diesel::insert_into(outbox::table).values(event).execute(conn)?;
-    let place = (outbox_queue::workspace_id.eq(event.workspace_id), outbox_queue::event_id.eq(event.id));
+    let place = (
+        outbox_queue::workspace_id.eq(event.workspace_id),
+        outbox_queue::event_id.eq(event.id),
+    );
     diesel::insert_into(outbox_queue::table).values(place).execute(conn)?;
     Ok(())
 }

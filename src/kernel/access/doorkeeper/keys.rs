@@ -8,9 +8,7 @@ use ipnet::IpNet;
 use super::{ABSENCE, BELIEF, Doorkeeper, Read, Verdict, looking, memberships::KnownPerson, queries};
 use crate::kernel::{
     access::{Access, Actor, Call, PermissionSet, Person, Via},
-    error::{
-        API_KEY_EXPIRED, API_KEY_REVOKED, INVALID_API_KEY, IP_NOT_ALLOWED, Problem, Result, WORKSPACE_MISMATCH,
-    },
+    error::{API_KEY_EXPIRED, API_KEY_REVOKED, INVALID_API_KEY, IP_NOT_ALLOWED, Problem, Result, WORKSPACE_MISMATCH},
     id::{ApiKeyId, UserId, WorkspaceId},
     secret::{Token, TokenKind},
 };
@@ -33,7 +31,9 @@ impl From<queries::KeyRow> for KnownKey {
             id: row.id,
             workspace: row.workspace_id,
             user: row.user_id,
-            permissions: row.permissions.map(|names| PermissionSet::named(names.iter().map(String::as_str))),
+            permissions: row
+                .permissions
+                .map(|names| PermissionSet::named(names.iter().map(String::as_str))),
             addresses: row.ip_allowlist,
             expires_at: row.expires_at,
             grace_until: row.grace_until,
@@ -45,7 +45,9 @@ impl From<queries::KeyRow> for KnownKey {
 impl Doorkeeper {
     /// Checksum, then hash, then state, then address, then what its owner may do: in this order, and the database is asked last.
     pub(super) async fn judge_key(&self, text: &str, header: Option<&str>, call: &Arc<Call>, fresh: bool) -> Verdict {
-        let token = Token::parse(text).filter(|token| token.mode() == self.mode).ok_or(INVALID_API_KEY)?;
+        let token = Token::parse(text)
+            .filter(|token| token.mode() == self.mode)
+            .ok_or(INVALID_API_KEY)?;
         if !matches!(token.kind(), TokenKind::PersonalKey | TokenKind::ServiceKey) {
             return Err(INVALID_API_KEY.into());
         }
@@ -55,7 +57,11 @@ impl Doorkeeper {
 
         let owner = key.user.ok_or(INVALID_API_KEY)?;
         let known = self.person(owner, call, fresh).await?;
-        let person = Person { user: owner, via: Via::Key(key.id), call: call.clone() };
+        let person = Person {
+            user: owner,
+            via: Via::Key(key.id),
+            call: call.clone(),
+        };
         Ok((Ok(person), key.admit(&known.value, header, call)))
     }
 
@@ -67,8 +73,14 @@ impl Doorkeeper {
             return Ok(known);
         }
         let began = Instant::now();
-        let row = self.db.unscoped(&looking(call), move |tx| Ok(queries::key(tx.conn(), &hash)?)).await?;
-        let read = Arc::new(Read { value: row.map(KnownKey::from), began });
+        let row = self
+            .db
+            .unscoped(&looking(call), move |tx| Ok(queries::key(tx.conn(), &hash)?))
+            .await?;
+        let read = Arc::new(Read {
+            value: row.map(KnownKey::from),
+            began,
+        });
         self.keys.insert(hash, read.clone());
         Ok(read)
     }
@@ -84,7 +96,9 @@ impl KnownKey {
             return Err(API_KEY_EXPIRED.into());
         }
         let listed = |ip: IpAddr| {
-            self.addresses.iter().any(|one| one.parse::<IpNet>().is_ok_and(|net| net.contains(&ip)) || one.parse() == Ok(ip))
+            self.addresses
+                .iter()
+                .any(|one| one.parse::<IpNet>().is_ok_and(|net| net.contains(&ip)) || one.parse() == Ok(ip))
         };
         if !self.addresses.is_empty() && !ip.is_some_and(listed) {
             return Err(IP_NOT_ALLOWED.into());
@@ -94,7 +108,11 @@ impl KnownKey {
 
     /// The key's own permissions, and never more than its owner has now.
     fn admit(&self, owner: &KnownPerson, header: Option<&str>, call: &Arc<Call>) -> Result<Access, Problem> {
-        let membership = owner.memberships.iter().find(|membership| membership.workspace == self.workspace).ok_or(API_KEY_REVOKED)?;
+        let membership = owner
+            .memberships
+            .iter()
+            .find(|membership| membership.workspace == self.workspace)
+            .ok_or(API_KEY_REVOKED)?;
         let named = header.is_none_or(|named| named == membership.slug || named.parse() == Ok(self.workspace));
         if !named {
             return Err(WORKSPACE_MISMATCH.into());

@@ -68,7 +68,9 @@ impl KnownPerson {
 /// Reads a person's active memberships with role, plan and state of each workspace.
 pub(super) fn load(tx: &mut Kernel<'_>, user: UserId) -> Result<KnownPerson> {
     let rows = queries::memberships(tx.conn(), user)?;
-    Ok(KnownPerson { memberships: rows.into_iter().map(Membership::from).collect() })
+    Ok(KnownPerson {
+        memberships: rows.into_iter().map(Membership::from).collect(),
+    })
 }
 
 impl From<queries::MembershipRow> for Membership {
@@ -96,10 +98,21 @@ pub(super) fn plan(platform: bool, code: String, rank: i32, access: &str, entitl
     if platform {
         return Plan::unlimited();
     }
-    let access = if access == "full" { AccessLevel::Full } else { AccessLevel::ReadOnly };
+    let access = if access == "full" {
+        AccessLevel::Full
+    } else {
+        AccessLevel::ReadOnly
+    };
     // An entitlement that this release cannot read is one that the plan does not have.
     let readable: BTreeMap<String, serde_json::Value> = serde_json::from_value(entitlements).unwrap_or_default();
-    let entitlements =
-        readable.into_iter().filter_map(|(code, value)| Some((code, serde_json::from_value(value).ok()?))).collect();
-    Plan { code, rank, access, entitlements }
+    let entitlements = readable
+        .into_iter()
+        .filter_map(|(code, value)| Some((code, serde_json::from_value(value).ok()?)))
+        .collect();
+    Plan {
+        code,
+        rank,
+        access,
+        entitlements,
+    }
 }

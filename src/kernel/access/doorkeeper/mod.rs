@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::sync::Cache;
 use self::{
     keys::KnownKey,
     memberships::{KnownPerson, Membership},
@@ -20,10 +19,14 @@ use crate::kernel::{
     clock::Clock,
     config::KeyMode,
     db::Db,
-    error::{AMBIGUOUS_CREDENTIALS, Error, INTERNAL, NOT_FOUND, Problem, Result, UNAUTHENTICATED, WORKSPACE_REQUIRED, WORKSPACE_SUSPENDED},
+    error::{
+        AMBIGUOUS_CREDENTIALS, Error, INTERNAL, NOT_FOUND, Problem, Result, UNAUTHENTICATED, WORKSPACE_REQUIRED,
+        WORKSPACE_SUSPENDED,
+    },
     id::UserId,
     secret::Secret,
 };
+use moka::sync::Cache;
 
 /// What a request shows.
 #[derive(Clone, PartialEq)]
@@ -64,11 +67,23 @@ impl Doorkeeper {
     /// A doorkeeper of this database.
     pub fn new(db: Db, clock: Clock, mode: KeyMode) -> Doorkeeper {
         let cache = || Cache::builder().max_capacity(10_000).time_to_live(ABSENCE);
-        Doorkeeper { db, clock, mode, people: cache().build(), keys: Cache::builder().max_capacity(10_000).time_to_live(ABSENCE).build() }
+        Doorkeeper {
+            db,
+            clock,
+            mode,
+            people: cache().build(),
+            keys: Cache::builder().max_capacity(10_000).time_to_live(ABSENCE).build(),
+        }
     }
 
     /// Judges what a request shows. `workspace` is the header, as sent; `fresh` asks the database whatever is remembered.
-    pub(in crate::kernel) async fn judge(&self, credential: &Credential, workspace: Option<&str>, call: Call, fresh: bool) -> Caller {
+    pub(in crate::kernel) async fn judge(
+        &self,
+        credential: &Credential,
+        workspace: Option<&str>,
+        call: Call,
+        fresh: bool,
+    ) -> Caller {
         let call = Arc::new(call);
         let verdict = match credential {
             Credential::None => Err(UNAUTHENTICATED.into()),
@@ -83,7 +98,11 @@ impl Doorkeeper {
             }
             Err(error) => {
                 let refusal = told(error);
-                Caller { call, person: Err(refusal.clone()), access: Err(refusal) }
+                Caller {
+                    call,
+                    person: Err(refusal.clone()),
+                    access: Err(refusal),
+                }
             }
         }
     }
@@ -108,21 +127,36 @@ impl Doorkeeper {
 
     /// The person's memberships, from memory or from the database.
     async fn person(&self, user: UserId, call: &Call, fresh: bool) -> Result<Arc<Read<KnownPerson>>> {
-        if let Some(known) = self.people.get(&user).filter(|known| !fresh && known.began.elapsed() < BELIEF) {
+        if let Some(known) = self
+            .people
+            .get(&user)
+            .filter(|known| !fresh && known.began.elapsed() < BELIEF)
+        {
             return Ok(known);
         }
         let began = Instant::now();
-        let value = self.db.unscoped(&looking(call), move |tx| memberships::load(tx, user)).await?;
+        let value = self
+            .db
+            .unscoped(&looking(call), move |tx| memberships::load(tx, user))
+            .await?;
         let read = Arc::new(Read { value, began });
         self.people.insert(user, read.clone());
         Ok(read)
     }
 
     /// What a person may do in the workspace that the header names, or in their only one.
-    fn admit(&self, person: &KnownPerson, header: Option<&str>, call: &Arc<Call>, actor: super::Actor) -> Result<Access, Problem> {
+    fn admit(
+        &self,
+        person: &KnownPerson,
+        header: Option<&str>,
+        call: &Arc<Call>,
+        actor: super::Actor,
+    ) -> Result<Access, Problem> {
         let membership = match header {
             Some(named) => person.find(named).ok_or(NOT_FOUND)?,
-            None => person.only().ok_or_else(|| WORKSPACE_REQUIRED.with("workspaces", person.choices()))?,
+            None => person
+                .only()
+                .ok_or_else(|| WORKSPACE_REQUIRED.with("workspaces", person.choices()))?,
         };
         membership.admit(actor, call)
     }
@@ -130,7 +164,11 @@ impl Doorkeeper {
 
 /// Looking somebody up is work of its own class, whatever the operation.
 fn looking(call: &Call) -> Call {
-    Call { class: Class::Credential, read_only: true, ..call.clone() }
+    Call {
+        class: Class::Credential,
+        read_only: true,
+        ..call.clone()
+    }
 }
 
 /// What the caller learns of an error that kept us from judging: never 401 or 403 for our own trouble.
@@ -150,7 +188,10 @@ impl Membership {
         if self.workspace_suspended {
             return Err(WORKSPACE_SUSPENDED.into());
         }
-        let reach = Reach { reseller: self.reseller, customer: None };
+        let reach = Reach {
+            reseller: self.reseller,
+            customer: None,
+        };
         let scope = Scope::grant(self.workspace, actor, reach, self.plan.clone(), call.clone());
         Ok(Access::new(scope, self.permissions))
     }

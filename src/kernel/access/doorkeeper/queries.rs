@@ -1,7 +1,10 @@
 //! What the door reads.
 
 use chrono::{DateTime, Utc};
-use diesel::{ExpressionMethods, JoinOnDsl, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, Queryable, RunQueryDsl};
+use diesel::{
+    ExpressionMethods, JoinOnDsl, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult,
+    Queryable, RunQueryDsl,
+};
 use serde_json::Value;
 
 use crate::kernel::{
