@@ -20,6 +20,7 @@ use crate::kernel::{
     gate::Gate,
     id::WorkspaceId,
     secret::Secret,
+    wake::{Rings, Signal, Wakes},
 };
 
 /// How many connections each door has.
@@ -38,6 +39,8 @@ pub struct Db {
     kernel: Pool,
     gate: Arc<Gate>,
     clock: Clock,
+    wakes: Arc<Wakes>,
+    kernel_url: Secret<String>,
 }
 
 type Pool = r2d2::Pool<Manager>;
@@ -47,9 +50,11 @@ impl Db {
     pub fn open(tenant_url: Secret<String>, kernel_url: Secret<String>, sizes: Sizes, clock: Clock) -> Db {
         Db {
             tenant: pool(tenant_url, sizes.tenant),
-            kernel: pool(kernel_url, sizes.kernel),
+            kernel: pool(kernel_url.clone(), sizes.kernel),
             gate: Arc::new(Gate::new(sizes.tenant, sizes.kernel)),
             clock,
+            wakes: Arc::default(),
+            kernel_url,
         }
     }
 
@@ -66,13 +71,20 @@ impl Db {
         let scope = scope.into();
         let call = scope.call().clone();
         let opening = opening(&call, Some(&scope), &self.clock);
-        self.transaction(&self.tenant, Some(scope.workspace()), call, opening, move |conn| {
-            work(&mut Tenant {
-                conn,
-                scope: &scope,
-                now: None,
-            })
-        })
+        self.transaction(
+            &self.tenant,
+            Some(scope.workspace()),
+            call,
+            opening,
+            move |conn, rings| {
+                work(&mut Tenant {
+                    conn,
+                    scope: &scope,
+                    now: None,
+                    rings,
+                })
+            },
+        )
         .await
     }
 
@@ -86,9 +98,13 @@ impl Db {
         work: impl FnOnce(&mut Kernel<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let opening = opening(call, None, &self.clock);
-        self.transaction(&self.kernel, None, Arc::new(call.clone()), opening, move |conn| {
-            work(&mut Kernel { conn, now: None })
-        })
+        self.transaction(
+            &self.kernel,
+            None,
+            Arc::new(call.clone()),
+            opening,
+            move |conn, rings| work(&mut Kernel { conn, now: None, rings }),
+        )
         .await
     }
 
@@ -98,18 +114,23 @@ impl Db {
         workspace: Option<WorkspaceId>,
         call: Arc<Call>,
         opening: String,
-        work: impl FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut PgConnection, &mut Rings) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let permit = self.gate.enter(call.class, workspace, call.deadline).await?;
         let pool = pool.clone();
+        let wakes = self.wakes.clone();
         let task = tokio::task::spawn_blocking(move || {
             // Held by the thread: a caller that goes away does not make room that is not there.
             let _held = permit;
             let mut link = pool
                 .get()
                 .map_err(|_| Problem::from(DATABASE_UNAVAILABLE).outcome(Outcome::None))?;
-            let answer = run(&mut link.conn, &opening, &call, work);
+            let mut rings = Rings::default();
+            let answer = run(&mut link.conn, &opening, &call, |conn| work(conn, &mut rings));
             link.used = Instant::now();
+            if answer.is_ok() {
+                wakes.ring(rings);
+            }
             answer
         });
         match task.await {
@@ -119,6 +140,20 @@ impl Db {
                 Err(_) => Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::Unknown).into()),
             },
         }
+    }
+
+    /// Who is woken by commits.
+    pub fn wakes(&self) -> &Arc<Wakes> {
+        &self.wakes
+    }
+
+    /// A connection as `app_kernel` outside of the pools, for the thread that keeps leases alive: it must not wait behind anybody.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub(in crate::kernel) fn lifeline(&self) -> diesel::ConnectionResult<PgConnection> {
+        #[expect(clippy::disallowed_methods, reason = "the heartbeat's own connection")]
+        PgConnection::establish(self.kernel_url.expose())
     }
 
     /// The clock that the doors hand to the database.
@@ -232,6 +267,7 @@ pub struct Tenant<'c> {
     conn: &'c mut PgConnection,
     scope: &'c Scope,
     now: Option<DateTime<Utc>>,
+    rings: &'c mut Rings,
 }
 
 impl Tenant<'_> {
@@ -257,12 +293,18 @@ impl Tenant<'_> {
     pub fn now(&mut self) -> Result<DateTime<Utc>> {
         instant(self.conn, &mut self.now)
     }
+
+    /// Wakes whoever waits for this, once the transaction has committed.
+    pub(in crate::kernel) fn wake(&mut self, signal: Signal) {
+        self.rings.add(signal);
+    }
 }
 
 /// A transaction outside of any workspace, as `app_kernel`.
 pub struct Kernel<'c> {
     conn: &'c mut PgConnection,
     now: Option<DateTime<Utc>>,
+    rings: &'c mut Rings,
 }
 
 impl Kernel<'_> {
@@ -277,6 +319,11 @@ impl Kernel<'_> {
     /// 503 if the connection is lost.
     pub fn now(&mut self) -> Result<DateTime<Utc>> {
         instant(self.conn, &mut self.now)
+    }
+
+    /// As [`Tenant::wake`].
+    pub(in crate::kernel) fn wake(&mut self, signal: Signal) {
+        self.rings.add(signal);
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
 use diesel::{ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{
     db::Tenant,
     error::{FEATURE_NOT_IN_PLAN, PLAN_LIMIT_REACHED, Result},
-    schema::entitlement_counters,
+    id::WorkspaceId,
+    schema::{entitlement_counters, workspace_plans},
 };
 
 /// What one entitlement says. In JSON: `true`, `5`, or `null` for unlimited.
@@ -178,4 +180,40 @@ fn used(conn: &mut PgConnection, code: &str, period: &str) -> QueryResult<i64> {
         .filter(c::code.eq(code))
         .filter(c::period_key.eq(period));
     Ok(same.select(c::used).first(conn).optional()?.unwrap_or(0))
+}
+
+/// The plan that a workspace is on, as its projection says. A workspace without one may do nothing that a plan allows. As `app_kernel`.
+///
+/// # Errors
+/// The database's, and a projection that cannot be read.
+pub(in crate::kernel) fn load(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Plan> {
+    let row: Option<(String, i32, String, serde_json::Value)> = workspace_plans::table
+        .find(workspace.uuid())
+        .select((
+            workspace_plans::plan,
+            workspace_plans::rank,
+            workspace_plans::access,
+            workspace_plans::entitlements,
+        ))
+        .first(conn)
+        .optional()?;
+    let Some((code, rank, access, entitlements)) = row else {
+        return Ok(Plan {
+            code: "none".into(),
+            rank: i32::MIN,
+            access: AccessLevel::ReadOnly,
+            entitlements: BTreeMap::new(),
+        });
+    };
+    let access = match access.as_str() {
+        "full" => AccessLevel::Full,
+        _ => AccessLevel::ReadOnly,
+    };
+    let entitlements = serde_json::from_value(entitlements).context("a plan's entitlements cannot be read")?;
+    Ok(Plan {
+        code,
+        rank,
+        access,
+        entitlements,
+    })
 }

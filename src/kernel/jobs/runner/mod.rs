@@ -1,0 +1,446 @@
+//! Claims jobs and has them done. Every loop is supervised; none of them is needed for correctness but the claim: any process may promote
+//! timers, reap lost leases and recount.
+
+mod context;
+mod held;
+mod loops;
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinHandle,
+};
+use uuid::Uuid;
+
+pub use context::{JobContext, Stop};
+use held::{Heart, Held};
+
+use super::{Fenced, Job, Lane, metrics, queries};
+use crate::kernel::{
+    access::Call,
+    db::Db,
+    entitlements::{self, Plan},
+    error::{Error, Result},
+    id::WorkspaceId,
+};
+
+type Work = Arc<dyn Fn(JobContext) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
+type Chore = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
+
+/// Which kinds of job a process does. [`Runner::start`] begins.
+pub struct Runner {
+    db: Db,
+    worker: Uuid,
+    handlers: HashMap<&'static str, Handler>,
+    slots: HashMap<Lane, usize>,
+    chores: Vec<(&'static str, Duration, Chore)>,
+    held: Arc<Held>,
+    plans: moka::sync::Cache<WorkspaceId, Arc<Plan>>,
+}
+
+struct Handler {
+    work: Work,
+    dead: Option<Work>,
+}
+
+impl Runner {
+    /// A runner that does nothing yet.
+    pub fn new(db: Db) -> Runner {
+        Runner {
+            db,
+            worker: Uuid::new_v4(),
+            handlers: HashMap::new(),
+            slots: HashMap::new(),
+            chores: Vec::new(),
+            held: Arc::default(),
+            plans: moka::sync::Cache::builder()
+                .max_capacity(100_000)
+                .time_to_live(Duration::from_secs(1))
+                .build(),
+        }
+    }
+
+    /// Does jobs of this kind, which wait in this lane. The handler ends its job with [`finish`](super::finish) or
+    /// [`retry`](super::retry); one that breaks is called again, later each time, and given up after five times in a row.
+    pub fn on<F>(&mut self, kind: &'static str, lane: Lane, work: impl Fn(JobContext) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.slots.entry(lane).or_insert(16);
+        let work: Work = Arc::new(move |job| Box::pin(work(job)));
+        self.handlers
+            .entry(kind)
+            .and_modify(|handler| handler.work = work.clone())
+            .or_insert(Handler { work, dead: None });
+    }
+
+    /// What becomes of a job of this kind that was given up. Without it the job is dropped, and reported.
+    pub fn when_given_up<F>(&mut self, kind: &'static str, work: impl Fn(JobContext) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        if let Some(handler) = self.handlers.get_mut(kind) {
+            handler.dead = Some(Arc::new(move |job| Box::pin(work(job))));
+        }
+    }
+
+    /// How many jobs of a lane this process does at once; 16 if nothing is said.
+    pub fn at_once(&mut self, lane: Lane, slots: usize) {
+        self.slots.insert(lane, slots.max(1));
+    }
+
+    /// Does a chore every so often, in every process: it must bear being done twice at once.
+    pub fn every<F>(&mut self, period: Duration, name: &'static str, work: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.chores.push((name, period, Arc::new(move || Box::pin(work()))));
+    }
+
+    /// Starts the loops on this runtime.
+    ///
+    /// # Errors
+    /// No thread can be made for the leases.
+    pub fn start(self) -> std::io::Result<Worker> {
+        let heart = Heart::start(self.db.clone(), self.held.clone(), self.worker)?;
+        let (drain, draining) = watch::channel(false);
+        let runner = Arc::new(self);
+        let loops = loops::start(&runner, &draining);
+        Ok(Worker {
+            runner,
+            drain,
+            loops,
+            heart: Some(heart),
+        })
+    }
+
+    /// Leases up to `batch` jobs of a lane, with their workspaces' plans.
+    async fn claim(&self, lane: Lane, batch: usize) -> Result<Vec<(Job, watch::Receiver<Stop>, Arc<Plan>)>> {
+        let since = Instant::now();
+        let (worker, plans) = (self.worker, self.plans.clone());
+        let claimed = self
+            .unscoped("jobs.claim", move |tx| {
+                let claimed = queries::claim(tx.conn(), lane, batch as i32, worker)?;
+                claimed
+                    .into_iter()
+                    .map(|job| {
+                        let plan = match plans.get(&job.workspace_id) {
+                            Some(plan) => plan,
+                            None => {
+                                let plan = Arc::new(entitlements::load(tx.conn(), job.workspace_id)?);
+                                plans.insert(job.workspace_id, plan.clone());
+                                plan
+                            }
+                        };
+                        Ok((job, plan))
+                    })
+                    .collect::<Result<Vec<_>>>()
+            })
+            .await?;
+        let mut jobs = Vec::with_capacity(claimed.len());
+        for (row, plan) in claimed {
+            let kind = self.handlers.get_key_value(row.kind.as_str()).map(|(kind, _)| *kind);
+            let job = Job::new(
+                row.job_id,
+                kind.unwrap_or(UNKNOWN),
+                lane,
+                row.workspace_id,
+                row.group_id,
+                row.epoch,
+                row.recoveries,
+            );
+            let stop = self.held.take(&job, since);
+            if kind.is_none() {
+                tracing::warn!(
+                    kind = row.kind,
+                    "no handler for this kind of job: left for a newer process"
+                );
+            }
+            jobs.push((job, stop, plan));
+        }
+        Ok(jobs)
+    }
+
+    /// Does one job and sees to what its handler left.
+    async fn work(&self, job: Job, stop: watch::Receiver<Stop>, plan: Arc<Plan>) {
+        let context = JobContext {
+            db: self.db.clone(),
+            job: job.clone(),
+            plan,
+            request_id: context::request_id(&self.db),
+            stop,
+        };
+        let outcome = match self.handlers.get(job.kind) {
+            None => Outcome::Unknown,
+            Some(handler) if job.is_exhausted() => self.give_up(handler, context).await,
+            Some(handler) => attempt(&handler.work, context).await,
+        };
+        metrics::JOBS.with_label_values(&[job.kind, outcome.name()]).inc();
+        let lapse = match outcome {
+            Outcome::Done | Outcome::Lost => None,
+            Outcome::Busy => Some((Duration::from_secs(1), 0)),
+            Outcome::Unknown => Some((Duration::from_secs(10), 0)),
+            Outcome::Broken => Some((Duration::from_secs(1 << job.recoveries.clamp(0, 8)), 1)),
+        };
+        if let Some((delay, recoveries)) = lapse {
+            self.lapse(&job, loops::spread(delay), recoveries).await;
+        }
+        self.held.release(&job);
+    }
+
+    /// Ends the lease of a job that was not done. Where that fails, the lease runs out by itself.
+    async fn lapse(&self, job: &Job, delay: Duration, recoveries: i32) {
+        let lapsed = job.clone();
+        let ended = self
+            .unscoped("jobs.lapse", move |tx| {
+                Ok(queries::lapse(tx.conn(), &lapsed, delay, recoveries)?)
+            })
+            .await;
+        if let Err(error) = ended {
+            tracing::warn!(%error, kind = job.kind, job = ?job.id, "a lease could not be given up; it will run out");
+        }
+    }
+
+    async fn give_up(&self, handler: &Handler, context: JobContext) -> Outcome {
+        let job = context.job.clone();
+        tracing::error!(kind = job.kind, job = ?job.id, recoveries = job.recoveries, "a job is given up: its lease was lost too often");
+        metrics::DEAD.with_label_values(&[job.kind]).inc();
+        if let Some(dead) = &handler.dead {
+            return attempt(dead, context).await;
+        }
+        let finished = self
+            .unscoped("jobs.give_up", move |tx| {
+                queries::enter(tx.conn(), job.workspace)?;
+                Ok(queries::finish(tx.conn(), &job)?)
+            })
+            .await;
+        if finished.is_ok() { Outcome::Done } else { Outcome::Busy }
+    }
+
+    async fn unscoped<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut crate::kernel::db::Kernel<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let call = Call::internal(operation, context::request_id(&self.db));
+        self.db.unscoped(&call, work).await
+    }
+}
+
+/// The kind of a job that this process has no handler for.
+const UNKNOWN: &str = "unknown";
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The handler ended the job.
+    Done,
+    /// The lease went to somebody else.
+    Lost,
+    /// The database is busy or away: nothing that the job did.
+    Busy,
+    /// The handler failed or panicked, or forgot to end the job.
+    Broken,
+    /// There is no handler.
+    Unknown,
+}
+
+impl Outcome {
+    const fn name(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Lost => "lost",
+            Outcome::Busy => "busy",
+            Outcome::Broken => "broken",
+            Outcome::Unknown => "unknown",
+        }
+    }
+}
+
+async fn attempt(work: &Work, context: JobContext) -> Outcome {
+    let (job, request_id) = (context.job.clone(), context.request_id.clone());
+    let lost = context.clone();
+    let result = tokio::select! {
+        result = AssertUnwindSafe(work(context)).catch_unwind() => result,
+        () = lost.lost() => return Outcome::Lost,
+    };
+    match result {
+        Ok(Ok(())) if job.is_settled() => Outcome::Done,
+        Ok(Ok(())) => {
+            tracing::error!(kind = job.kind, job = ?job.id, %request_id, "the handler returned and left its job open");
+            Outcome::Broken
+        }
+        Ok(Err(Error::Broken(error))) if error.is::<Fenced>() => {
+            tracing::info!(kind = job.kind, job = ?job.id, %request_id, "{error}");
+            Outcome::Lost
+        }
+        Ok(Err(Error::Refused(problem))) if problem.kind().status == 503 => Outcome::Busy,
+        Ok(Err(error)) => {
+            tracing::error!(kind = job.kind, job = ?job.id, %request_id, recoveries = job.recoveries, %error, "a job broke");
+            if let Error::Broken(error) = &error {
+                sentry::capture_event(crate::kernel::telemetry::event_of(error));
+            }
+            Outcome::Broken
+        }
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            tracing::error!(kind = job.kind, job = ?job.id, %request_id, panic = text.unwrap_or("?"), "a job panicked");
+            Outcome::Broken
+        }
+    }
+}
+
+/// Does a claimed job on a task of its own, which keeps the lane's place until it is done.
+fn spawn(runner: &Arc<Runner>, claimed: (Job, watch::Receiver<Stop>, Arc<Plan>), place: OwnedSemaphorePermit) {
+    let (job, stop, plan) = claimed;
+    let (working, named) = (runner.clone(), job.clone());
+    let task = tokio::spawn(async move {
+        working.work(job, stop, plan).await;
+        drop(place);
+    });
+    runner.held.done_by(&named, task.abort_handle());
+}
+
+/// A runner at work.
+pub struct Worker {
+    runner: Arc<Runner>,
+    drain: watch::Sender<bool>,
+    loops: Vec<JoinHandle<()>>,
+    heart: Option<Heart>,
+}
+
+impl Worker {
+    /// Stops claiming, waits until what it has is done or `patience` has passed, and puts the rest back into the queue.
+    pub async fn drain(mut self, patience: Duration) {
+        self.drain.send_replace(true);
+        self.runner.held.tell_all(Stop::Draining);
+        let until = Instant::now() + patience;
+        while self.runner.held.count() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for task in self.loops.drain(..) {
+            task.abort();
+        }
+        self.runner.held.tell_all(Stop::Lost);
+        self.runner.held.abort_all();
+        self.give_back().await;
+        let heart = self.heart.take();
+        let _ = tokio::task::spawn_blocking(move || drop(heart)).await;
+    }
+
+    async fn give_back(&self) {
+        let worker = self.runner.worker;
+        for _ in 0..100 {
+            let left = self
+                .runner
+                .unscoped("jobs.give_back", move |tx| {
+                    for (lane, _) in queries::give_back(tx.conn(), worker)? {
+                        tx.wake(lane.signal());
+                    }
+                    Ok(queries::leases(tx.conn(), worker)?)
+                })
+                .await;
+            match left {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "leases could not be given back yet"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tracing::warn!("some leases were not given back; they will run out");
+    }
+
+    /// Stops at once and gives nothing back, as if the process had been killed.
+    #[cfg(feature = "lab")]
+    pub fn kill(mut self) {
+        for task in self.loops.drain(..) {
+            task.abort();
+        }
+        self.runner.held.abort_all();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        for task in self.loops.drain(..) {
+            task.abort();
+        }
+        self.runner.held.abort_all();
+    }
+}
+
+/// What tests drive instead of the loops.
+#[cfg(feature = "lab")]
+impl Runner {
+    /// Promotes what is due and does one batch of every lane, one job after the other. Answers how many jobs that were.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn turn(&self) -> Result<usize> {
+        self.unscoped("jobs.promote", |tx| Ok(queries::promote(tx.conn())?))
+            .await?;
+        let mut done = 0;
+        for lane in Lane::ALL {
+            if !self.slots.contains_key(&lane) {
+                continue;
+            }
+            for (job, stop, plan) in self.claim(lane, 16).await? {
+                self.work(job, stop, plan).await;
+                done += 1;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Does every chore once.
+    ///
+    /// # Errors
+    /// The first chore's that fails.
+    pub async fn chores(&self) -> Result<()> {
+        for (_, _, chore) in &self.chores {
+            chore().await?;
+        }
+        Ok(())
+    }
+
+    /// Kinds and numbers of the jobs that are ready.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn unrun(&self) -> Result<Vec<(String, i64)>> {
+        let waiting = self
+            .unscoped("jobs.unrun", |tx| Ok(queries::waiting(tx.conn())?))
+            .await?;
+        Ok(waiting.into_iter().map(|kind| (kind.kind, kind.ready)).collect())
+    }
+
+    /// Takes every lease of every process for expired and puts it back into the queue.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn expire_leases(&self) -> Result<()> {
+        self.unscoped("jobs.expire", |tx| {
+            queries::expire(tx.conn())?;
+            queries::reap(tx.conn())?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Places of a lane.
+fn places(slots: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(slots))
+}
