@@ -23,3 +23,4 @@ pub mod stripe;
 pub mod telemetry;
 pub mod trace;
 pub mod wake;
+pub mod words;
