@@ -15,13 +15,18 @@ use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 use crate::{
     app::{boot::Deployment, openapi, pages},
     kernel::{
+        api_keys,
         error::{Error, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND},
         http::front,
+        workspaces,
     },
 };
 
 /// Everything under `/api/v1`, in reading order.
-pub fn slices(_routes: &mut ServiceConfig) {}
+pub fn slices(routes: &mut ServiceConfig) {
+    workspaces::routes(routes);
+    api_keys::routes(routes);
+}
 
 /// What stands beside the versioned API: probes, documents, pages behind links.
 pub fn roots(routes: &mut ServiceConfig) {
@@ -75,6 +80,7 @@ pub fn serve(deployment: Arc<Deployment>, socket: TcpListener) -> Result<Server>
 fn share(config: &mut web::ServiceConfig, state: &Deployment) {
     config
         .app_data(state.front.clone())
+        .app_data(state.doorkeeper.clone())
         .app_data(Data::from(state.operations.clone()))
         .app_data(Data::new(state.db.clone()))
         .app_data(Data::new(state.clock.clone()))

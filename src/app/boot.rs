@@ -30,6 +30,7 @@ pub struct Deployment {
     pub db: Db,
     pub operations: Arc<Operations>,
     pub front: Data<Front>,
+    pub doorkeeper: Data<Doorkeeper>,
     pub cursors: CursorKey,
     pub keyring: Arc<Keyring>,
     pub documents: Arc<Documents>,
@@ -93,9 +94,10 @@ impl Deployment {
 
         let document = api::document();
         let operations = Arc::new(Operations::read(&document)?);
+        let doorkeeper = Data::new(Doorkeeper::new(db.clone(), clock.clone(), config.auth.key_mode));
         let front = Front {
             operations: operations.clone(),
-            doorkeeper: Doorkeeper::new(db.clone(), clock.clone(), config.auth.key_mode),
+            doorkeeper: doorkeeper.clone(),
             clock: clock.clone(),
             public_url: config.server.public_url.trim_end_matches('/').to_owned(),
             trusted_proxies: config.server.trusted_proxies.clone(),
@@ -106,6 +108,7 @@ impl Deployment {
             documents: Arc::new(Documents::new(&document, &front.public_url)?),
             readiness: Arc::default(),
             front: Data::new(front),
+            doorkeeper,
             operations,
             db,
             clock,

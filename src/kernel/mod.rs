@@ -1,6 +1,7 @@
 //! Floor 1: everything that exists before a workspace is known.
 
 pub mod access;
+pub mod api_keys;
 pub mod audit;
 pub mod check;
 pub mod clock;
@@ -24,3 +25,4 @@ pub mod telemetry;
 pub mod trace;
 pub mod wake;
 pub mod words;
+pub mod workspaces;

@@ -44,7 +44,7 @@ pub struct Front {
     /// Every mounted operation.
     pub operations: Arc<Operations>,
     /// Who may come in.
-    pub doorkeeper: Doorkeeper,
+    pub doorkeeper: Data<Doorkeeper>,
     /// The time.
     pub clock: Clock,
     /// The base of problem types and links.

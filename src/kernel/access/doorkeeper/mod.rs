@@ -107,6 +107,11 @@ impl Doorkeeper {
         }
     }
 
+    /// Whether this deployment's credentials are live or test ones.
+    pub fn mode(&self) -> KeyMode {
+        self.mode
+    }
+
     /// Forgets what is remembered of a person: their memberships, roles, plans.
     pub fn forget_person(&self, user: UserId) {
         self.people.invalidate(&user);

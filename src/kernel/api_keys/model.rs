@@ -1,0 +1,214 @@
+//! Keys as rows and on the wire.
+
+use chrono::{DateTime, Utc};
+use diesel::{Queryable, Selectable};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::kernel::{
+    access::Permission,
+    check::{Check, Validate, trimmed},
+    error::FieldCode,
+    http::{Located, Versioned},
+    id::{ApiKeyId, UserId},
+    page::{Filters, Unfit, id_filter},
+    schema::api_keys,
+};
+
+crate::problems! {
+    /// Keys are made by people who have just proved who they are, never by other keys.
+    /// Fix: sign in, and make the key with the access token.
+    pub KEY_NOT_FROM_KEY = 403, "key-not-from-key", "A key cannot make or change keys";
+}
+
+crate::events! {
+    /// An API key was made.
+    pub API_KEY_CREATED: ApiKey = "api_key.created", group "keys", filterable ["owner_id"], audience [audit, webhook];
+    /// An API key's name, scopes or addresses changed.
+    pub API_KEY_UPDATED: ApiKey = "api_key.updated", group "keys", filterable ["owner_id"], audience [audit, webhook];
+    /// An API key was revoked.
+    pub API_KEY_REVOKED: ApiKey = "api_key.revoked", group "keys", filterable ["owner_id"], audience [audit, webhook, mail];
+}
+
+/// A key, without its secret.
+#[derive(Clone, Debug, Queryable, Selectable, Serialize, Deserialize, ToSchema)]
+#[diesel(table_name = api_keys)]
+#[schema(example = json!({"id": "key_01jd8qv4x2fkr9s3m5n7p0t1wz", "owner_type": "user", "owner_id": "usr_01jd8qv4x2fkr9s3m5n7p0t1wz", "name": "CI",
+                          "start": "gld_live_pk_7fQ2", "permissions": ["agents:read"], "ip_allowlist": [], "rate_per_minute": null,
+                          "api_version": "2026-11-01", "expires_at": "2027-02-18T17:30:00.123Z", "last_used_at": null, "version": 1,
+                          "created_at": "2026-11-20T17:30:00.123Z", "updated_at": "2026-11-20T17:30:00.123Z"}))]
+pub struct ApiKey {
+    /// Names the key.
+    pub id: ApiKeyId,
+    /// `user`: a personal key, which ends with its owner's membership.
+    pub owner_type: String,
+    /// Whose it is.
+    pub owner_id: UserId,
+    /// What people call it.
+    pub name: String,
+    /// How its secret begins: enough to recognise it.
+    pub start: String,
+    /// What it may do; null: whatever its owner may. Never more than its owner may now.
+    pub permissions: Option<Vec<String>>,
+    /// The networks that it may be used from; empty: any.
+    pub ip_allowlist: Vec<String>,
+    /// A rate limit of its own, in requests a minute.
+    pub rate_per_minute: Option<i32>,
+    /// The API version that it was made for.
+    pub api_version: String,
+    /// When it stops.
+    pub expires_at: DateTime<Utc>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// The version, which is also the `ETag`.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Versioned for ApiKey {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+/// A key that was just made: the only time that its secret is shown.
+#[derive(Serialize, ToSchema)]
+pub struct CreatedApiKey {
+    /// The key.
+    #[serde(flatten)]
+    pub key: ApiKey,
+    /// Send it as `Authorization: Bearer` or `X-Api-Key`. It is never shown again.
+    pub secret: String,
+}
+
+impl Versioned for CreatedApiKey {
+    fn version(&self) -> i64 {
+        self.key.version
+    }
+}
+
+impl Located for CreatedApiKey {
+    const SECRET: bool = true;
+
+    fn path(&self) -> String {
+        format!("/api/v1/api-keys/{}", self.key.id)
+    }
+}
+
+/// A page of keys.
+#[derive(Serialize, ToSchema)]
+pub struct ApiKeyPage {
+    /// Newest first.
+    pub data: Vec<ApiKey>,
+    /// Pass it as `cursor` for the next page; null at the end.
+    pub next_cursor: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
+}
+
+/// What a new key needs. Its owner and workspace are the caller's.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "CI", "permissions": ["agents:read", "runs:execute"], "expires_in_days": 90}))]
+pub struct NewApiKey {
+    /// What people call it.
+    #[serde(deserialize_with = "trimmed")]
+    #[schema(min_length = 1, max_length = 100)]
+    pub name: String,
+    /// What it may do; absent or null: whatever its owner may.
+    #[serde(default)]
+    pub permissions: Option<Vec<String>>,
+    /// The addresses or networks that it may be used from; empty: any.
+    #[serde(default)]
+    #[schema(max_items = 50)]
+    pub ip_allowlist: Vec<String>,
+    /// How long it works, in days.
+    #[serde(default = "ninety")]
+    #[schema(minimum = 1, maximum = 365)]
+    pub expires_in_days: i64,
+}
+
+fn ninety() -> i64 {
+    90
+}
+
+impl Validate for NewApiKey {
+    fn validate(&self, check: &mut Check) {
+        check.line("/name", &self.name, 1..=100);
+        check.number("/expires_in_days", self.expires_in_days, 1..=365);
+        judge(check, self.permissions.as_deref(), &self.ip_allowlist);
+    }
+}
+
+/// What may change of a key.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "CI (staging)"}))]
+pub struct ApiKeyPatch {
+    /// What people call it.
+    #[serde(default, deserialize_with = "crate::kernel::check::trimmed_option")]
+    #[schema(min_length = 1, max_length = 100)]
+    pub name: Option<String>,
+    /// What it may do.
+    #[serde(default)]
+    pub permissions: Option<Vec<String>>,
+    /// Where it may be used from.
+    #[serde(default)]
+    #[schema(max_items = 50)]
+    pub ip_allowlist: Option<Vec<String>>,
+}
+
+impl Validate for ApiKeyPatch {
+    fn validate(&self, check: &mut Check) {
+        if let Some(name) = &self.name {
+            check.line("/name", name, 1..=100);
+        }
+        judge(
+            check,
+            self.permissions.as_deref(),
+            self.ip_allowlist.as_deref().unwrap_or_default(),
+        );
+    }
+}
+
+fn judge(check: &mut Check, permissions: Option<&[String]>, addresses: &[String]) {
+    for (place, name) in permissions.unwrap_or_default().iter().enumerate() {
+        if Permission::named(name).is_none() {
+            check.refuse(
+                format!("/permissions/{place}"),
+                FieldCode::InvalidChoice,
+                "There is no such permission.",
+            );
+        }
+    }
+    check.count("/ip_allowlist", addresses.len(), 50);
+    for (place, address) in addresses.iter().enumerate() {
+        if address.parse::<IpNet>().is_err() && address.parse::<std::net::IpAddr>().is_err() {
+            check.refuse(
+                format!("/ip_allowlist/{place}"),
+                FieldCode::InvalidFormat,
+                "An address or a network, as 192.0.2.0/24.",
+            );
+        }
+    }
+}
+
+/// Filters of the list of keys.
+#[derive(Default)]
+pub struct ApiKeyFilters {
+    pub owners: Vec<UserId>,
+}
+
+impl Filters for ApiKeyFilters {
+    const RESOURCE: &'static str = "api_keys";
+    const NAMES: &'static [&'static str] = &["owner_id"];
+
+    fn add(&mut self, _: &str, value: &str) -> Result<(), Unfit> {
+        self.owners.push(id_filter(value));
+        Ok(())
+    }
+}

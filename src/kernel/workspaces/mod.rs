@@ -1,0 +1,9 @@
+//! Workspaces and who is in them. A workspace is made before it is known, by the kernel; everything after that happens inside it.
+
+mod model;
+mod queries;
+mod routes;
+mod service;
+
+pub use model::{EVENTS, Member, PLATFORM, PROBLEMS, Workspace};
+pub use routes::routes;

@@ -1,0 +1,228 @@
+//! Rows of workspaces and memberships.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, PgConnection, PgExpressionMethods, QueryDsl,
+    QueryResult, RunQueryDsl, SelectableHelper,
+};
+use serde_json::Value;
+
+use super::model::{Member, MemberFilters, Workspace};
+use crate::kernel::{
+    id::{MembershipId, UserId, WorkspaceId},
+    page::PageQuery,
+    schema::{memberships, roles, users, workspace_plans, workspace_slugs, workspaces},
+};
+
+/// Who makes the workspace: name, address, whether it is proven.
+pub(super) fn founder(conn: &mut PgConnection, user: UserId) -> QueryResult<(String, Option<String>, Option<String>)> {
+    users::table
+        .find(user)
+        .select((users::display_name, users::email, users::avatar_url))
+        .first(conn)
+}
+
+pub(super) fn insert_workspace(conn: &mut PgConnection, id: WorkspaceId, slug: &str, name: &str) -> QueryResult<usize> {
+    let row = (
+        workspaces::id.eq(id),
+        workspaces::slug.eq(slug),
+        workspaces::name.eq(name),
+        workspaces::seats_used.eq(1),
+    );
+    diesel::insert_into(workspaces::table).values(row).execute(conn)
+}
+
+pub(super) fn slug_is_taken(conn: &mut PgConnection, slug: &str) -> QueryResult<bool> {
+    let current = diesel::select(diesel::dsl::exists(workspaces::table.filter(workspaces::slug.eq(slug))))
+        .get_result::<bool>(conn)?;
+    let former = diesel::select(diesel::dsl::exists(
+        workspace_slugs::table.filter(workspace_slugs::slug.eq(slug)),
+    ));
+    Ok(current || former.get_result::<bool>(conn)?)
+}
+
+pub(super) fn workspace(conn: &mut PgConnection, id: WorkspaceId) -> QueryResult<Workspace> {
+    workspaces::table.find(id).select(Workspace::as_select()).first(conn)
+}
+
+/// The same, locked until the end of the transaction.
+pub(super) fn lock_workspace(conn: &mut PgConnection, id: WorkspaceId) -> QueryResult<Workspace> {
+    workspaces::table
+        .find(id)
+        .select(Workspace::as_select())
+        .for_update()
+        .first(conn)
+}
+
+pub(super) fn update_workspace(
+    conn: &mut PgConnection,
+    id: WorkspaceId,
+    name: &str,
+    slug: &str,
+) -> QueryResult<Workspace> {
+    diesel::update(workspaces::table.find(id))
+        .set((workspaces::name.eq(name), workspaces::slug.eq(slug)))
+        .returning(Workspace::as_returning())
+        .get_result(conn)
+}
+
+pub(super) fn keep_slug(conn: &mut PgConnection, slug: &str, until: DateTime<Utc>) -> QueryResult<usize> {
+    let row = (workspace_slugs::slug.eq(slug), workspace_slugs::until.eq(until));
+    diesel::insert_into(workspace_slugs::table).values(row).execute(conn)
+}
+
+pub(super) fn insert_plan(
+    conn: &mut PgConnection,
+    id: WorkspaceId,
+    plan: &str,
+    rank: i32,
+    entitlements: Value,
+) -> QueryResult<usize> {
+    let row = (
+        workspace_plans::workspace_id.eq(id),
+        workspace_plans::plan.eq(plan),
+        workspace_plans::rank.eq(rank),
+        workspace_plans::entitlements.eq(entitlements),
+    );
+    diesel::insert_into(workspace_plans::table).values(row).execute(conn)
+}
+
+/// A membership as it begins.
+pub(super) struct NewMember<'a> {
+    pub(super) workspace: WorkspaceId,
+    pub(super) id: MembershipId,
+    pub(super) user: UserId,
+    pub(super) display_name: &'a str,
+    pub(super) email: Option<&'a str>,
+    pub(super) avatar_url: Option<&'a str>,
+    pub(super) role: &'static str,
+}
+
+pub(super) fn insert_member(conn: &mut PgConnection, member: &NewMember<'_>) -> QueryResult<usize> {
+    let row = (
+        memberships::workspace_id.eq(member.workspace),
+        memberships::id.eq(member.id),
+        memberships::user_id.eq(member.user),
+        memberships::display_name.eq(member.display_name),
+        memberships::email.eq(member.email),
+        memberships::avatar_url.eq(member.avatar_url),
+        memberships::role.eq(member.role),
+    );
+    diesel::insert_into(memberships::table).values(row).execute(conn)
+}
+
+/// A person's workspaces and their roles there.
+pub(super) fn of_person(conn: &mut PgConnection, user: UserId) -> QueryResult<Vec<(Workspace, String)>> {
+    memberships::table
+        .inner_join(workspaces::table)
+        .filter(memberships::user_id.eq(user))
+        .filter(memberships::state.eq("active"))
+        .filter(workspaces::state.ne("deleted"))
+        .order(memberships::id)
+        .select((Workspace::as_select(), memberships::role))
+        .load(conn)
+}
+
+/// A page of members.
+pub(super) fn members(conn: &mut PgConnection, query: &PageQuery<MemberFilters>) -> QueryResult<Vec<Member>> {
+    let mut rows = memberships::table
+        .select(Member::as_select())
+        .limit(query.fetch())
+        .into_boxed();
+    if !query.filters.roles.is_empty() {
+        rows = rows.filter(memberships::role.eq_any(&query.filters.roles));
+    }
+    rows = match query.filters.states.is_empty() {
+        true => rows.filter(memberships::state.ne("removed")),
+        false => rows.filter(memberships::state.eq_any(&query.filters.states)),
+    };
+    match (query.is_descending(), query.after()) {
+        (true, None) => rows.order((memberships::created_at.desc(), memberships::id.desc())),
+        (true, Some((at, id))) => rows
+            .filter(
+                memberships::created_at
+                    .lt(at)
+                    .or(memberships::created_at.eq(at).and(memberships::id.lt(id))),
+            )
+            .order((memberships::created_at.desc(), memberships::id.desc())),
+        (false, None) => rows.order((memberships::created_at.asc(), memberships::id.asc())),
+        (false, Some((at, id))) => rows
+            .filter(
+                memberships::created_at
+                    .gt(at)
+                    .or(memberships::created_at.eq(at).and(memberships::id.gt(id))),
+            )
+            .order((memberships::created_at.asc(), memberships::id.asc())),
+    }
+    .load(conn)
+}
+
+pub(super) fn member(conn: &mut PgConnection, id: MembershipId) -> QueryResult<Member> {
+    memberships::table
+        .filter(memberships::id.eq(id))
+        .select(Member::as_select())
+        .first(conn)
+}
+
+pub(super) fn member_of(conn: &mut PgConnection, user: UserId) -> QueryResult<Option<Member>> {
+    memberships::table
+        .filter(memberships::user_id.eq(user))
+        .select(Member::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Locks every active owner in a fixed order, so that two who go at once cannot both go.
+pub(super) fn lock_owners(conn: &mut PgConnection) -> QueryResult<Vec<MembershipId>> {
+    memberships::table
+        .filter(memberships::role.eq("owner"))
+        .filter(memberships::state.eq("active"))
+        .order(memberships::id)
+        .select(memberships::id)
+        .for_update()
+        .load(conn)
+}
+
+pub(super) fn lock_member(conn: &mut PgConnection, id: MembershipId) -> QueryResult<Member> {
+    memberships::table
+        .filter(memberships::id.eq(id))
+        .select(Member::as_select())
+        .for_update()
+        .first(conn)
+}
+
+pub(super) fn set_role(conn: &mut PgConnection, id: MembershipId, role: &str) -> QueryResult<Member> {
+    diesel::update(memberships::table.filter(memberships::id.eq(id)))
+        .set((
+            memberships::role.eq(role),
+            memberships::custom_role_id.eq(None::<uuid::Uuid>),
+            memberships::reseller_id.eq(None::<uuid::Uuid>),
+        ))
+        .returning(Member::as_returning())
+        .get_result(conn)
+}
+
+pub(super) fn remove_member(conn: &mut PgConnection, id: MembershipId) -> QueryResult<Member> {
+    diesel::update(
+        memberships::table
+            .filter(memberships::id.eq(id))
+            .filter(memberships::state.is_distinct_from("removed")),
+    )
+    .set(memberships::state.eq("removed"))
+    .returning(Member::as_returning())
+    .get_result(conn)
+}
+
+/// Gives a seat back.
+pub(super) fn free_seat(conn: &mut PgConnection, workspace: WorkspaceId) -> QueryResult<usize> {
+    diesel::update(workspaces::table.find(workspace))
+        .set(workspaces::seats_used.eq(workspaces::seats_used - 1))
+        .execute(conn)
+}
+
+pub(super) fn custom_roles(conn: &mut PgConnection) -> QueryResult<Vec<(String, String, Vec<String>)>> {
+    roles::table
+        .order(roles::key)
+        .select((roles::key, roles::name, roles::permissions))
+        .load(conn)
+}

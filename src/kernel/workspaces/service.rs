@@ -1,0 +1,235 @@
+//! The rules of workspaces and memberships.
+
+use chrono::Duration;
+
+use super::{
+    model::{
+        MEMBER_JOINED, MEMBER_REMOVED, MEMBER_UPDATED, Member, MemberFilters, MemberPatch, NewWorkspace, OWNERS_ONLY,
+        OwnWorkspace, OwnWorkspaces, PLATFORM, RoleInfo, WORKSPACE_CREATED, WORKSPACE_UPDATED, Workspace,
+        WorkspacePatch,
+    },
+    queries::{self, NewMember},
+};
+use crate::kernel::{
+    access::{Actor, Call, PermissionSet, SystemRole},
+    db::{Kernel, Tenant},
+    entitlements::Plan,
+    error::{CANNOT_GRANT, LAST_OWNER, NOT_FOUND, OnConstraint, Result, SLUG_TAKEN},
+    http::IfMatch,
+    id::{MembershipId, UserId, WorkspaceId},
+    outbox,
+    page::{Page, PageQuery},
+};
+
+/// Makes a workspace with its first owner, its plan and its event, all at once.
+///
+/// # Errors
+/// 409 `slug-taken`.
+pub(in crate::kernel) fn create(
+    tx: &mut Kernel<'_>,
+    call: &Call,
+    owner: UserId,
+    new: &NewWorkspace,
+) -> Result<Workspace> {
+    let now = tx.now()?;
+    let id = WorkspaceId::new(now);
+    let slug = match &new.slug {
+        Some(slug) => slug.clone(),
+        None => free_slug(tx, &new.name, id)?,
+    };
+    if queries::slug_is_taken(tx.conn(), &slug)? {
+        return Err(SLUG_TAKEN.into());
+    }
+    let (display_name, email, avatar_url) = queries::founder(tx.conn(), owner)?;
+    queries::insert_workspace(tx.conn(), id, &slug, &new.name).on_unique("workspaces_slug_key", SLUG_TAKEN)?;
+    let plan = Plan::free();
+    let entitlements = serde_json::to_value(&plan.entitlements).map_err(anyhow::Error::from)?;
+    queries::insert_plan(tx.conn(), id, &plan.code, plan.rank, entitlements)?;
+    let member = NewMember {
+        workspace: id,
+        id: MembershipId::new(now),
+        user: owner,
+        display_name: &display_name,
+        email: email.as_deref(),
+        avatar_url: avatar_url.as_deref(),
+        role: SystemRole::Owner.key(),
+    };
+    queries::insert_member(tx.conn(), &member)?;
+
+    let workspace = queries::workspace(tx.conn(), id)?;
+    let actor = Actor::User {
+        id: owner,
+        impersonator: None,
+    };
+    outbox::emit_in(tx, PLATFORM, actor, call, WORKSPACE_CREATED.of(id, &workspace))?;
+    let joined = Member {
+        id: member.id,
+        user_id: owner,
+        display_name: display_name.clone(),
+        email: email.clone(),
+        role: member.role.to_owned(),
+        custom_role_id: None,
+        state: "active".into(),
+        joined_at: now,
+        last_active_at: None,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    outbox::emit_in(tx, id, actor, call, MEMBER_JOINED.of(joined.id, &joined))?;
+    Ok(workspace)
+}
+
+/// A slug made from the name; where it is taken, the end of the id makes it unique.
+fn free_slug(tx: &mut Kernel<'_>, name: &str, id: WorkspaceId) -> Result<String> {
+    let mut slug = String::new();
+    for c in name.to_lowercase().chars() {
+        match c {
+            'a'..='z' | '0'..='9' => slug.push(c),
+            _ if !slug.is_empty() && !slug.ends_with('-') => slug.push('-'),
+            _ => {}
+        }
+    }
+    let base: String = slug.trim_matches('-').chars().take(30).collect();
+    let base = if base.starts_with(|c: char| c.is_ascii_lowercase()) {
+        base
+    } else {
+        format!("w-{base}")
+    };
+    let tail = id.to_string();
+    let unique = format!("{}-{}", base.trim_end_matches('-'), &tail[tail.len() - 6..]);
+    let plain = base.trim_end_matches('-').to_owned();
+    let fits = plain.len() >= 3 && !queries::slug_is_taken(tx.conn(), &plain)?;
+    Ok(if fits { plain } else { unique })
+}
+
+/// The workspaces of a person.
+pub(super) fn own(tx: &mut Kernel<'_>, user: UserId) -> Result<OwnWorkspaces> {
+    let rows = queries::of_person(tx.conn(), user)?;
+    Ok(OwnWorkspaces {
+        data: rows
+            .into_iter()
+            .map(|(workspace, role)| OwnWorkspace { workspace, role })
+            .collect(),
+    })
+}
+
+/// The workspace itself.
+pub(super) fn get(tx: &mut Tenant<'_>) -> Result<Workspace> {
+    let id = tx.workspace();
+    Ok(queries::workspace(tx.conn(), id)?)
+}
+
+/// Changes name or slug. An old slug goes on leading here for 90 days.
+pub(super) fn patch(tx: &mut Tenant<'_>, seen: &IfMatch, change: &WorkspacePatch) -> Result<Workspace> {
+    let (id, now) = (tx.workspace(), tx.now()?);
+    let before = queries::lock_workspace(tx.conn(), id)?;
+    seen.allows(before.version)?;
+    let name = change.name.as_ref().unwrap_or(&before.name);
+    let slug = change.slug.as_ref().unwrap_or(&before.slug);
+    if slug != &before.slug {
+        queries::keep_slug(tx.conn(), &before.slug, now + Duration::days(90))
+            .on_unique("workspace_slugs_slug_key", SLUG_TAKEN)?;
+    }
+    let after = queries::update_workspace(tx.conn(), id, name, slug).on_unique("workspaces_slug_key", SLUG_TAKEN)?;
+    if after.version != before.version {
+        outbox::emit(tx, WORKSPACE_UPDATED.of(id, &after).was(&before))?;
+    }
+    Ok(after)
+}
+
+/// A page of members.
+pub(super) fn members(tx: &mut Tenant<'_>, query: &PageQuery<MemberFilters>) -> Result<Page<Member>> {
+    let rows = queries::members(tx.conn(), query)?;
+    Ok(query.page(rows, |member| (member.created_at, member.id.uuid())))
+}
+
+/// One member.
+pub(super) fn member(tx: &mut Tenant<'_>, id: MembershipId) -> Result<Member> {
+    Ok(queries::member(tx.conn(), id)?)
+}
+
+/// Gives a member another role. Nobody gives what they do not hold, and the last owner stays one.
+pub(super) fn set_role(
+    tx: &mut Tenant<'_>,
+    granted: PermissionSet,
+    id: MembershipId,
+    seen: &IfMatch,
+    change: &MemberPatch,
+) -> Result<Member> {
+    let owners = queries::lock_owners(tx.conn())?;
+    let before = queries::lock_member(tx.conn(), id)?;
+    if before.state == "removed" {
+        return Err(NOT_FOUND.into());
+    }
+    seen.allows(before.version)?;
+    let platform = tx.workspace() == PLATFORM;
+    let caller_owns = granted.covers(SystemRole::Owner.permissions(platform));
+    if before.role == "owner" && !caller_owns {
+        return Err(OWNERS_ONLY.into());
+    }
+    if !granted.covers(change.role.permissions(platform)) {
+        return Err(CANNOT_GRANT.into());
+    }
+    if owners == [id] && change.role != SystemRole::Owner {
+        return Err(LAST_OWNER.into());
+    }
+    if before.role == change.role.key() {
+        return Ok(before);
+    }
+    let after = queries::set_role(tx.conn(), id, change.role.key())?;
+    outbox::emit(tx, MEMBER_UPDATED.of(id, &after).was(&before))?;
+    Ok(after)
+}
+
+/// Removes a member. The row stays: labels of old rows point to it.
+pub(super) fn remove(tx: &mut Tenant<'_>, granted: PermissionSet, id: MembershipId, seen: &IfMatch) -> Result<UserId> {
+    let owners = queries::lock_owners(tx.conn())?;
+    let before = queries::lock_member(tx.conn(), id)?;
+    seen.allows(before.version)?;
+    let platform = tx.workspace() == PLATFORM;
+    if before.role == "owner" && !granted.covers(SystemRole::Owner.permissions(platform)) {
+        return Err(OWNERS_ONLY.into());
+    }
+    go(tx, &owners, &before)
+}
+
+/// The caller's own going.
+pub(super) fn leave(tx: &mut Tenant<'_>, user: UserId) -> Result<UserId> {
+    let owners = queries::lock_owners(tx.conn())?;
+    let own = queries::member_of(tx.conn(), user)?.ok_or(NOT_FOUND)?;
+    let before = queries::lock_member(tx.conn(), own.id)?;
+    go(tx, &owners, &before)
+}
+
+fn go(tx: &mut Tenant<'_>, owners: &[MembershipId], member: &Member) -> Result<UserId> {
+    if owners == [member.id] {
+        return Err(LAST_OWNER.into());
+    }
+    let gone = queries::remove_member(tx.conn(), member.id)?;
+    if member.state == "active" {
+        let workspace = tx.workspace();
+        queries::free_seat(tx.conn(), workspace)?;
+    }
+    outbox::emit(tx, MEMBER_REMOVED.of(gone.id, &gone).was(member))?;
+    Ok(gone.user_id)
+}
+
+/// System roles, then custom ones.
+pub(super) fn roles(tx: &mut Tenant<'_>) -> Result<Vec<RoleInfo>> {
+    let platform = tx.workspace() == PLATFORM;
+    let system = SystemRole::ALL.into_iter().map(|role| RoleInfo {
+        key: role.key().to_owned(),
+        name: role.key()[..1].to_uppercase() + &role.key()[1..],
+        system: true,
+        permissions: role.permissions(platform).names(),
+    });
+    let custom = queries::custom_roles(tx.conn())?;
+    let custom = custom.into_iter().map(|(key, name, permissions)| RoleInfo {
+        key,
+        name,
+        system: false,
+        permissions,
+    });
+    Ok(system.chain(custom).collect())
+}
