@@ -18,7 +18,7 @@ use crate::{
         api_keys,
         error::{Error, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND},
         http::front,
-        workspaces,
+        inbox, workspaces,
     },
 };
 
@@ -26,6 +26,7 @@ use crate::{
 pub fn slices(routes: &mut ServiceConfig) {
     workspaces::routes(routes);
     api_keys::routes(routes);
+    inbox::routes(routes);
 }
 
 /// What stands beside the versioned API: probes, documents, pages behind links.
@@ -82,6 +83,7 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
         .app_data(state.front.clone())
         .app_data(state.doorkeeper.clone())
         .app_data(Data::from(state.operations.clone()))
+        .app_data(Data::new(state.door.clone()))
         .app_data(Data::new(state.db.clone()))
         .app_data(Data::new(state.clock.clone()))
         .app_data(Data::new(state.cursors.clone()))

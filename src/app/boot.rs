@@ -19,6 +19,7 @@ use crate::{
         crypto::Keyring,
         db::{Db, Sizes},
         http::{CursorKey, front::Front, operations::Operations},
+        inbox::Door,
         secret::Secret,
     },
 };
@@ -35,6 +36,7 @@ pub struct Deployment {
     pub keyring: Arc<Keyring>,
     pub documents: Arc<Documents>,
     pub readiness: Arc<Readiness>,
+    pub door: Door,
 }
 
 /// Whether this process should get traffic.
@@ -102,8 +104,10 @@ impl Deployment {
             public_url: config.server.public_url.trim_end_matches('/').to_owned(),
             trusted_proxies: config.server.trusted_proxies.clone(),
         };
+        let door = Door::new(db.clone(), keyring.clone(), config.stripe.signing_secrets());
         Ok(Deployment {
             keyring,
+            door,
             cursors: CursorKey(hmac::Key::new(hmac::HMAC_SHA256, &signing)),
             documents: Arc::new(Documents::new(&document, &front.public_url)?),
             readiness: Arc::default(),

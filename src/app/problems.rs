@@ -3,16 +3,21 @@
 use crate::kernel::{
     api_keys,
     error::{self, Kind},
-    workspaces,
+    stripe, workspaces,
 };
 
 /// Every refusal that the API can answer with, by code.
 pub fn catalogue() -> Vec<Kind> {
-    let mut kinds: Vec<Kind> = [error::PROBLEMS, workspaces::PROBLEMS, api_keys::PROBLEMS]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect();
+    let mut kinds: Vec<Kind> = [
+        error::PROBLEMS,
+        workspaces::PROBLEMS,
+        api_keys::PROBLEMS,
+        stripe::PROBLEMS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect();
     kinds.sort_by_key(|kind| kind.code);
     kinds
 }

@@ -182,6 +182,21 @@ pub struct Stripe {
     pub webhook_secrets: Option<Secret<String>>,
 }
 
+impl Stripe {
+    /// The signing secrets, one by one.
+    pub fn signing_secrets(&self) -> Vec<Secret<String>> {
+        let joined = self.webhook_secrets.as_ref().map_or("", |secrets| secrets.expose());
+        let secrets = joined.split(',').map(str::trim).filter(|secret| !secret.is_empty());
+        secrets.map(|secret| Secret::new(secret.to_owned())).collect()
+    }
+
+    /// Whether the key moves real money.
+    pub fn is_live(&self) -> bool {
+        let key = self.secret_key.as_ref().map_or("", |key| key.expose());
+        key.starts_with("sk_live_") || key.starts_with("rk_live_")
+    }
+}
+
 /// Rate limits of callers.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

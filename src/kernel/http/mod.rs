@@ -8,6 +8,8 @@ pub mod operations;
 pub mod problem;
 mod valid;
 
+pub(in crate::kernel) use body::read as read_body;
+
 pub use answers::{Accepted, Created, Json, Located, NoContent, Reply, Tagged, Versioned};
 pub use extract::{CursorKey, Fresh, IfMatch, NoQuery, Path, Paths, Visit};
 pub use valid::Valid;

@@ -2,11 +2,13 @@
 //! kernel function that takes `&mut Tenant`, so no join crosses the floors. Tables of `(workspace_id, id)` are found by `id` here: row-level
 //! security adds the workspace in a tenant transaction, and the kernel door names it.
 
+mod inbox;
 mod people;
 mod sign_in;
 mod tenancy;
 mod traces;
 
+pub(in crate::kernel) use inbox::*;
 pub(in crate::kernel) use people::*;
 pub(in crate::kernel) use sign_in::*;
 pub(in crate::kernel) use tenancy::*;
@@ -43,3 +45,4 @@ diesel::allow_tables_to_appear_in_same_query!(user_identities, login_providers, 
 diesel::allow_tables_to_appear_in_same_query!(external_subjects, external_issuers, external_denied_sids);
 diesel::allow_tables_to_appear_in_same_query!(audit_log, audit_personal, audit_pending, audit_seals, audit_checkpoints,);
 diesel::allow_tables_to_appear_in_same_query!(outbox, outbox_queue, outbox_dead);
+diesel::allow_tables_to_appear_in_same_query!(inbox_events, inbox_lanes, stripe_connections);

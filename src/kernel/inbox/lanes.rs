@@ -1,0 +1,164 @@
+//! What a worker that holds a lane does inside the seller's workspace, in the transaction that applies what it saw.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    model::{ConnectionId, InboxEventId, Lane, Waiting},
+    queries::{self, Mark},
+};
+use crate::kernel::{db::Tenant, error::Result};
+
+/// Waits before each further look at an event that failed. After the last one it is dead.
+const BACK_OFF: [u64; 8] = [10, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400];
+
+/// The outcome of a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Applied.
+    Done,
+    /// Nothing here is about it.
+    Ignored,
+    /// Understood, but not to be mapped yet: it waits until [`park_no_longer`] names the same thing.
+    Parked(String),
+    /// It could not be looked at, or not be read.
+    Failed(String),
+}
+
+/// Locks the lane until the end of the transaction. False: the lease was lost, and whatever was seen is stale.
+///
+/// # Errors
+/// The database's.
+pub fn hold(tx: &mut Tenant<'_>, lane: &Lane) -> Result<bool> {
+    Ok(queries::lock(tx.conn(), lane.connection, &lane.name, lane.token)?)
+}
+
+/// Records what became of some of the lane's events.
+///
+/// # Errors
+/// The database's.
+pub fn settle<'e>(tx: &mut Tenant<'_>, events: impl IntoIterator<Item = &'e Waiting>, outcome: &Settled) -> Result<()> {
+    let events: Vec<&Waiting> = events.into_iter().collect();
+    let now = tx.now()?;
+    if let Settled::Failed(error) = outcome {
+        for event in events {
+            let again = next_look(event, now);
+            if again.is_none() {
+                tracing::error!(event = %event.id, kind = event.kind, error, "an event is given up");
+            }
+            queries::fail(tx.conn(), event.id, &clipped(error), again)?;
+        }
+        return Ok(());
+    }
+    let (state, parked_on) = match outcome {
+        Settled::Done => ("done", None),
+        Settled::Ignored => ("ignored", None),
+        Settled::Parked(on) => ("parked", Some(on.clone())),
+        Settled::Failed(_) => unreachable!("answered above"),
+    };
+    let ids: Vec<InboxEventId> = events.iter().map(|event| event.id).collect();
+    let done_at = parked_on.is_none().then_some(now);
+    queries::mark(
+        tx.conn(),
+        &ids,
+        &Mark {
+            state,
+            last_error: None,
+            parked_on,
+            done_at,
+        },
+    )?;
+    Ok(())
+}
+
+/// When an event that failed once more is looked at again: later every time, and not at the same second as its neighbours.
+fn next_look(event: &Waiting, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let wait = BACK_OFF.get(event.attempts.max(0) as usize)?;
+    let jitter = event.id.uuid().as_u128() as u64 % (wait / 10).max(1);
+    Some(now + Duration::from_secs(wait + jitter))
+}
+
+fn clipped(error: &str) -> String {
+    error.replace('\0', "\u{fffd}").chars().take(500).collect()
+}
+
+/// Moves events into the lane in which they belong, to be looked at again there.
+///
+/// # Errors
+/// The database's.
+pub fn move_to<'e>(
+    tx: &mut Tenant<'_>,
+    lane: &Lane,
+    events: impl IntoIterator<Item = &'e Waiting>,
+    name: &str,
+) -> Result<()> {
+    let ids: Vec<InboxEventId> = events.into_iter().map(|event| event.id).collect();
+    queries::relane(tx.conn(), &ids, name)?;
+    open(tx, lane.connection, name)
+}
+
+fn open(tx: &mut Tenant<'_>, connection: ConnectionId, lane: &str) -> Result<()> {
+    let workspace = tx.workspace();
+    queries::open_lane(tx.conn(), workspace, connection, lane)?;
+    Ok(())
+}
+
+/// Lets whatever was parked on this be looked at again: the map has changed. Answers how many events.
+///
+/// # Errors
+/// The database's.
+pub fn park_no_longer(tx: &mut Tenant<'_>, connection: ConnectionId, on: &str) -> Result<usize> {
+    let lanes = queries::parked_lanes(tx.conn(), connection, on)?;
+    let freed = queries::unpark(tx.conn(), connection, on)?;
+    for lane in lanes {
+        open(tx, connection, &lane)?;
+    }
+    Ok(freed)
+}
+
+/// Frees the lane. Comes last in the transaction; what arrived meanwhile makes it available at once.
+///
+/// # Errors
+/// The database's.
+pub fn release(tx: &mut Tenant<'_>, lane: &Lane, trouble: Option<&str>) -> Result<()> {
+    let now = tx.now()?;
+    queries::heard_from(tx.conn(), lane.connection, now, trouble.map(clipped).as_deref())?;
+    queries::free(tx.conn(), lane.connection, &lane.name)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::id::Id;
+
+    #[test]
+    fn each_look_waits_longer_and_the_ninth_does_not_come() {
+        let now = DateTime::UNIX_EPOCH;
+        let after = |attempts| {
+            let event = Waiting {
+                id: Id::nil(),
+                kind: String::new(),
+                object_kind: None,
+                object_id: None,
+                attempts,
+            };
+            next_look(&event, now).map(|at| (at - now).num_seconds())
+        };
+        assert_eq!(
+            (0..9).map(after).collect::<Vec<_>>(),
+            [
+                Some(10),
+                Some(60),
+                Some(300),
+                Some(1_800),
+                Some(7_200),
+                Some(21_600),
+                Some(43_200),
+                Some(86_400),
+                None
+            ]
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! Events of payment providers: proven, stored and acknowledged at the door; looked at later, one lane at a time. What an event carries
+//! is a hint where to look and is never applied.
+
+mod hint;
+mod lanes;
+mod model;
+mod queries;
+mod routes;
+mod service;
+mod worker;
+
+pub use lanes::{Settled, hold, move_to, park_no_longer, release, settle};
+pub use model::{Connection, ConnectionId, InboxEventId, Lane, PLATFORM, Waiting};
+pub use routes::{Receipt, routes};
+pub use service::{Door, ensure_platform};
+pub use worker::{Look, Worker};

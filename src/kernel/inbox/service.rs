@@ -1,0 +1,134 @@
+//! The door: proves, stores, acknowledges.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::{
+    hint,
+    model::{ConnectionId, InboxEventId, PLATFORM, Receiver},
+    queries,
+};
+use crate::kernel::{
+    access::Call,
+    crypto::{Aad, Keyring},
+    db::Db,
+    error::{NOT_FOUND, Result},
+    id::WorkspaceId,
+    secret::Secret,
+    stripe::{API_VERSION, verify},
+};
+
+/// What the door knows of the operator's own connection.
+#[derive(Clone)]
+pub struct Door {
+    db: Db,
+    platform_secrets: Arc<[Secret<String>]>,
+    keyring: Arc<Keyring>,
+}
+
+/// What became of an event at the door. All of these are acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is stored, and will be looked at.
+    Stored,
+    /// It was here already.
+    Known,
+    /// It is for nobody here: of another mode.
+    Ignored,
+}
+
+impl Door {
+    /// A door with the signing secrets of the operator's connection: two while one is rolled, none where there is no Stripe.
+    pub fn new(db: Db, keyring: Arc<Keyring>, platform_secrets: Vec<Secret<String>>) -> Door {
+        let live = platform_secrets
+            .into_iter()
+            .filter(|secret| !secret.expose().trim().is_empty());
+        Door {
+            db,
+            platform_secrets: live.collect(),
+            keyring,
+        }
+    }
+
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// 404 for a connection that is unknown, disconnected or has no secret: an empty key is one that everybody has. 400
+    /// `invalid-signature`, 400 `invalid-json`, and 503 when the database is away: Stripe repeats for three days.
+    pub(super) async fn take(
+        &self,
+        call: Arc<Call>,
+        to: ConnectionId,
+        header: &str,
+        payload: Vec<u8>,
+    ) -> Result<Taken> {
+        let receiver = self
+            .db
+            .unscoped(&call, move |tx| Ok(queries::receiver(tx.conn(), to)?))
+            .await?;
+        let receiver = receiver
+            .filter(|known| known.state != "disconnected")
+            .ok_or(NOT_FOUND)?;
+        let secrets = self.secrets(&receiver)?;
+        let now = self.db.clock().now();
+        verify(header, &payload, &secrets, now)?;
+        let (arrival, livemode) = hint::read(InboxEventId::new(now), payload)?;
+        if livemode.is_some_and(|live| live != (receiver.mode == "live")) {
+            tracing::error!(connection = %receiver.id, event = arrival.event_id, "an event of the other mode came in");
+            return Ok(Taken::Ignored);
+        }
+        self.db
+            .unscoped(&call, move |tx| {
+                let fresh = queries::store(tx.conn(), &receiver, &arrival)?;
+                if fresh && arrival.wanted {
+                    queries::open_lane(tx.conn(), receiver.workspace, receiver.id, &arrival.lane)?;
+                }
+                Ok(if fresh { Taken::Stored } else { Taken::Known })
+            })
+            .await
+    }
+
+    /// The live signing secrets of a connection.
+    fn secrets(&self, of: &Receiver) -> Result<Vec<Secret<String>>> {
+        let secrets = if of.id == PLATFORM {
+            self.platform_secrets.to_vec()
+        } else {
+            let place = secret_place(of.workspace, of.id);
+            let open = |sealed| -> Result<_> {
+                let bytes = self.keyring.open(&place, sealed)?;
+                let text = String::from_utf8(bytes.expose().clone()).context("a signing secret is not text")?;
+                Ok(Secret::new(text))
+            };
+            of.secrets.iter().map(open).collect::<Result<Vec<_>>>()?
+        };
+        if secrets.is_empty() {
+            Err(NOT_FOUND.into())
+        } else {
+            Ok(secrets)
+        }
+    }
+}
+
+/// Where the signing secrets of a connection stand.
+fn secret_place(workspace: WorkspaceId, connection: ConnectionId) -> Aad {
+    Aad::new(
+        Some(workspace.uuid()),
+        "stripe_connections",
+        "webhook_secrets_sealed",
+        connection.uuid().as_bytes(),
+    )
+}
+
+/// Makes the row of the operator's own connection, so that its door opens. Done at every start.
+///
+/// # Errors
+/// The database's.
+pub async fn ensure_platform(db: &Db, call: &Call, live: bool) -> Result<()> {
+    let mode = if live { "live" } else { "test" };
+    db.unscoped(call, move |tx| {
+        queries::upsert_platform(tx.conn(), WorkspaceId::PLATFORM, PLATFORM, mode, API_VERSION)?;
+        Ok(())
+    })
+    .await
+}
