@@ -1,13 +1,15 @@
-//! Cryptography, all of it from aws-lc-rs: hashes, comparisons, random bytes, Ed25519 signatures, and encryption at rest
+//! Cryptography, all of it from aws-lc-rs: hashes, comparisons, random bytes, signatures, and encryption at rest
 //! ([`envelope`]).
 
 mod ed25519;
 mod envelope;
+mod rsa;
 
 use aws_lc_rs::{constant_time, digest, hmac as mac, rand};
 
 pub use ed25519::{SIGNATURE_BYTES, SigningKey, verify};
 pub use envelope::{Aad, Keyring, Sealed, Unreadable};
+pub use rsa::RsaKey;
 
 /// SHA-256.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {

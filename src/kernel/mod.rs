@@ -14,6 +14,7 @@ pub mod gate;
 pub mod http;
 pub mod id;
 pub mod idempotency;
+pub mod identity;
 pub mod inbox;
 pub mod jobs;
 pub mod outbox;

@@ -1,0 +1,93 @@
+//! Signing keys.
+
+use diesel::{dsl::not, prelude::*, sql_types::BigInt};
+use uuid::Uuid;
+
+use crate::kernel::{
+    db::Kernel,
+    error::Result,
+    identity::model::{KeyRow, KeyState, Use},
+    schema::signing_keys::dsl,
+};
+
+diesel::define_sql_function! {
+    /// Held until the transaction ends. It returns nothing, which SQL can still compare.
+    fn pg_advisory_xact_lock(key: BigInt) -> Nullable<Text>;
+}
+
+/// One process at a time decides about keys.
+const LOCK: i64 = 0x6b65_7973;
+
+pub(in crate::kernel::identity) fn lock(tx: &mut Kernel<'_>) -> Result<()> {
+    diesel::select(pg_advisory_xact_lock(LOCK).is_not_null()).get_result::<bool>(tx.conn())?;
+    Ok(())
+}
+
+/// Every key of the deployment that still means something.
+pub(in crate::kernel::identity) fn own(tx: &mut Kernel<'_>) -> Result<Vec<KeyRow>> {
+    Ok(dsl::signing_keys
+        .filter(dsl::workspace_id.is_null().and(not(dsl::state.eq_any(over()))))
+        .order(dsl::created_at)
+        .select(KeyRow::as_select())
+        .load(tx.conn())?)
+}
+
+/// Every key of a workspace that still means something.
+pub(in crate::kernel::identity) fn of_workspace(
+    tx: &mut Kernel<'_>,
+    workspace: Uuid,
+    purpose: Use,
+) -> Result<Vec<KeyRow>> {
+    Ok(dsl::signing_keys
+        .filter(dsl::workspace_id.eq(workspace))
+        .filter(dsl::purpose.eq(purpose.name()).and(not(dsl::state.eq_any(over()))))
+        .order(dsl::created_at)
+        .select(KeyRow::as_select())
+        .load(tx.conn())?)
+}
+
+fn over() -> [&'static str; 2] {
+    [KeyState::Removed.name(), KeyState::Compromised.name()]
+}
+
+/// Adds a key. One that is born active is left out if another one of its use is already.
+pub(in crate::kernel::identity) fn insert(tx: &mut Kernel<'_>, key: &KeyRow) -> Result<()> {
+    diesel::insert_into(dsl::signing_keys)
+        .values(key)
+        .on_conflict_do_nothing()
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Moves a key on, with the instants that go with it.
+pub(in crate::kernel::identity) fn update(tx: &mut Kernel<'_>, key: &KeyRow) -> Result<()> {
+    diesel::update(dsl::signing_keys.find(&key.kid))
+        .set((
+            dsl::state.eq(&key.state),
+            dsl::publish_at.eq(key.publish_at),
+            dsl::activate_at.eq(key.activate_at),
+            dsl::retire_at.eq(key.retire_at),
+            dsl::remove_at.eq(key.remove_at),
+        ))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// The KEKs that stored keys are sealed under.
+pub(in crate::kernel::identity) fn keks(tx: &mut Kernel<'_>) -> Result<Vec<String>> {
+    Ok(dsl::signing_keys
+        .filter(not(dsl::state.eq_any(over())))
+        .select(dsl::kek_id)
+        .distinct()
+        .load(tx.conn())?)
+}
+
+/// Whether a use has an active key.
+pub(in crate::kernel::identity) fn has_active(tx: &mut Kernel<'_>, purpose: Use) -> Result<bool> {
+    Ok(diesel::select(diesel::dsl::exists(
+        dsl::signing_keys
+            .filter(dsl::workspace_id.is_null().and(dsl::purpose.eq(purpose.name())))
+            .filter(dsl::state.eq(KeyState::Active.name())),
+    ))
+    .get_result(tx.conn())?)
+}

@@ -1,0 +1,3 @@
+//! One function per statement.
+
+pub(in crate::kernel::identity) mod keys;
