@@ -205,6 +205,14 @@ pub struct Limits {
     /// Raises every limit by this factor; benchmarks do.
     #[serde(default = "one")]
     pub factor: u32,
+    /// Requests a minute from one address without a credential that is known.
+    pub anonymous_per_minute: u32,
+    /// How many of them may come at once.
+    pub anonymous_burst: u32,
+    /// Requests a minute from one address.
+    pub ip_per_minute: u32,
+    /// How many of them may come at once.
+    pub ip_burst: u32,
 }
 
 fn one() -> u32 {

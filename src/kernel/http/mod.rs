@@ -4,6 +4,7 @@ mod answers;
 mod body;
 mod extract;
 pub mod front;
+pub mod limits;
 pub mod operations;
 pub mod problem;
 mod valid;

@@ -1,0 +1,177 @@
+//! Which buckets a request has to pass, and how large they are: by address from the configuration, in a workspace from its plan.
+
+use super::{Ask, Quota};
+use crate::kernel::{
+    access::{Actor, Scope},
+    config::Limits as Settings,
+    entitlements::{Allowance, Plan},
+    http::operations::RateClass,
+};
+
+/// What a plan allows a minute when it does not say: the free plan's numbers.
+const CREDENTIAL: u32 = 120;
+const USER: u32 = 120;
+const WORKSPACE: u32 = 300;
+const EXECUTE: u32 = 10;
+const BULK: u32 = 10;
+/// The same an hour.
+const EXPORT: u32 = 3;
+
+/// Requests that show no credential that is known.
+pub(super) fn anonymous(settings: &Settings) -> Ask {
+    let quota = Quota::per_minute(settings.anonymous_per_minute).burst(settings.anonymous_burst);
+    Ask::new("anonymous", quota.times(settings.factor))
+}
+
+/// Requests with a credential that may be good, where a token cannot be given back.
+pub(super) fn doubtful(settings: &Settings) -> Ask {
+    let Ask { quota, .. } = anonymous(settings);
+    Ask::new("unproven", quota.times(10))
+}
+
+/// All requests from an address.
+pub(super) fn address(settings: &Settings) -> Ask {
+    let quota = Quota::per_minute(settings.ip_per_minute).burst(settings.ip_burst);
+    Ask::new("ip", quota.times(settings.factor))
+}
+
+/// Everything that a request in a workspace has to pass, narrowest first.
+pub(super) fn in_workspace(settings: &Settings, scope: &Scope, class: RateClass) -> Vec<Ask> {
+    let plan = scope.plan();
+    let wide = |quota: Quota| quota.times(settings.factor);
+    let mut asks: Vec<Ask> = of_class(settings, plan, class, 1).into_iter().collect();
+    let credential = match scope.actor() {
+        Actor::ApiKey(id) => Some(id.to_string()),
+        Actor::Grant(id) => Some(id.to_string()),
+        Actor::User { .. } => scope.call().session.map(|id| id.to_string()),
+        _ => None,
+    };
+    if let (Some(credential), Some(quota)) = (credential, per_minute(plan, "rate.credential", CREDENTIAL)) {
+        asks.push(Ask::new("credential", wide(quota)).of(credential));
+    }
+    if let (Actor::User { id, .. }, Some(quota)) = (scope.actor(), per_minute(plan, "rate.user", USER)) {
+        asks.push(Ask::new("user", wide(quota)).of(id.to_string()));
+    }
+    if let Some(quota) = per_minute(plan, "rate.workspace", WORKSPACE) {
+        asks.push(Ask::new("workspace", wide(quota)));
+    }
+    asks
+}
+
+/// The bucket of a class of operations, if it has one.
+pub(super) fn of_class(settings: &Settings, plan: &Plan, class: RateClass, cost: u32) -> Option<Ask> {
+    let share = |percent: u32| {
+        let whole = per_minute(plan, "rate.workspace", WORKSPACE)?;
+        Some(Quota::per_minute((whole.count.saturating_mul(percent) / 100).max(1)))
+    };
+    let (bucket, quota) = match class {
+        RateClass::Write => ("write", share(50)),
+        RateClass::Search => ("search", share(20)),
+        RateClass::Bulk => ("bulk", per_minute(plan, "rate.bulk", BULK)),
+        RateClass::Export => ("export", limit(plan, "rate.export", EXPORT).map(Quota::per_hour)),
+        RateClass::Execute => ("execute", per_minute(plan, "rate.execute", EXECUTE)),
+        RateClass::Read | RateClass::Public | RateClass::Anonymous | RateClass::Ingress | RateClass::Free => {
+            return None;
+        }
+    };
+    let ask = Ask::new(bucket, quota?.times(settings.factor));
+    Some(Ask { cost, ..ask })
+}
+
+fn per_minute(plan: &Plan, code: &str, otherwise: u32) -> Option<Quota> {
+    limit(plan, code, otherwise).map(Quota::per_minute)
+}
+
+/// What the plan says; `None` for no limit.
+fn limit(plan: &Plan, code: &str, otherwise: u32) -> Option<u32> {
+    match plan.entitlements.get(code) {
+        _ if plan.is_unlimited() => None,
+        Some(Allowance::AtMost(most)) => Some(u32::try_from(*most).unwrap_or(u32::MAX)),
+        Some(Allowance::Unlimited | Allowance::Flag(true)) => None,
+        Some(Allowance::Flag(false)) | None => Some(otherwise),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::kernel::{
+        access::{Call, Reach},
+        entitlements::AccessLevel,
+        id::{SessionId, UserId, WorkspaceId},
+    };
+
+    fn settings() -> Settings {
+        Settings {
+            enabled: true,
+            factor: 1,
+            anonymous_per_minute: 100,
+            anonymous_burst: 50,
+            ip_per_minute: 3_000,
+            ip_burst: 600,
+        }
+    }
+
+    fn scope(plan: Plan) -> Scope {
+        let call = Call {
+            session: Some(SessionId::from_uuid(Uuid::from_u128(3))),
+            ..Call::internal("test", "req_test".into())
+        };
+        let actor = Actor::User {
+            id: UserId::from_uuid(Uuid::from_u128(2)),
+            impersonator: None,
+        };
+        let workspace = WorkspaceId::from_uuid(Uuid::from_u128(1));
+        Scope::grant(workspace, actor, Reach::default(), Arc::new(plan), Arc::new(call))
+    }
+
+    fn plan(entitlements: &[(&str, Allowance)]) -> Plan {
+        Plan {
+            code: "any".into(),
+            rank: 1,
+            access: AccessLevel::Full,
+            entitlements: entitlements
+                .iter()
+                .map(|(code, it)| ((*code).to_owned(), *it))
+                .collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    fn sizes(plan: Plan, class: RateClass) -> Vec<(&'static str, u32)> {
+        let asks = in_workspace(&settings(), &scope(plan), class);
+        asks.iter().map(|ask| (ask.bucket, ask.quota.count)).collect()
+    }
+
+    #[test]
+    fn a_plan_that_says_nothing_has_the_free_numbers() {
+        assert_eq!(
+            sizes(plan(&[]), RateClass::Write),
+            [("write", 150), ("credential", 120), ("user", 120), ("workspace", 300)]
+        );
+        assert_eq!(sizes(plan(&[]), RateClass::Read).len(), 3);
+        assert_eq!(sizes(plan(&[]), RateClass::Execute)[0], ("execute", 10));
+        assert_eq!(sizes(plan(&[]), RateClass::Search)[0], ("search", 60));
+    }
+
+    #[test]
+    fn a_plan_sets_the_numbers_and_the_classes_follow_the_workspace() {
+        let own = [
+            ("rate.workspace", Allowance::AtMost(6_000)),
+            ("rate.user", Allowance::Unlimited),
+            ("rate.credential", Allowance::AtMost(3_000)),
+        ];
+        assert_eq!(
+            sizes(plan(&own), RateClass::Write),
+            [("write", 3_000), ("credential", 3_000), ("workspace", 6_000)]
+        );
+    }
+
+    #[test]
+    fn the_operator_has_no_limits_inside_its_workspace() {
+        assert!(sizes(Plan::unlimited(), RateClass::Bulk).is_empty());
+    }
+}

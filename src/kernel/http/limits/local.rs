@@ -1,0 +1,181 @@
+//! Limits that one process judges alone, with its share of each. Buckets are asked in the order given; a token that an earlier one gave
+//! is not given back when a later one refuses.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use governor::{
+    RateLimiter,
+    clock::{Clock, DefaultClock},
+    middleware::StateInformationMiddleware,
+    nanos::Nanos,
+    state::{StateStore, keyed::ShrinkableKeyedStateStore},
+};
+
+use super::{Ask, Home, Quota, Standing, Verdict};
+
+/// Keys that are told apart. Beyond it, unknown ones share a bucket: memory must not grow with the number of addresses.
+const KEYS: usize = 100_000;
+
+type Limiter = RateLimiter<String, Shelf, DefaultClock, StateInformationMiddleware>;
+
+pub(super) struct Local {
+    replicas: u32,
+    clock: DefaultClock,
+    limiters: RwLock<HashMap<Quota, Arc<Limiter>>>,
+    kept: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl Local {
+    pub(super) fn new(replicas: u32) -> Local {
+        Local::with_room_for(KEYS, replicas)
+    }
+
+    pub(super) fn with_room_for(most: usize, replicas: u32) -> Local {
+        Local {
+            replicas: replicas.max(1),
+            clock: DefaultClock::default(),
+            limiters: RwLock::default(),
+            kept: Arc::default(),
+            most,
+        }
+    }
+
+    pub(super) fn take(&self, home: &Home, asks: &[Ask]) -> Verdict {
+        let mut standings = Vec::with_capacity(asks.len());
+        for ask in asks {
+            let standing = self.take_one(home, ask);
+            let refused = standing.wait.is_some();
+            standings.push(standing);
+            if refused {
+                break;
+            }
+        }
+        Verdict::new(standings, false)
+    }
+
+    fn take_one(&self, home: &Home, ask: &Ask) -> Standing {
+        let share = (ask.quota.burst / self.replicas).max(1);
+        let cost = NonZeroU32::new(ask.cost.clamp(1, share)).expect("at least one");
+        let judged = self.limiter(ask.quota).check_key_n(&home.key(ask), cost);
+        let (left, wait) = match judged {
+            Ok(Ok(state)) => (state.remaining_burst_capacity().min(share), None),
+            Ok(Err(not_until)) => (0, Some(not_until.wait_time_from(self.clock.now()))),
+            Err(_) => (0, Some(ask.quota.window)),
+        };
+        let gone = f64::from(share - left) * f64::from(self.replicas);
+        Standing {
+            bucket: ask.bucket,
+            quota: ask.quota,
+            left,
+            full_in: Duration::from_secs_f64(gone * ask.quota.interval() / 1e6),
+            wait: wait.map(|wait| wait.max(Duration::from_millis(1))),
+        }
+    }
+
+    /// The limiter of a quota: this process's share of it.
+    fn limiter(&self, quota: Quota) -> Arc<Limiter> {
+        if let Some(known) = self.limiters.read().expect("no panic while holding it").get(&quota) {
+            return known.clone();
+        }
+        let mut limiters = self.limiters.write().expect("no panic while holding it");
+        let made = || {
+            let period = Duration::from_secs_f64(quota.interval() * f64::from(self.replicas) / 1e6);
+            let share = NonZeroU32::new((quota.burst / self.replicas).max(1)).expect("at least one");
+            let rule = governor::Quota::with_period(period.max(Duration::from_nanos(1)))
+                .expect("longer than nothing")
+                .allow_burst(share);
+            let shelf = Shelf {
+                hasher: RandomState::new(),
+                boards: Default::default(),
+                kept: self.kept.clone(),
+                most: self.most,
+            };
+            Arc::new(Limiter::new(rule, shelf, self.clock.clone()))
+        };
+        limiters.entry(quota).or_insert_with(made).clone()
+    }
+
+    /// Forgets keys that are full again, and quotas that nobody has any more.
+    pub(super) fn prune(&self) {
+        let mut limiters = self.limiters.write().expect("no panic while holding it");
+        limiters.retain(|_, limiter| {
+            limiter.retain_recent();
+            !limiter.is_empty()
+        });
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
+}
+
+/// The keys of one quota. All shelves together hold no more than `most`.
+struct Shelf {
+    hasher: RandomState,
+    boards: [Mutex<HashMap<String, Nanos>>; 16],
+    kept: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl Shelf {
+    fn board(&self, key: &str) -> &Mutex<HashMap<String, Nanos>> {
+        &self.boards[self.hasher.hash_one(key) as usize % self.boards.len()]
+    }
+}
+
+impl StateStore for Shelf {
+    type Key = String;
+
+    fn measure_and_replace<T, F, E>(&self, key: &String, judge: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let full = self.kept.load(Ordering::Relaxed) >= self.most;
+        let mut board = self.board(key).lock().expect("no panic while counting");
+        if let Some(state) = board.get_mut(key) {
+            let (answer, next) = judge(Some(*state))?;
+            *state = next;
+            return Ok(answer);
+        }
+        if full && !key.is_empty() {
+            drop(board);
+            return self.measure_and_replace(&String::new(), judge);
+        }
+        let (answer, next) = judge(None)?;
+        board.insert(key.clone(), next);
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        Ok(answer)
+    }
+}
+
+impl ShrinkableKeyedStateStore<String> for Shelf {
+    fn retain_recent(&self, drop_below: Nanos) {
+        for board in &self.boards {
+            let mut board = board.lock().expect("no panic while counting");
+            let before = board.len();
+            board.retain(|_, state| *state > drop_below);
+            self.kept.fetch_sub(before - board.len(), Ordering::Relaxed);
+            board.shrink_to_fit();
+        }
+    }
+
+    fn len(&self) -> usize {
+        let count = |board: &Mutex<HashMap<String, Nanos>>| board.lock().expect("no panic while counting").len();
+        self.boards.iter().map(count).sum()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,180 @@
+//! Rate limits: how much each caller may ask for. A request passes all its buckets or takes from none.
+//!
+//! With Redis the processes of a deployment share their counts. Without it, or while it is away, each process judges alone with its
+//! share of every limit: its counters then begin afresh, so at most twice a limit passes in one window.
+
+mod buckets;
+mod local;
+mod quota;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use self::{local::Local, shared::Shared};
+pub use self::{
+    quota::{Ask, Home, Quota},
+    verdict::{Standing, Verdict},
+};
+use super::operations::RateClass;
+use crate::kernel::{access::Scope, config, error::Result, metrics, redis::Redis};
+
+/// How often what is no longer needed is thrown away.
+const PRUNE: Duration = Duration::from_secs(60);
+
+/// Judges rates. One per process; clones are one.
+#[derive(Clone)]
+pub struct Limits(Arc<Inner>);
+
+struct Inner {
+    settings: config::Limits,
+    shared: Shared,
+    local: Local,
+}
+
+/// What a request shows when it arrives, before the database is asked about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// No credential, or one that cannot be ours.
+    Nothing,
+    /// A credential that this process does not know yet.
+    Unknown,
+    /// A credential that proved itself a moment ago.
+    Known,
+}
+
+/// A request that was let in, and what it may still get back or have to pay.
+pub struct Arrival {
+    /// What the headers say.
+    pub verdict: Verdict,
+    owed: Owed,
+}
+
+enum Owed {
+    Nothing,
+    /// Taken in advance; given back if the credential is good.
+    Refund(Home, Ask),
+    /// To be paid if it is not.
+    Charge(Home, Ask),
+}
+
+impl Limits {
+    /// Limits of these settings. `replicas` processes share them when Redis is away.
+    pub fn new(settings: config::Limits, redis: Redis, replicas: u32) -> Limits {
+        Limits(Arc::new(Inner {
+            shared: Shared::new(redis),
+            local: Local::new(replicas),
+            settings,
+        }))
+    }
+
+    /// Judges a request: it takes from every bucket, or from none. What is asked must belong to one home.
+    pub async fn check(&self, home: &Home, asks: &[Ask]) -> Verdict {
+        if !self.0.settings.enabled || asks.is_empty() {
+            return Verdict::default();
+        }
+        let verdict = match self.0.shared.take(home, asks).await {
+            Ok(verdict) => verdict,
+            Err(_) => {
+                metrics::RATELIMIT_FALLBACK.inc();
+                self.0.local.take(home, asks)
+            }
+        };
+        if let Some(refused) = verdict.refused() {
+            metrics::RATE_LIMITED.with_label_values(&[refused.bucket]).inc();
+        }
+        verdict
+    }
+
+    /// Judges a request by its address, before anybody looks at its credential.
+    pub async fn arrive(&self, address: Option<IpAddr>, shown: Shown) -> Arrival {
+        let home = Home::address(address);
+        let anonymous = buckets::anonymous(&self.0.settings);
+        let mut asks = vec![buckets::address(&self.0.settings)];
+        if shown != Shown::Known {
+            asks.insert(0, anonymous.clone());
+        }
+        if !self.0.settings.enabled {
+            return Arrival::free(Verdict::default());
+        }
+        if shown == Shown::Unknown && self.0.shared.is_away() {
+            // A token cannot be given back here, so doubt has a wider bucket of its own, and only a bad credential pays.
+            asks[0] = buckets::doubtful(&self.0.settings);
+            let verdict = self.check(&home, &asks).await;
+            let owed = Owed::Charge(home, anonymous);
+            return Arrival { verdict, owed };
+        }
+        let verdict = self.check(&home, &asks).await;
+        let owed = match shown == Shown::Unknown && verdict.is_shared() {
+            true => Owed::Refund(home, anonymous),
+            false => Owed::Nothing,
+        };
+        Arrival { verdict, owed }
+    }
+
+    /// Settles an arrival once the credential was judged: a good one gets its token back, a bad one pays.
+    pub async fn settle(&self, arrival: Arrival, good: bool) -> Verdict {
+        let Arrival { mut verdict, owed } = arrival;
+        match owed {
+            Owed::Refund(home, ask) if good => {
+                verdict.forget(ask.bucket);
+                self.0.shared.give_back(home, ask);
+            }
+            Owed::Charge(home, ask) if !good => {
+                let charged = self.check(&home, std::slice::from_ref(&ask)).await;
+                verdict = verdict.and(charged);
+            }
+            Owed::Nothing | Owed::Refund(..) | Owed::Charge(..) => {}
+        }
+        verdict
+    }
+
+    /// Judges a request inside a workspace by its credential, person, workspace and class.
+    pub async fn admit(&self, scope: &Scope, class: RateClass) -> Verdict {
+        let asks = buckets::in_workspace(&self.0.settings, scope, class);
+        self.check(&Home::workspace(scope.workspace()), &asks).await
+    }
+
+    /// Charges what only the handler knows: a batch of 40 costs 39 more than the one that the front door took.
+    ///
+    /// # Errors
+    /// 429 `rate-limited`.
+    pub async fn charge(&self, scope: &Scope, class: RateClass, cost: u32) -> Result<()> {
+        let ask = buckets::of_class(&self.0.settings, scope.plan(), class, cost).filter(|_| cost > 0);
+        let verdict = self.check(&Home::workspace(scope.workspace()), ask.as_slice()).await;
+        verdict.into_result()
+    }
+
+    /// Throws away what is no longer needed, for as long as anybody uses these limits.
+    pub fn keep_tidy(&self) {
+        let limits = Arc::downgrade(&self.0);
+        actix_web::rt::spawn(async move {
+            loop {
+                tokio::time::sleep(PRUNE).await;
+                match limits.upgrade() {
+                    Some(limits) => limits.prune(),
+                    None => return,
+                }
+            }
+        });
+    }
+}
+
+impl Inner {
+    fn prune(&self) {
+        self.local.prune();
+        self.shared.prune();
+    }
+}
+
+impl Arrival {
+    /// One that owes nothing.
+    fn free(verdict: Verdict) -> Arrival {
+        Arrival {
+            verdict,
+            owed: Owed::Nothing,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! How much of what, and whose.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use crate::kernel::id::WorkspaceId;
+
+/// So many in a window, sustained, and so many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Quota {
+    /// Tokens that come back in a window.
+    pub count: u32,
+    /// The window.
+    pub window: Duration,
+    /// Tokens of a full bucket.
+    pub burst: u32,
+}
+
+impl Quota {
+    /// So many a minute; all of them may come at once.
+    pub const fn per_minute(count: u32) -> Quota {
+        Quota::every(count, Duration::from_secs(60))
+    }
+
+    /// So many a second; all of them may come at once.
+    pub const fn per_second(count: u32) -> Quota {
+        Quota::every(count, Duration::from_secs(1))
+    }
+
+    /// So many an hour; all of them may come at once.
+    pub const fn per_hour(count: u32) -> Quota {
+        Quota::every(count, Duration::from_secs(3_600))
+    }
+
+    /// So many in a window; all of them may come at once. None is counted as one: what may not be asked at all is not a rate.
+    pub const fn every(count: u32, window: Duration) -> Quota {
+        let count = if count == 0 { 1 } else { count };
+        Quota {
+            count,
+            window,
+            burst: count,
+        }
+    }
+
+    /// At most so many at once.
+    pub const fn burst(self, burst: u32) -> Quota {
+        Quota {
+            burst: if burst == 0 { 1 } else { burst },
+            ..self
+        }
+    }
+
+    /// The same, wider.
+    pub const fn times(self, factor: u32) -> Quota {
+        Quota {
+            count: self.count.saturating_mul(factor),
+            window: self.window,
+            burst: self.burst.saturating_mul(factor),
+        }
+    }
+
+    /// Microseconds until a token comes back.
+    pub(super) fn interval(&self) -> f64 {
+        self.window.as_secs_f64() * 1e6 / f64::from(self.count)
+    }
+
+    /// What a process takes at once: a twentieth of a second's worth, so that little is lost when it is not used.
+    pub(super) fn batch(&self) -> u32 {
+        let a_second = f64::from(self.count) / self.window.as_secs_f64();
+        ((a_second / 20.0) as u32).max(1)
+    }
+}
+
+/// What a request wants of one bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Which bucket: its name in headers, refusals and metrics.
+    pub bucket: &'static str,
+    /// Whose, within the home: empty if the home has one such bucket only.
+    pub key: String,
+    /// How much it holds.
+    pub quota: Quota,
+    /// Tokens. More than the burst needs a full bucket and leaves a debt (in Redis), or takes all (in the process).
+    pub cost: u32,
+}
+
+impl Ask {
+    /// One token of the home's own bucket of that name.
+    pub fn new(bucket: &'static str, quota: Quota) -> Ask {
+        Ask {
+            bucket,
+            key: String::new(),
+            quota,
+            cost: 1,
+        }
+    }
+
+    /// The bucket of one of several in the home.
+    pub fn of(self, key: impl Into<String>) -> Ask {
+        Ask {
+            key: key.into(),
+            ..self
+        }
+    }
+}
+
+/// What the buckets of one call have in common: they live on one Redis node, because a call is judged there at once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Home(String);
+
+impl Home {
+    /// Buckets of a workspace.
+    pub fn workspace(id: WorkspaceId) -> Home {
+        Home(format!("ws:{{{}}}", id.uuid()))
+    }
+
+    /// Buckets of an address: of its /64 for version 6, where one household has that many.
+    pub fn address(address: Option<IpAddr>) -> Home {
+        match address {
+            Some(address) => Home(format!("ip:{{{}}}", network(address))),
+            None => Home("ip:{unknown}".into()),
+        }
+    }
+
+    /// Where the bucket lives.
+    pub(super) fn key(&self, ask: &Ask) -> String {
+        let separator = if ask.key.is_empty() { "" } else { ":" };
+        format!("{self}:rl:{}{separator}{}", ask.bucket, ask.key)
+    }
+}
+
+impl fmt::Display for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The address as one that is counted: version 4, also when it is written inside version 6, or the first half of version 6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(address: &str) -> String {
+        Home::address(Some(address.parse().expect("an address"))).to_string()
+    }
+
+    #[test]
+    fn an_address_is_counted_once_however_it_is_written() {
+        assert_eq!(home("203.0.113.7"), "ip:{203.0.113.7}");
+        assert_eq!(home("::ffff:203.0.113.7"), home("203.0.113.7"));
+        assert_eq!(home("2001:db8:1:2:3:4:5:6"), "ip:{2001:db8:1:2::}");
+        assert_eq!(home("2001:db8:1:2::1"), home("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(home("2001:db8:1:2::1"), home("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn a_batch_is_a_twentieth_of_a_second_and_never_nothing() {
+        for (quota, batch) in [
+            (Quota::per_minute(100), 1),
+            (Quota::per_minute(1_200), 1),
+            (Quota::per_minute(30_000), 25),
+            (Quota::per_hour(3), 1),
+            (Quota::per_second(1_000), 50),
+        ] {
+            assert_eq!(quota.batch(), batch, "{quota:?}");
+        }
+        assert_eq!(Quota::per_minute(0).count, 1);
+    }
+
+    #[test]
+    fn the_keys_of_a_call_share_a_hash_tag() {
+        let home = Home::workspace(WorkspaceId::from_uuid(uuid::Uuid::from_u128(7)));
+        let (one, two) = (
+            Ask::new("workspace", Quota::per_minute(1)),
+            Ask::new("user", Quota::per_minute(1)).of("u1"),
+        );
+        assert_eq!(home.key(&one), "ws:{00000000-0000-0000-0000-000000000007}:rl:workspace");
+        assert_eq!(home.key(&two), "ws:{00000000-0000-0000-0000-000000000007}:rl:user:u1");
+    }
+}

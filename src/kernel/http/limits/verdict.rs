@@ -1,0 +1,190 @@
+//! What was decided, and how callers read it.
+
+use std::{fmt::Write, time::Duration};
+
+use super::Quota;
+use crate::kernel::error::{Error, Problem, RATE_LIMITED, Result};
+
+/// How one bucket stands after a request was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The bucket's name.
+    pub bucket: &'static str,
+    /// How much it holds.
+    pub quota: Quota,
+    /// Tokens that are left.
+    pub left: u32,
+    /// Until it is full again.
+    pub full_in: Duration,
+    /// If it was this one that refused: until it would not.
+    pub wait: Option<Duration>,
+}
+
+/// What was decided about a request: it passed all its buckets or took from none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    standings: Vec<Standing>,
+    shared: bool,
+}
+
+impl Verdict {
+    pub(super) fn new(standings: Vec<Standing>, shared: bool) -> Verdict {
+        Verdict { standings, shared }
+    }
+
+    /// The bucket that refused, the one with the longest wait if there were several.
+    pub fn refused(&self) -> Option<&Standing> {
+        let refusing = self.standings.iter().filter(|standing| standing.wait.is_some());
+        refusing.max_by_key(|standing| standing.wait)
+    }
+
+    /// True if nothing refused.
+    pub fn is_allowed(&self) -> bool {
+        self.refused().is_none()
+    }
+
+    /// True if all processes were judged together.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// How every bucket stands.
+    pub fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+
+    /// Both verdicts about one request. A bucket that was judged twice stands as it did at last.
+    pub fn and(mut self, later: Verdict) -> Verdict {
+        for standing in &later.standings {
+            self.forget(standing.bucket);
+        }
+        self.standings.extend(later.standings);
+        self
+    }
+
+    /// A bucket that got its token back does not concern the caller.
+    pub(super) fn forget(&mut self, bucket: &str) {
+        self.standings.retain(|standing| standing.bucket != bucket);
+    }
+
+    /// The refusal: `rate-limited`, with when to come back.
+    pub fn problem(&self) -> Option<Problem> {
+        let refused = self.refused()?;
+        let problem = RATE_LIMITED
+            .with("bucket", refused.bucket)
+            .with("limit", refused.quota.count)
+            .with("window_seconds", refused.quota.window.as_secs())
+            .retry_after(refused.wait.unwrap_or_default());
+        Some(problem)
+    }
+
+    /// `Err` with the refusal.
+    ///
+    /// # Errors
+    /// 429 `rate-limited`.
+    pub fn into_result(self) -> Result<()> {
+        self.problem().map_or(Ok(()), |problem| Err(Error::from(problem)))
+    }
+
+    /// What every answer says about the limits that it met: the policies, and how the tightest of them stands.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let tightest = self
+            .refused()
+            .or_else(|| self.standings.iter().min_by_key(|standing| standing.left));
+        let Some(tightest) = tightest else { return Vec::new() };
+        let mut policy = String::new();
+        for standing in &self.standings {
+            let separator = if policy.is_empty() { "" } else { ", " };
+            let Quota { count, window, .. } = standing.quota;
+            write!(
+                policy,
+                "{separator}\"{}\";q={count};w={}",
+                standing.bucket,
+                window.as_secs()
+            )
+            .expect("a string takes everything");
+        }
+        let left = if tightest.wait.is_some() { 0 } else { tightest.left };
+        let reset = seconds(tightest.wait.unwrap_or(tightest.full_in));
+        vec![
+            ("ratelimit-policy", policy),
+            ("ratelimit", format!("\"{}\";r={left};t={reset}", tightest.bucket)),
+            ("x-ratelimit-limit", tightest.quota.count.to_string()),
+            ("x-ratelimit-remaining", left.to_string()),
+            ("x-ratelimit-reset", reset.to_string()),
+        ]
+    }
+}
+
+/// Rounded up: who waits that long has waited long enough.
+fn seconds(duration: Duration) -> u128 {
+    duration.as_millis().div_ceil(1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(bucket: &'static str, quota: Quota, left: u32, wait: Option<u64>) -> Standing {
+        Standing {
+            bucket,
+            quota,
+            left,
+            full_in: Duration::from_millis(6_200),
+            wait: wait.map(Duration::from_millis),
+        }
+    }
+
+    fn of(standings: Vec<Standing>) -> Verdict {
+        Verdict::new(standings, true)
+    }
+
+    #[test]
+    fn the_headers_name_every_policy_and_the_tightest() {
+        let verdict = of(vec![
+            standing("workspace", Quota::per_minute(1_200), 900, None),
+            standing("execute", Quota::per_minute(60), 12, None),
+        ]);
+        assert_eq!(
+            verdict.headers(),
+            [
+                (
+                    "ratelimit-policy",
+                    "\"workspace\";q=1200;w=60, \"execute\";q=60;w=60".to_owned()
+                ),
+                ("ratelimit", "\"execute\";r=12;t=7".to_owned()),
+                ("x-ratelimit-limit", "60".to_owned()),
+                ("x-ratelimit-remaining", "12".to_owned()),
+                ("x-ratelimit-reset", "7".to_owned()),
+            ]
+        );
+        assert!(verdict.is_allowed() && verdict.problem().is_none());
+    }
+
+    #[test]
+    fn a_refusal_names_the_bucket_that_takes_longest() {
+        let verdict = of(vec![
+            standing("ip", Quota::per_minute(3_000), 0, Some(20)),
+            standing("export", Quota::per_hour(3), 0, Some(1_200_001)),
+            standing("workspace", Quota::per_minute(300), 7, None),
+        ]);
+        let problem = verdict.problem().expect("refused");
+        assert_eq!(problem.kind(), RATE_LIMITED);
+        assert_eq!(verdict.headers()[1].1, "\"export\";r=0;t=1201");
+        assert_eq!(verdict.refused().map(|it| it.bucket), Some("export"));
+    }
+
+    #[test]
+    fn what_no_bucket_concerns_says_nothing() {
+        assert!(Verdict::default().headers().is_empty() && Verdict::default().is_allowed());
+    }
+
+    #[test]
+    fn a_bucket_judged_twice_stands_as_it_did_at_last() {
+        let quota = Quota::per_minute(100);
+        let both =
+            of(vec![standing("anonymous", quota, 9, None)]).and(of(vec![standing("anonymous", quota, 0, Some(600))]));
+        assert_eq!(both.standings().len(), 1);
+        assert!(!both.is_allowed());
+    }
+}
