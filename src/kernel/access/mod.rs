@@ -11,7 +11,7 @@ use std::{marker::PhantomData, sync::Arc};
 pub use doorkeeper::{Credential, Doorkeeper};
 pub use permissions::{Needs, Permission, PermissionSet, perm};
 pub use roles::SystemRole;
-pub use scope::{Actor, Call, Class, Reach, Scope};
+pub use scope::{Actor, Call, Class, Reach, Scope, public_id};
 
 use crate::kernel::{
     error::{FORBIDDEN, Problem, SCOPE_MISSING},

@@ -82,6 +82,20 @@ impl Actor {
     }
 }
 
+/// The public id of an actor that a row remembers by its kind and UUID.
+pub fn public_id(kind: &str, id: Uuid) -> Option<String> {
+    Some(match kind {
+        "user" => UserId::from_uuid(id).to_string(),
+        "api_key" => ApiKeyId::from_uuid(id).to_string(),
+        "grant" => GrantId::from_uuid(id).to_string(),
+        "trigger" => TriggerId::from_uuid(id).to_string(),
+        "license" => LicenseId::from_uuid(id).to_string(),
+        "customer" => CustomerId::from_uuid(id).to_string(),
+        "job" => id.to_string(),
+        _ => return None,
+    })
+}
+
 /// The class of work that a call belongs to: which pool, how many at once, how long it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {

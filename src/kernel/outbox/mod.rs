@@ -2,20 +2,25 @@
 
 mod catalogue;
 mod queries;
+mod relay;
 
+use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 pub use catalogue::{Audience, EventInfo, EventType};
+pub use queries::Event;
+pub use relay::Relay;
 
 use crate::kernel::{
-    access::{Actor, Call},
+    access::{Actor, Call, public_id},
     audit::{self, Entry},
     db::{Kernel, Tenant},
     error::Result,
     http::front::API_VERSION,
     id::{CustomerId, EventId, Id, ResellerId, Resource, WorkspaceId},
+    wake::Signal,
 };
 
 /// An event that is about to be written.
@@ -81,6 +86,7 @@ impl Emission {
 pub fn emit(tx: &mut Tenant<'_>, event: Emission) -> Result<EventId> {
     let (workspace, actor, call) = (tx.workspace(), tx.scope().actor(), tx.scope().call().clone());
     let now = tx.now()?;
+    tx.wake(Signal::Outbox);
     write(tx.conn(), workspace, actor, &call, event, now)
 }
 
@@ -96,6 +102,7 @@ pub(in crate::kernel) fn emit_in(
     event: Emission,
 ) -> Result<EventId> {
     let now = tx.now()?;
+    tx.wake(Signal::Outbox);
     write(tx.conn(), workspace, actor, call, event, now)
 }
 
@@ -147,6 +154,51 @@ fn write(
         },
     )?;
     Ok(id)
+}
+
+/// An event of the workspace.
+///
+/// # Errors
+/// 404 if it is not there (any more).
+pub fn find(tx: &mut Tenant<'_>, event: EventId) -> Result<Event> {
+    Ok(queries::find(tx.conn(), event)?)
+}
+
+/// Several events of the workspace, in the order in which they were written. What is not there is left out.
+///
+/// # Errors
+/// 503 if the database fails.
+pub fn find_all(tx: &mut Tenant<'_>, events: &[EventId]) -> Result<Vec<Event>> {
+    Ok(queries::load(tx.conn(), events)?)
+}
+
+impl Event {
+    /// The event as receivers see it.
+    pub fn envelope(&self) -> Value {
+        let mut envelope = json!({
+            "id": self.id,
+            "type": self.kind,
+            "timestamp": self.created_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            "api_version": self.api_version,
+            "workspace_id": self.workspace_id,
+            "actor": { "type": self.actor_type, "id": self.actor() },
+            "request_id": self.request_id,
+            "data": self.data,
+        });
+        if let Some(previous) = &self.previous {
+            envelope["previous"] = previous.clone();
+        }
+        if self.thin {
+            envelope["thin"] = true.into();
+        }
+        envelope
+    }
+
+    /// The actor's public id, where it has one.
+    fn actor(&self) -> Option<String> {
+        let id = self.actor_id?;
+        public_id(&self.actor_type, id)
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,13 @@ pub(super) fn start(runner: &Arc<Runner>, draining: &watch::Receiver<bool>) -> V
     loops.push(periodic("promote", Duration::from_millis(250), runner, promote));
     loops.push(periodic("reap", Duration::from_secs(5), runner, reap));
     loops.push(periodic("recount", Duration::from_secs(60), runner, recount));
+    if let Some(relay) = runner.relay.clone() {
+        let draining = draining.clone();
+        loops.push(supervise("relay", move || {
+            let (relay, draining) = (relay.clone(), draining.clone());
+            async move { relay.run(draining).await }
+        }));
+    }
     for (name, period, chore) in runner.chores.clone() {
         loops.push(supervise(name, move || {
             let chore = chore.clone();

@@ -31,6 +31,7 @@ use crate::kernel::{
     entitlements::{self, Plan},
     error::{Error, Result},
     id::WorkspaceId,
+    outbox::Relay,
 };
 
 type Work = Arc<dyn Fn(JobContext) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
@@ -43,6 +44,7 @@ pub struct Runner {
     handlers: HashMap<&'static str, Handler>,
     slots: HashMap<Lane, usize>,
     chores: Vec<(&'static str, Duration, Chore)>,
+    relay: Option<Arc<Relay>>,
     held: Arc<Held>,
     plans: moka::sync::Cache<WorkspaceId, Arc<Plan>>,
 }
@@ -61,6 +63,7 @@ impl Runner {
             handlers: HashMap::new(),
             slots: HashMap::new(),
             chores: Vec::new(),
+            relay: None,
             held: Arc::default(),
             plans: moka::sync::Cache::builder()
                 .max_capacity(100_000)
@@ -104,6 +107,17 @@ impl Runner {
         F: Future<Output = Result<()>> + Send + 'static,
     {
         self.chores.push((name, period, Arc::new(move || Box::pin(work()))));
+    }
+
+    /// Relays events beside the jobs.
+    pub fn relay(&mut self, relay: Relay) {
+        let relay = Arc::new(relay);
+        let measured = relay.clone();
+        self.every(Duration::from_secs(15), "outbox.measure", move || {
+            let relay = measured.clone();
+            async move { relay.measure().await }
+        });
+        self.relay = Some(relay);
     }
 
     /// Starts the loops on this runtime.
@@ -384,7 +398,8 @@ impl Drop for Worker {
 /// What tests drive instead of the loops.
 #[cfg(feature = "lab")]
 impl Runner {
-    /// Promotes what is due and does one batch of every lane, one job after the other. Answers how many jobs that were.
+    /// Relays one batch of events, promotes what is due and does one batch of every lane, one job after the other. Answers how many
+    /// events and jobs that were: at 0 there is nothing left to do.
     ///
     /// # Errors
     /// The database's.
