@@ -93,6 +93,34 @@ metrics! {
     pub RATE_LIMITED: counters = "rate_limited_total" ["bucket"];
     /// Refusals by problem code.
     pub REFUSALS: counters = "refusals_total" ["code"];
+    /// Jobs that are ready, by kind; counted once a minute.
+    pub QUEUE_READY: gauges = "queue_ready" ["kind"];
+    /// How long the first of them has waited, in seconds.
+    pub QUEUE_OLDEST: gauges = "queue_oldest_seconds" ["kind"];
+    /// Jobs by kind and how they ended.
+    pub JOBS: counters = "jobs_total" ["kind", "outcome"];
+    /// Jobs that were given up after too many lost leases.
+    pub DEAD_LETTERS: counters = "dead_letters" ["kind"];
+    /// Commits that were rolled back because the lease was somebody else's by then.
+    pub STEP_FENCED: counter = "step_fenced_total";
+    /// Leases that ran out without being renewed.
+    pub LEASE_EXPIRED: counter = "lease_expired_total";
+    /// Counters that a recount found wrong, and mended.
+    pub COUNTER_DRIFT: counters = "counter_drift" ["counter"];
+    /// Age of the oldest event that waits for the relay, in seconds.
+    pub OUTBOX_OLDEST: gauge = "outbox_oldest_seconds";
+    /// Events that a consumer could not take, by consumer.
+    pub OUTBOX_DEAD: counters = "outbox_dead_total" ["consumer"];
+    /// Mails by template and how they ended.
+    pub MAIL: counters = "mail_total" ["template", "outcome"];
+    /// Webhook attempts by how they ended.
+    pub WEBHOOK_ATTEMPTS: counters = "webhook_attempts_total" ["outcome"];
+    /// From the event to its first attempt, and so on, in seconds.
+    pub WEBHOOK_DELAY: seconds = "webhook_delay_seconds" ["attempt"];
+    /// Webhook attempts that wait for an answer.
+    pub WEBHOOK_IN_FLIGHT: gauge = "webhook_in_flight";
+    /// Webhook targets that were refused.
+    pub WEBHOOK_BLOCKED: counters = "webhook_blocked_total" ["reason"];
     /// Panics that were caught.
     pub PANICS: counters = "panics_total" ["where"];
     /// 1, labelled with what was built.

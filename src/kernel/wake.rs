@@ -4,6 +4,9 @@
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::kernel::redis::{Hint, Redis};
 
 /// What a commit may have left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +103,35 @@ impl Wakes {
     pub async fn wait(&self, signal: Signal) {
         self.bells[signal as usize].notified().await;
     }
+}
+
+/// The channel that wake-ups go over.
+const CHANNEL: &str = "wake";
+
+/// Tells other processes of the commits of this one, and hears of theirs.
+pub fn join(wakes: &Arc<Wakes>, redis: &Redis) {
+    let origin = Uuid::new_v4().to_string();
+    let (spoken, mut heard) = (redis.clone(), redis.listen(CHANNEL));
+    let own = origin.clone();
+    wakes.tell_others(move |signal| spoken.hint(CHANNEL, &format!("{} {own}", signal.name())));
+    let wakes = Arc::downgrade(wakes);
+    tokio::spawn(async move {
+        loop {
+            let hint = heard.next().await;
+            let Some(wakes) = wakes.upgrade() else { return };
+            match &hint {
+                Hint::Missed => Signal::ALL.into_iter().for_each(|signal| wakes.hear(signal)),
+                Hint::Said(text) => {
+                    if let Some((name, from)) = text.split_once(' ')
+                        && from != origin
+                        && let Some(signal) = Signal::named(name)
+                    {
+                        wakes.hear(signal);
+                    }
+                }
+            }
+        }
+    });
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::kernel::{
     db::{Kernel, Tenant},
     error::{Error, Result},
     id::WorkspaceId,
+    metrics,
 };
 
 /// Makes sure that the job is done after this transaction. Comes last in it: the workspace's row of the lane stays locked until the commit.
@@ -95,7 +96,7 @@ fn held(job: &Job, held: bool) -> Result<()> {
         job.settle();
         Ok(())
     } else {
-        metrics::FENCED.inc();
+        metrics::STEP_FENCED.inc();
         Err(Error::Broken(Fenced.into()))
     }
 }
@@ -119,65 +120,4 @@ fn queue_full(error: diesel::result::Error) -> Error {
             .into(),
         None => error.into(),
     }
-}
-
-/// What the admin listener shows of the queue.
-pub(in crate::kernel) mod metrics {
-    use std::sync::LazyLock;
-
-    use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
-
-    macro_rules! counters {
-        ($($(#[$doc:meta])* $name:ident = $metric:literal, $help:literal;)*) => {$(
-            $(#[$doc])*
-            pub(in crate::kernel) static $name: LazyLock<IntCounter> = LazyLock::new(|| {
-                prometheus::register_int_counter!($metric, $help).expect("registered once")
-            });
-        )*};
-    }
-
-    counters! {
-        /// Commits that a lost lease rolled back.
-        FENCED = "guildhall_step_fenced_total", "Commits rolled back because the lease was lost";
-        /// Leases that ran out.
-        EXPIRED = "guildhall_lease_expired_total", "Leases that ran out without being renewed";
-    }
-
-    /// Outcomes of jobs.
-    pub(in crate::kernel) static JOBS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-        prometheus::register_int_counter_vec!("guildhall_jobs_total", "Jobs by kind and outcome", &["kind", "outcome"])
-            .expect("registered once")
-    });
-    /// Jobs that were given up.
-    pub(in crate::kernel) static DEAD: LazyLock<IntCounterVec> = LazyLock::new(|| {
-        prometheus::register_int_counter_vec!(
-            "guildhall_dead_letters",
-            "Jobs given up after too many lost leases",
-            &["kind"]
-        )
-        .expect("registered once")
-    });
-    /// Counters that a recount found wrong, and mended.
-    pub(in crate::kernel) static DRIFT: LazyLock<IntCounterVec> = LazyLock::new(|| {
-        prometheus::register_int_counter_vec!(
-            "guildhall_counter_drift",
-            "Counters that a recount mended",
-            &["counter"]
-        )
-        .expect("registered once")
-    });
-    /// Jobs that wait.
-    pub(in crate::kernel) static READY: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-        prometheus::register_int_gauge_vec!("guildhall_queue_ready", "Jobs that are ready", &["kind"])
-            .expect("registered once")
-    });
-    /// How long the first of them has waited.
-    pub(in crate::kernel) static OLDEST: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-        prometheus::register_int_gauge_vec!(
-            "guildhall_queue_oldest_seconds",
-            "Age of the oldest ready job",
-            &["kind"]
-        )
-        .expect("registered once")
-    });
 }

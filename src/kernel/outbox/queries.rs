@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, Insertable, IntoSql, NullableExpressionMethods, PgConnection, QueryDsl, QueryResult, Queryable,
-    RunQueryDsl, Selectable, SelectableHelper,
+    BoolExpressionMethods, ExpressionMethods, Insertable, IntoSql, NullableExpressionMethods, PgConnection, QueryDsl,
+    QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
     dsl::{min, now},
     sql_types::{Interval, Timestamptz},
 };
@@ -90,7 +90,9 @@ pub(super) fn claim(
     lease: chrono::Duration,
 ) -> QueryResult<Vec<(WorkspaceId, EventId, i32)>> {
     use outbox_queue::dsl as q;
-    let free = q::lease_until.is_null().or(q::lease_until.lt(now.into_sql::<Timestamptz>().nullable()));
+    let free = q::lease_until
+        .is_null()
+        .or(q::lease_until.lt(now.into_sql::<Timestamptz>().nullable()));
     let waiting: Vec<EventId> = q::outbox_queue
         .filter(q::due_at.le(now))
         .filter(free)

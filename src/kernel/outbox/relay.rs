@@ -1,14 +1,9 @@
 //! Hands events to whoever follows them. Each workspace's share of a batch is one tenant transaction, which also takes the events out of
 //! the queue: an event is handed over at least once, and a consumer may neither hold up nor fail the writer.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use prometheus::{IntCounter, IntGauge};
 use uuid::Uuid;
 
 use super::queries::{self, Event};
@@ -18,6 +13,7 @@ use crate::kernel::{
     entitlements::{self, Plan},
     error::{Error, Result},
     id::{EventId, RequestId, WorkspaceId},
+    metrics,
     wake::Signal,
 };
 
@@ -31,15 +27,6 @@ const LEASE: chrono::Duration = chrono::Duration::seconds(60);
 const TRIES: i32 = 10;
 /// How long the loop sleeps when nobody wakes it.
 const POLL: Duration = Duration::from_secs(1);
-
-static DEAD: LazyLock<IntCounter> = LazyLock::new(|| {
-    prometheus::register_int_counter!("guildhall_outbox_dead_total", "Events that a consumer could not take")
-        .expect("registered once")
-});
-static OLDEST: LazyLock<IntGauge> = LazyLock::new(|| {
-    prometheus::register_int_gauge!("guildhall_outbox_oldest_seconds", "Age of the oldest event that waits")
-        .expect("registered once")
-});
 
 /// Follows events: called with events of one workspace, inside a transaction there. It may see an event twice.
 type Consumer = Arc<dyn Fn(&mut Tenant<'_>, &[Event]) -> Result<()> + Send + Sync>;
@@ -109,15 +96,20 @@ impl Relay {
     /// One workspace's share: all in one transaction, or, where that fails, each event in one of its own.
     async fn serve(&self, share: Share, token: Uuid) {
         let all = share.events.iter().map(|(id, _)| *id).collect();
-        let Err(error) = self.hand_over(&share, all, token).await else { return };
+        let Err(error) = self.hand_over(&share, all, token).await else {
+            return;
+        };
         if is_busy(&error) {
             let waiting = share.events.iter().map(|(id, _)| *id).collect();
-            self.put_back(share.workspace, waiting, token, Duration::from_secs(1), -1).await;
+            self.put_back(share.workspace, waiting, token, Duration::from_secs(1), -1)
+                .await;
             return;
         }
         tracing::warn!(%error, events = share.events.len(), "a batch of events could not be handed over; trying one by one");
         for (event, tries) in &share.events {
-            let Err(error) = self.hand_over(&share, vec![*event], token).await else { continue };
+            let Err(error) = self.hand_over(&share, vec![*event], token).await else {
+                continue;
+            };
             let busy = is_busy(&error);
             if *tries < TRIES || busy {
                 let (delay, count) = if busy { (1, -1) } else { (1 << (*tries).clamp(0, 9), 0) };
@@ -158,12 +150,13 @@ impl Relay {
             match handed {
                 Ok(()) => {}
                 Err(error) if is_busy(&error) => {
-                    self.put_back(share.workspace, vec![event], token, Duration::from_secs(1), -1).await;
+                    self.put_back(share.workspace, vec![event], token, Duration::from_secs(1), -1)
+                        .await;
                     return;
                 }
                 Err(error) => {
                     tracing::error!(consumer = name, %event, %error, "an event cannot be handed over; it is given up");
-                    DEAD.inc();
+                    metrics::OUTBOX_DEAD.with_label_values(&[name]).inc();
                     failed.push((*name, error.to_string()));
                 }
             }
@@ -200,14 +193,22 @@ impl Relay {
     /// # Errors
     /// The database's.
     pub async fn measure(&self) -> Result<()> {
-        let oldest = self.unscoped("outbox.measure", |tx| Ok(queries::oldest_seconds(tx.conn())?)).await?;
-        OLDEST.set(oldest);
+        let oldest = self
+            .unscoped("outbox.measure", |tx| Ok(queries::oldest_seconds(tx.conn())?))
+            .await?;
+        metrics::OUTBOX_OLDEST.set(oldest);
         Ok(())
     }
 
     fn scope(&self, share: &Share) -> Scope {
         let call = Arc::new(self.call("outbox.relay"));
-        Scope::grant(share.workspace, Actor::System, Reach::default(), share.plan.clone(), call)
+        Scope::grant(
+            share.workspace,
+            Actor::System,
+            Reach::default(),
+            share.plan.clone(),
+            call,
+        )
     }
 
     fn call(&self, operation: &'static str) -> Call {

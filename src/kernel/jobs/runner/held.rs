@@ -15,7 +15,7 @@ use super::context::Stop;
 use crate::kernel::{
     db::Db,
     id::JobId,
-    jobs::{Job, metrics, queries},
+    jobs::{Job, queries},
 };
 
 /// Leases are renewed this often …
@@ -213,9 +213,4 @@ fn tick(conn: &mut PgConnection, held: &Held, worker: Uuid, renew: bool) -> dies
         held.cancelled(&queries::cancelled(conn, worker)?);
     }
     Ok(())
-}
-
-/// Counts leases that others let run out.
-pub(super) fn count_expired(n: i64) {
-    metrics::EXPIRED.inc_by(n.max(0) as u64);
 }

@@ -12,10 +12,11 @@ use futures_util::FutureExt;
 use tokio::{sync::watch, task::JoinHandle};
 use uuid::Uuid;
 
-use super::{Runner, held, places, spawn};
+use super::{Runner, places, spawn};
 use crate::kernel::{
     error::Result,
-    jobs::{Lane, metrics, queries},
+    jobs::{Lane, queries},
+    metrics,
 };
 
 /// At most so many jobs are claimed by one statement.
@@ -82,6 +83,7 @@ where
                 Ok(Err(error)) => tracing::warn!(name, %error, "a worker's loop failed; it goes on in a second"),
                 Err(_) => {
                     tracing::error!(name, "a worker's loop panicked");
+                    metrics::PANICS.with_label_values(&["worker"]).inc();
                     panics.push_back(Instant::now());
                     panics.retain(|at| at.elapsed() < Duration::from_secs(60));
                     if panics.len() >= 3 {
@@ -156,7 +158,7 @@ async fn reap(runner: Arc<Runner>) -> Result<()> {
         .unscoped("jobs.reap", |tx| {
             for (lane, n) in queries::reap(tx.conn())? {
                 tracing::warn!(lane = lane.name(), n, "leases ran out; their jobs are queued again");
-                held::count_expired(n);
+                metrics::LEASE_EXPIRED.inc_by(n.max(0) as u64);
                 tx.wake(lane.signal());
             }
             Ok(())
@@ -175,7 +177,7 @@ async fn recount(runner: Arc<Runner>) -> Result<()> {
                 for (counter, wrong) in [("ready", ready), ("running", running)] {
                     if wrong != 0 {
                         tracing::error!(lane = slot.lane, counter, wrong, "a counter of the queue had drifted");
-                        metrics::DRIFT.with_label_values(&[counter]).inc();
+                        metrics::COUNTER_DRIFT.with_label_values(&[counter]).inc();
                     }
                 }
                 Ok(())
@@ -185,11 +187,11 @@ async fn recount(runner: Arc<Runner>) -> Result<()> {
     let waiting = runner
         .unscoped("jobs.waiting", |tx| Ok(queries::waiting(tx.conn())?))
         .await?;
-    metrics::READY.reset();
-    metrics::OLDEST.reset();
+    metrics::QUEUE_READY.reset();
+    metrics::QUEUE_OLDEST.reset();
     for kind in waiting {
-        metrics::READY.with_label_values(&[&kind.kind]).set(kind.ready);
-        metrics::OLDEST
+        metrics::QUEUE_READY.with_label_values(&[&kind.kind]).set(kind.ready);
+        metrics::QUEUE_OLDEST
             .with_label_values(&[&kind.kind])
             .set(kind.oldest_seconds as i64);
     }

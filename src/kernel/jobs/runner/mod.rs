@@ -24,13 +24,14 @@ use uuid::Uuid;
 pub use context::{JobContext, Stop};
 use held::{Heart, Held};
 
-use super::{Fenced, Job, Lane, metrics, queries};
+use super::{Fenced, Job, Lane, queries};
 use crate::kernel::{
     access::Call,
     db::Db,
     entitlements::{self, Plan},
     error::{Error, Result},
     id::WorkspaceId,
+    metrics,
     outbox::Relay,
 };
 
@@ -227,7 +228,7 @@ impl Runner {
     async fn give_up(&self, handler: &Handler, context: JobContext) -> Outcome {
         let job = context.job.clone();
         tracing::error!(kind = job.kind, job = ?job.id, recoveries = job.recoveries, "a job is given up: its lease was lost too often");
-        metrics::DEAD.with_label_values(&[job.kind]).inc();
+        metrics::DEAD_LETTERS.with_label_values(&[job.kind]).inc();
         if let Some(dead) = &handler.dead {
             return attempt(dead, context).await;
         }
@@ -310,6 +311,7 @@ async fn attempt(work: &Work, context: JobContext) -> Outcome {
                 .downcast_ref::<String>()
                 .map(String::as_str)
                 .or_else(|| panic.downcast_ref::<&str>().copied());
+            metrics::PANICS.with_label_values(&["job"]).inc();
             tracing::error!(kind = job.kind, job = ?job.id, %request_id, panic = text.unwrap_or("?"), "a job panicked");
             Outcome::Broken
         }
