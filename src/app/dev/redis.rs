@@ -3,10 +3,9 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     time::Duration,
 };
 
@@ -115,8 +114,9 @@ fn find(home: &Home) -> Result<Option<PathBuf>> {
         .iter()
         .flat_map(|folder| ["redis-server", "valkey-server"].map(|name| folder.join(name)));
     let found = programs.find(|program| program.is_file());
+    // Not followed: distributions link it to a program that looks at the name it was called by.
     found
-        .map(|program| fs::canonicalize(&program).with_context(|| format!("{} cannot be followed", program.display())))
+        .map(|program| path::absolute(&program).context("the working directory is gone"))
         .transpose()
 }
 

@@ -1,0 +1,39 @@
+# Two commands: `make run` starts everything, `make test` proves it. Both install what they miss; see scripts/setup.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# A Rust that was just installed may not be on the path yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+features := lab,stripe-stub
+
+.PHONY: help run test bench check fmt clean
+
+help: ## List what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+run: ## Start Guildhall with a PostgreSQL and a Redis of its own (ARGS="--port 9000" and the like)
+	@scripts/setup run
+	@echo "run: building (the first time takes minutes)" >&2
+	@cargo build --locked --profile stack --features stripe-stub
+	@exec "$${CARGO_TARGET_DIR:-target}/stack/guildhall" dev $(ARGS)
+
+test: ## Run the tests on throwaway servers (REDIS=off: without Redis; ARGS="name" picks some)
+	@scripts/setup test
+	@PATH="$$PWD/.guildhall/venv/bin:$$PATH" cargo test --locked --features $(features) $(ARGS)
+
+bench: ## Measure against ceilings of this machine (PATHS="licenses.validate" picks some)
+	@scripts/setup run
+	@cargo bench --locked --profile stack --features $(features) --bench paths -- $(PATHS)
+
+check: ## What has to pass before a change is proposed: formatting, lints, the API document, the tests
+	@.ci/run
+
+fmt: ## Format the code
+	@cargo fmt
+
+clean: ## Remove what was built and what the stack keeps
+	@rm -rf .guildhall/data .guildhall/stack
+	@cargo clean
