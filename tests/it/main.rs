@@ -1,4 +1,8 @@
+//! One binary for all tests over HTTP: a file for each slice, the rules of the house, and the world that they share.
+
 #[cfg(feature = "stripe-stub")]
 mod billing_client;
 #[cfg(feature = "stripe-stub")]
 mod billing_stub;
+mod workspaces;
+mod world;

@@ -1,0 +1,235 @@
+//! A world of its own for each test: a server on a port of its own, a database that nobody else uses meanwhile, a clock that the test moves,
+//! and people to call from.
+
+mod callers;
+mod stack;
+
+use std::{net::TcpListener, sync::Arc};
+
+use actix_web::dev::ServerHandle;
+use diesel::{Connection, PgConnection, QueryDsl, RunQueryDsl, connection::SimpleConnection};
+use guildhall::{
+    app::{api, boot::Deployment},
+    kernel::{
+        clock::Clock,
+        config::{Config, Environment, KeyMode},
+        id::{ApiKeyId, Id, MembershipId, UserId, WorkspaceId},
+        secret::{Token, TokenKind},
+    },
+};
+
+pub use callers::{Answer, Ask, Caller};
+use stack::Database;
+
+/// One test's own Guildhall.
+pub struct World {
+    pub deployment: Arc<Deployment>,
+    pub clock: Clock,
+    pub base: String,
+    database: Database,
+    server: ServerHandle,
+    /// The workspace of [`World::owner`] and their colleagues.
+    home: WorkspaceId,
+    /// The workspace of [`World::stranger`].
+    elsewhere: WorkspaceId,
+    client: reqwest::Client,
+}
+
+impl World {
+    /// A new world.
+    pub async fn new() -> World {
+        World::with(&[]).await
+    }
+
+    /// A new world with settings of its own: pairs of `SECTION__KEY` and value.
+    pub async fn with(settings: &[(&str, &str)]) -> World {
+        let database = stack::borrow();
+        let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let base = format!("http://{}", socket.local_addr().expect("a bound socket"));
+        let clock = Clock::fake();
+        let deployment = Deployment::new(config(&database, &base, settings), clock.clone()).expect("a sound configuration");
+        let deployment = Arc::new(deployment);
+        let server = api::serve(deployment.clone(), socket).expect("a server");
+        let handle = server.handle();
+        deployment.readiness.booted();
+        actix_web::rt::spawn(server);
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a client");
+        let mut world = World {
+            deployment,
+            clock,
+            base,
+            database,
+            server: handle,
+            home: Id::nil(),
+            elsewhere: Id::nil(),
+            client,
+        };
+        world.home = world.workspace("home");
+        world.elsewhere = world.workspace("elsewhere");
+        world
+    }
+
+    /// Somebody without a credential.
+    pub fn anonymous(&self) -> Caller {
+        Caller::new(self.client.clone(), &self.base, None)
+    }
+
+    /// The owner of the home workspace.
+    pub fn owner(&self) -> Caller {
+        self.member("owner")
+    }
+
+    /// Looks on in the home workspace.
+    pub fn viewer(&self) -> Caller {
+        self.member("viewer")
+    }
+
+    /// The owner of another workspace.
+    pub fn stranger(&self) -> Caller {
+        self.member_of(self.elsewhere, "owner")
+    }
+
+    /// Somebody new with this role in the home workspace.
+    pub fn member(&self, role: &str) -> Caller {
+        self.member_of(self.home, role)
+    }
+
+    /// Somebody new with this role there, who calls with a key that may do whatever they may.
+    pub fn member_of(&self, workspace: WorkspaceId, role: &str) -> Caller {
+        let user = self.person();
+        self.join(workspace, user, role);
+        self.caller_with_key(workspace, user, None)
+    }
+
+    /// The owner of the home workspace, by a key with these permissions alone.
+    pub fn api_key<const N: usize>(&self, permissions: [&str; N]) -> Caller {
+        let user = self.person();
+        self.join(self.home, user, "owner");
+        self.caller_with_key(self.home, user, Some(&permissions))
+    }
+
+    /// The home workspace.
+    pub fn home(&self) -> WorkspaceId {
+        self.home
+    }
+
+    /// The stranger's workspace.
+    pub fn elsewhere(&self) -> WorkspaceId {
+        self.elsewhere
+    }
+
+    /// A new person with a proven address and no password.
+    pub fn person(&self) -> UserId {
+        let id = UserId::new(self.clock.now());
+        self.admin(&format!(
+            "INSERT INTO guildhall.users (id, email, email_verified_at, display_name) \
+             VALUES ('{0}', '{0}@people.example', now(), 'Somebody')",
+            id.uuid()
+        ));
+        id
+    }
+
+    /// A new empty workspace on the free plan.
+    pub fn workspace(&self, name: &str) -> WorkspaceId {
+        let id = WorkspaceId::new(self.clock.now());
+        let slug = format!("w-{}", &id.uuid().simple().to_string()[12..]);
+        let entitlements = serde_json::to_string(&guildhall::kernel::entitlements::Plan::free().entitlements).expect("a plan");
+        self.admin(&format!(
+            "INSERT INTO guildhall.workspaces (id, slug, name, seats_used) VALUES ('{0}', '{slug}', '{name}', 1); \
+             INSERT INTO guildhall.workspace_plans (workspace_id, plan, entitlements) VALUES ('{0}', 'free', '{entitlements}')",
+            id.uuid()
+        ));
+        id
+    }
+
+    /// Makes a person a member.
+    pub fn join(&self, workspace: WorkspaceId, user: UserId, role: &str) -> MembershipId {
+        let id = MembershipId::new(self.clock.now());
+        self.admin(&format!(
+            "INSERT INTO guildhall.memberships (workspace_id, id, user_id, display_name, email, role) \
+             VALUES ('{}', '{}', '{2}', 'Somebody', '{2}@people.example', '{role}')",
+            workspace.uuid(),
+            id.uuid(),
+            user.uuid()
+        ));
+        id
+    }
+
+    /// A caller with a personal key of this member.
+    pub fn caller_with_key(&self, workspace: WorkspaceId, user: UserId, permissions: Option<&[&str]>) -> Caller {
+        let token = Token::mint(TokenKind::PersonalKey, KeyMode::Test);
+        let id = ApiKeyId::new(self.clock.now());
+        let permissions = permissions.map_or("NULL".into(), |names| format!("'{{{}}}'", names.join(",")));
+        self.admin(&format!(
+            "INSERT INTO guildhall.api_keys (workspace_id, id, owner_type, owner_id, name, hash, start, permissions, api_version, expires_at, created_by_type) \
+             VALUES ('{}', '{}', 'user', '{}', 'test', '\\x{}', '{}', {permissions}, '2026-11-01', now() + interval '100 years', 'system')",
+            workspace.uuid(),
+            id.uuid(),
+            user.uuid(),
+            hex::encode(token.digest()),
+            token.start(),
+        ));
+        let caller = Caller::new(self.client.clone(), &self.base, Some(token.expose().to_owned()));
+        Caller { user: Some(user), ..caller }
+    }
+
+    /// Statements of a superuser: for what no role of the product may do.
+    pub fn admin(&self, sql: &str) {
+        self.superuser().batch_execute(sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
+    }
+
+    /// A superuser's connection to this world's database.
+    pub fn superuser(&self) -> PgConnection {
+        #[expect(clippy::disallowed_methods, reason = "tests look behind the doors")]
+        PgConnection::establish(&self.database.admin_url).expect("the test's database")
+    }
+
+    /// What the audit log of the home workspace says, oldest first: `agent.created by api_key`.
+    pub fn audit(&self) -> Vec<String> {
+        diesel::table! {
+            guildhall.audit_log (id) {
+                id -> Uuid,
+                workspace_id -> Uuid,
+                action -> Text,
+                actor_type -> Text,
+            }
+        }
+        use diesel::ExpressionMethods;
+        let rows: Vec<(String, String)> = audit_log::table
+            .filter(audit_log::workspace_id.eq(self.home.uuid()))
+            .order(audit_log::id)
+            .select((audit_log::action, audit_log::actor_type))
+            .load(&mut self.superuser())
+            .expect("the audit log");
+        rows.into_iter().map(|(action, actor)| format!("{action} by {actor}")).collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // The server ends by itself; its connections end with it.
+        drop(self.server.stop(false));
+    }
+}
+
+fn config(database: &Database, base: &str, settings: &[(&str, &str)]) -> Config {
+    let mut variables: std::collections::HashMap<String, String> = [
+        ("DATABASE_TENANT_URL", database.tenant_url.as_str()),
+        ("DATABASE_KERNEL_URL", &database.kernel_url),
+        ("GUILDHALL__SERVER__PUBLIC_URL", base),
+        ("GUILDHALL__SERVER__WORKERS", "1"),
+        ("GUILDHALL__SECRETS__SIGNING", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
+        ("GUILDHALL__SECRETS__KEKS", "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
+        ("GUILDHALL__LOG__LEVEL", "warn"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    if let Some(redis) = stack::redis_url() {
+        variables.insert("REDIS_URL".into(), redis);
+        variables.insert("GUILDHALL__REDIS__PREFIX".into(), format!("w{}", uuid::Uuid::new_v4().simple()));
+    }
+    for (key, value) in settings {
+        variables.insert(format!("GUILDHALL__{key}"), (*value).to_owned());
+    }
+    Config::from_variables(Environment::Development, variables).expect("a sound configuration")
+}
