@@ -25,6 +25,11 @@ impl Caller {
         Caller { client, base: base.to_owned(), credential, user: None, headers: Vec::new() }
     }
 
+    /// The same caller, known as this person.
+    pub fn who_is(self, user: UserId) -> Caller {
+        Caller { user: Some(user), ..self }
+    }
+
     /// The same caller with another bearer credential.
     pub fn bearer(&self, token: &str) -> Caller {
         Caller { credential: Some(token.to_owned()), ..self.clone() }

@@ -18,7 +18,7 @@ use guildhall::{
     },
 };
 
-pub use callers::{Answer, Ask, Caller};
+pub use callers::Caller;
 use stack::Database;
 
 /// One test's own Guildhall.
@@ -169,8 +169,7 @@ impl World {
             hex::encode(token.digest()),
             token.start(),
         ));
-        let caller = Caller::new(self.client.clone(), &self.base, Some(token.expose().to_owned()));
-        Caller { user: Some(user), ..caller }
+        Caller::new(self.client.clone(), &self.base, Some(token.expose().to_owned())).who_is(user)
     }
 
     /// Statements of a superuser: for what no role of the product may do.

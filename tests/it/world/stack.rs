@@ -7,10 +7,10 @@ use std::{
 
 use guildhall::{
     app::{
-        dev::{home::Home, postgres::Postgres, redis::Redis},
+        dev::{Home, postgres::Postgres, redis::Redis},
         migrate::{
             self,
-            bootstrap::{self, Bootstrap, Passwords},
+            Bootstrap, Passwords,
         },
     },
     kernel::secret::Secret,
@@ -63,7 +63,7 @@ fn start() -> Stack {
         _ => Redis::start(&Home::find().expect("a place for our files")).expect("a Redis that starts"),
     };
     let template = format!("guildhall_template_{}", std::process::id());
-    let urls = bootstrap::bootstrap(&admin_url, &Bootstrap { database: template.clone(), passwords: passwords() }).expect("roles and a database");
+    let urls = migrate::bootstrap(&admin_url, &Bootstrap { database: template.clone(), passwords: passwords() }).expect("roles and a database");
     migrate::up(urls.migrator.expose()).expect("migrations that run");
     Stack { _postgres: postgres, redis, admin_url, template, databases: Mutex::default(), given_back: Condvar::new() }
 }
@@ -83,7 +83,7 @@ pub fn borrow() -> Database {
         if databases.made < MOST {
             databases.made += 1;
             let name = format!("guildhall_test_{}_{}", std::process::id(), databases.made);
-            bootstrap::clone_database(&STACK.admin_url, &STACK.template, &name, &passwords()).expect("a copy of the template");
+            migrate::clone_database(&STACK.admin_url, &STACK.template, &name, &passwords()).expect("a copy of the template");
             break Slot { name };
         }
         databases = STACK.given_back.wait(databases).expect("no panic while counting");
@@ -107,7 +107,7 @@ impl Drop for Database {
         let mut databases = STACK.databases.lock().expect("no panic while counting");
         if thread::panicking() {
             // Whatever a failed test left behind is nobody else's trouble.
-            let _ = bootstrap::drop_database(&STACK.admin_url, &slot.name);
+            let _ = migrate::drop_database(&STACK.admin_url, &slot.name);
             databases.made -= 1;
         } else {
             databases.free.push(slot);
