@@ -22,17 +22,29 @@ pub struct Caller {
 
 impl Caller {
     pub fn new(client: reqwest::Client, base: &str, credential: Option<String>) -> Caller {
-        Caller { client, base: base.to_owned(), credential, user: None, headers: Vec::new() }
+        Caller {
+            client,
+            base: base.to_owned(),
+            credential,
+            user: None,
+            headers: Vec::new(),
+        }
     }
 
     /// The same caller, known as this person.
     pub fn who_is(self, user: UserId) -> Caller {
-        Caller { user: Some(user), ..self }
+        Caller {
+            user: Some(user),
+            ..self
+        }
     }
 
     /// The same caller with another bearer credential.
     pub fn bearer(&self, token: &str) -> Caller {
-        Caller { credential: Some(token.to_owned()), ..self.clone() }
+        Caller {
+            credential: Some(token.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// The same caller, who always sends this header too.
@@ -73,8 +85,22 @@ impl Caller {
     }
 
     pub fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Ask {
-        let root = ["/api/", "/healthz", "/readyz", "/openapi", "/docs", "/problems", "/.well-known", "/auth/", "/dev/"];
-        let path = if root.iter().any(|start| path.starts_with(start)) { path.to_owned() } else { format!("/api/v1{path}") };
+        let root = [
+            "/api/",
+            "/healthz",
+            "/readyz",
+            "/openapi",
+            "/docs",
+            "/problems",
+            "/.well-known",
+            "/auth/",
+            "/dev/",
+        ];
+        let path = if root.iter().any(|start| path.starts_with(start)) {
+            path.to_owned()
+        } else {
+            format!("/api/v1{path}")
+        };
         let mut request = self.client.request(method.clone(), format!("{}{path}", self.base));
         if let Some(credential) = &self.credential {
             request = request.bearer_auth(credential);
@@ -85,7 +111,10 @@ impl Caller {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        Ask { request, what: format!("{method} {path}") }
+        Ask {
+            request,
+            what: format!("{method} {path}"),
+        }
     }
 }
 
@@ -97,12 +126,18 @@ pub struct Ask {
 
 impl Ask {
     pub fn header(self, name: &str, value: &str) -> Ask {
-        Ask { request: self.request.header(name, value), ..self }
+        Ask {
+            request: self.request.header(name, value),
+            ..self
+        }
     }
 
     /// A body as it is, instead of JSON.
     pub fn raw(self, media: &str, body: impl Into<reqwest::Body>) -> Ask {
-        Ask { request: self.request.header("content-type", media).body(body), ..self }
+        Ask {
+            request: self.request.header("content-type", media).body(body),
+            ..self
+        }
     }
 }
 
@@ -112,12 +147,25 @@ impl IntoFuture for Ask {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let response = self.request.send().await.unwrap_or_else(|error| panic!("{}: {error}", self.what));
+            let response = self
+                .request
+                .send()
+                .await
+                .unwrap_or_else(|error| panic!("{}: {error}", self.what));
             let (status, headers) = (response.status(), response.headers().clone());
-            let bytes = response.bytes().await.unwrap_or_else(|error| panic!("{}: {error}", self.what));
+            let bytes = response
+                .bytes()
+                .await
+                .unwrap_or_else(|error| panic!("{}: {error}", self.what));
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-            Answer { what: self.what, status, headers, body, text }
+            Answer {
+                what: self.what,
+                status,
+                headers,
+                body,
+                text,
+            }
         })
     }
 }
@@ -173,13 +221,18 @@ impl Answer {
     pub fn invalid(self, pointer: &str, code: &str) -> Answer {
         let answer = self.refused("validation-failed");
         let errors = answer.body["errors"].as_array().cloned().unwrap_or_default();
-        let found = errors.iter().any(|error| error["pointer"] == pointer && error["code"] == code);
+        let found = errors
+            .iter()
+            .any(|error| error["pointer"] == pointer && error["code"] == code);
         assert!(found, "{}: no {code} at {pointer} in {}", answer.what, answer.text);
         answer
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The `id` of the thing.
@@ -197,6 +250,8 @@ impl Answer {
     #[track_caller]
     pub fn text_at(&self, pointer: &str) -> String {
         let found = self.body.pointer(pointer).and_then(Value::as_str);
-        found.unwrap_or_else(|| panic!("{}: no text at {pointer} in {}", self.what, self.text)).to_owned()
+        found
+            .unwrap_or_else(|| panic!("{}: no text at {pointer} in {}", self.what, self.text))
+            .to_owned()
     }
 }

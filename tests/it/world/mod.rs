@@ -47,13 +47,18 @@ impl World {
         let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let base = format!("http://{}", socket.local_addr().expect("a bound socket"));
         let clock = Clock::fake();
-        let deployment = Deployment::new(config(&database, &base, settings), clock.clone()).expect("a sound configuration");
+        let deployment =
+            Deployment::new(config(&database, &base, settings), clock.clone()).expect("a sound configuration");
         let deployment = Arc::new(deployment);
         let server = api::serve(deployment.clone(), socket).expect("a server");
         let handle = server.handle();
         deployment.readiness.booted();
         actix_web::rt::spawn(server);
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a client");
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .expect("a client");
         let mut world = World {
             deployment,
             clock,
@@ -133,7 +138,8 @@ impl World {
     pub fn workspace(&self, name: &str) -> WorkspaceId {
         let id = WorkspaceId::new(self.clock.now());
         let slug = format!("w-{}", &id.uuid().simple().to_string()[12..]);
-        let entitlements = serde_json::to_string(&guildhall::kernel::entitlements::Plan::free().entitlements).expect("a plan");
+        let entitlements =
+            serde_json::to_string(&guildhall::kernel::entitlements::Plan::free().entitlements).expect("a plan");
         self.admin(&format!(
             "INSERT INTO guildhall.workspaces (id, slug, name, seats_used) VALUES ('{0}', '{slug}', '{name}', 1); \
              INSERT INTO guildhall.workspace_plans (workspace_id, plan, entitlements) VALUES ('{0}', 'free', '{entitlements}')",
@@ -161,8 +167,8 @@ impl World {
         let id = ApiKeyId::new(self.clock.now());
         let permissions = permissions.map_or("NULL".into(), |names| format!("'{{{}}}'", names.join(",")));
         self.admin(&format!(
-            "INSERT INTO guildhall.api_keys (workspace_id, id, owner_type, owner_id, name, hash, start, permissions, api_version, expires_at, created_by_type) \
-             VALUES ('{}', '{}', 'user', '{}', 'test', '\\x{}', '{}', {permissions}, '2026-11-01', now() + interval '100 years', 'system')",
+            "INSERT INTO guildhall.api_keys (workspace_id, id, owner_type, owner_id, name, hash, start, permissions, api_version, expires_at, created_by_type, created_by_id) \
+             VALUES ('{}', '{}', 'user', '{}', 'test', '\\x{}', '{}', {permissions}, '2026-11-01', now() + interval '100 years', 'system', NULL)",
             workspace.uuid(),
             id.uuid(),
             user.uuid(),
@@ -174,7 +180,9 @@ impl World {
 
     /// Statements of a superuser: for what no role of the product may do.
     pub fn admin(&self, sql: &str) {
-        self.superuser().batch_execute(sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
+        self.superuser()
+            .batch_execute(sql)
+            .unwrap_or_else(|error| panic!("{error}: {sql}"));
     }
 
     /// A superuser's connection to this world's database.
@@ -200,7 +208,9 @@ impl World {
             .select((audit_log::action, audit_log::actor_type))
             .load(&mut self.superuser())
             .expect("the audit log");
-        rows.into_iter().map(|(action, actor)| format!("{action} by {actor}")).collect()
+        rows.into_iter()
+            .map(|(action, actor)| format!("{action} by {actor}"))
+            .collect()
     }
 }
 
@@ -217,15 +227,24 @@ fn config(database: &Database, base: &str, settings: &[(&str, &str)]) -> Config 
         ("DATABASE_KERNEL_URL", &database.kernel_url),
         ("GUILDHALL__SERVER__PUBLIC_URL", base),
         ("GUILDHALL__SERVER__WORKERS", "1"),
-        ("GUILDHALL__SECRETS__SIGNING", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
-        ("GUILDHALL__SECRETS__KEKS", "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
+        (
+            "GUILDHALL__SECRETS__SIGNING",
+            "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+        ),
+        (
+            "GUILDHALL__SECRETS__KEKS",
+            "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+        ),
         ("GUILDHALL__LOG__LEVEL", "warn"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
     if let Some(redis) = stack::redis_url() {
         variables.insert("REDIS_URL".into(), redis);
-        variables.insert("GUILDHALL__REDIS__PREFIX".into(), format!("w{}", uuid::Uuid::new_v4().simple()));
+        variables.insert(
+            "GUILDHALL__REDIS__PREFIX".into(),
+            format!("w{}", uuid::Uuid::new_v4().simple()),
+        );
     }
     for (key, value) in settings {
         variables.insert(format!("GUILDHALL__{key}"), (*value).to_owned());
