@@ -4,6 +4,7 @@ pub mod access;
 pub mod api_keys;
 pub mod audit;
 pub mod breaker;
+pub mod catalogue;
 pub mod check;
 pub mod clock;
 pub mod config;

@@ -14,7 +14,7 @@ BEGIN
       ('app_kernel',         true,  false, false),   -- before one
       ('guildhall_auditor',  true,  true,  false),   -- reads everything, for hashes and counts of orphans
       ('guildhall_backup',   true,  true,  true),
-      ('guildhall_monitor',  true,  true,  true)
+      ('guildhall_monitor',  true,  false, false)
     ) AS r (name, login, bypass, replicate)
   LOOP
     SELECT * INTO present FROM pg_roles WHERE rolname = wanted.name;

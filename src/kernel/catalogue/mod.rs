@@ -1,0 +1,164 @@
+//! The catalogue gate: whether the database is behind the walls that it should be behind. One report over PostgreSQL's catalogue, compared
+//! both ways with the registry of tables: tests want it empty, `guildhall doctor` prints it, and a boot that finds a hole refuses to serve.
+
+mod registry;
+mod rules;
+mod snapshot;
+
+use std::fmt;
+
+use diesel::PgConnection;
+
+use crate::kernel::{access::Call, db::Db, error::Result};
+use registry::REGISTRY;
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What a boot must know: roles, row-level security, policies, the context, PostgreSQL's version.
+    Boot,
+    /// Every rule.
+    Full,
+}
+
+/// What a finding means for a process that would serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It must not.
+    Refuse,
+    /// It must not in production.
+    RefuseInProduction,
+    /// It may; somebody should look.
+    Warn,
+}
+
+/// One difference between what is and what should be.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The rule that it breaks.
+    pub rule: u8,
+    /// The object that breaks it.
+    pub object: String,
+    /// What is so.
+    pub what: String,
+    /// What to do about it.
+    pub fix: String,
+    /// What it means for serving.
+    pub severity: Severity,
+}
+
+/// All findings. Empty is what it should be.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The differences, by rule.
+    pub findings: Vec<Finding>,
+}
+
+/// What is looked at of each rule, for people.
+const RULES: [(u8, &str); 16] = [
+    (1, "roles own nothing and can become nobody"),
+    (2, "row-level security is enabled and forced"),
+    (3, "policies have the canonical text"),
+    (4, "grants and policies belong together"),
+    (5, "no setting supplies a context"),
+    (6, "nothing outlives a transaction"),
+    (7, "an unset context is an error"),
+    (8, "foreign keys stay inside a workspace"),
+    (9, "unique keys tell nothing of others"),
+    (10, "indexes begin with the workspace"),
+    (11, "views run as their reader"),
+    (12, "no function lends its owner's rights but by the list"),
+    (13, "partitions are behind the same wall"),
+    (14, "no extension, language, sequence or large object but by the list"),
+    (17, "PostgreSQL has its fixes"),
+    (19, "foreign keys are validated"),
+];
+
+/// The rules that a boot checks: without them nothing else holds.
+const AT_BOOT: [u8; 5] = [1, 2, 3, 7, 17];
+
+impl Report {
+    /// Whether a process may serve.
+    pub fn allows_serving(&self, production: bool) -> bool {
+        self.findings.iter().all(|finding| match finding.severity {
+            Severity::Refuse => false,
+            Severity::RefuseInProduction => !production,
+            Severity::Warn => true,
+        })
+    }
+
+    /// The rules that are broken, each once, in order.
+    pub fn broken(&self) -> Vec<u8> {
+        let mut rules: Vec<u8> = self.findings.iter().map(|finding| finding.rule).collect();
+        rules.dedup();
+        rules
+    }
+
+    fn add(&mut self, rule: u8, object: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) {
+        self.push(Severity::Refuse, rule, object, what, fix);
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        rule: u8,
+        object: impl Into<String>,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        self.findings.push(Finding {
+            rule,
+            object: object.into(),
+            what: what.into(),
+            fix: fix.into(),
+            severity,
+        });
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meaning = RULES
+            .iter()
+            .find(|(rule, _)| *rule == self.rule)
+            .map_or("", |(_, meaning)| meaning);
+        write!(
+            f,
+            "{}: {} (rule {}: {meaning})\n    {}",
+            self.object, self.what, self.rule, self.fix
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))
+    }
+}
+
+/// Looks at the database behind a connection of any role whose search path is ours. `newest` is the version of this binary's schema: where
+/// the database is ahead of it, relations that it does not know are only worth a warning, for an old binary serves on during a deployment.
+///
+/// # Errors
+/// A connection that breaks.
+pub fn inspect(conn: &mut PgConnection, newest: &str, depth: Depth) -> Result<Report> {
+    let snapshot = snapshot::read(conn)?;
+    let ahead = rules::schema_is_ahead(conn, &snapshot, newest)?;
+    let mut report = rules::judge(&snapshot, &REGISTRY, ahead);
+    if depth == Depth::Boot {
+        report.findings.retain(|finding| AT_BOOT.contains(&finding.rule));
+    }
+    report
+        .findings
+        .sort_by(|a, b| (a.rule, &a.object).cmp(&(b.rule, &b.object)));
+    Ok(report)
+}
+
+/// [`inspect`] through the kernel door.
+///
+/// # Errors
+/// 503 if the database cannot be reached.
+pub async fn check(db: &Db, newest: String, depth: Depth) -> Result<Report> {
+    let call = Call::internal("catalogue_check", "catalogue".into());
+    db.unscoped(&call, move |tx| inspect(tx.conn(), &newest, depth)).await
+}

@@ -1,0 +1,223 @@
+//! Code in the database: functions and triggers (12), rewrite rules (11), extensions, languages and large objects (14).
+
+use std::collections::BTreeSet;
+
+use crate::kernel::catalogue::{
+    Report,
+    registry::Registry,
+    snapshot::{Function, Snapshot},
+};
+
+pub(super) fn judge(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
+    for function in &snapshot.functions {
+        judge_function(function, registry, report);
+    }
+    listed_exist(snapshot, registry, report);
+    triggers(snapshot, registry, report);
+    for rule in &snapshot.rules {
+        let what = format!("rule {} rewrites what is asked of it", rule.name);
+        report.add(
+            11,
+            &rule.table,
+            what,
+            format!("DROP RULE \"{}\" ON {}", rule.name, rule.table),
+        );
+    }
+    extras(snapshot, registry, report);
+}
+
+fn judge_function(function: &Function, registry: &Registry, report: &mut Report) {
+    let name = &function.signature;
+    let execute: BTreeSet<String> = function.execute.iter().cloned().collect();
+    if execute.contains("PUBLIC") {
+        let fix = format!("REVOKE EXECUTE ON FUNCTION {}.{name} FROM PUBLIC", function.schema);
+        report.add(12, name, "everybody may run it", fix);
+    }
+    if function.of_extension {
+        return;
+    }
+    if matches!(function.language.as_str(), "c" | "internal") {
+        let what = format!("it is written in {}, which can read anything", function.language);
+        report.add(14, name, what, format!("DROP FUNCTION {name}"));
+    }
+    let (wanted, definer) = match (registry.definer.get(name), registry.functions.get(name)) {
+        (Some(line), _) => {
+            if function.owner != line.owner {
+                let fix = format!("ALTER FUNCTION {name} OWNER TO {}", line.owner);
+                report.add(
+                    12,
+                    name,
+                    format!("it runs as {}, and should as {}", function.owner, line.owner),
+                    fix,
+                );
+            }
+            (line.execute.clone(), true)
+        }
+        (None, Some(execute)) => (execute.clone(), false),
+        (None, None) => (BTreeSet::new(), false),
+    };
+    if function.definer != definer {
+        let (what, fix) = match function.definer {
+            true => (
+                "it lends its owner's rights and is not on the list",
+                format!("ALTER FUNCTION {name} SECURITY INVOKER"),
+            ),
+            false => (
+                "it is listed as running with its owner's rights and does not",
+                format!("ALTER FUNCTION {name} SECURITY DEFINER"),
+            ),
+        };
+        report.add(12, name, what, fix);
+    }
+    if function.definer
+        && !function
+            .settings
+            .iter()
+            .any(|setting| setting == "search_path=guildhall, pg_temp")
+    {
+        let fix = format!("ALTER FUNCTION {name} SET search_path = guildhall, pg_temp");
+        report.add(
+            12,
+            name,
+            "its search path is its caller's: a caller could lend it other tables",
+            fix,
+        );
+    }
+    let extra = execute.difference(&wanted).filter(|role| *role != "PUBLIC");
+    for role in extra {
+        report.add(
+            12,
+            name,
+            format!("{role} may run it, which the list does not say"),
+            format!("REVOKE EXECUTE ON FUNCTION {name} FROM {role}"),
+        );
+    }
+    for role in wanted.difference(&execute) {
+        report.add(
+            12,
+            name,
+            format!("{role} may not run it, and should"),
+            format!("GRANT EXECUTE ON FUNCTION {name} TO {role}"),
+        );
+    }
+}
+
+fn listed_exist(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
+    let exists = |name: &str| snapshot.functions.iter().any(|function| function.signature == name);
+    for name in registry
+        .definer
+        .keys()
+        .chain(registry.functions.keys())
+        .filter(|name| !exists(name))
+    {
+        report.add(
+            12,
+            name,
+            "the list names a function that does not exist",
+            "Take its line out of the registry.",
+        );
+    }
+    if !snapshot.functions_closed_by_default {
+        let fix = "ALTER DEFAULT PRIVILEGES FOR ROLE guildhall_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC";
+        report.add(
+            12,
+            "guildhall_owner",
+            "everybody may run the functions that it makes from now on",
+            fix,
+        );
+    }
+    for grant in &snapshot.default_grants {
+        report.add(12, "default privileges", grant, "ALTER DEFAULT PRIVILEGES … REVOKE it.");
+    }
+}
+
+fn triggers(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
+    for trigger in &snapshot.triggers {
+        let object = format!("{}.{}", trigger.table, trigger.name);
+        if !registry.triggers.contains_key(&trigger.function) {
+            let what = format!("it calls {}, which is not on the list", trigger.function);
+            report.add(
+                12,
+                object,
+                what,
+                format!("DROP TRIGGER \"{}\" ON {}", trigger.name, trigger.table),
+            );
+        } else if trigger.enabled != 'O' {
+            let fix = format!("ALTER TABLE {} ENABLE TRIGGER \"{}\"", trigger.table, trigger.name);
+            report.add(12, object, "the trigger does not fire", fix);
+        }
+    }
+    for name in &snapshot.event_triggers {
+        report.add(
+            12,
+            name,
+            "an event trigger runs at every change of the schema",
+            format!("DROP EVENT TRIGGER \"{name}\""),
+        );
+    }
+    for function in snapshot
+        .functions
+        .iter()
+        .filter(|function| function.is_trigger && !function.of_extension)
+    {
+        if !registry.triggers.contains_key(&function.name) {
+            let what = "it is a trigger's function and is not on the list";
+            report.add(
+                12,
+                &function.signature,
+                what,
+                "Give it a line under [triggers] in the registry, or drop it.",
+            );
+        }
+    }
+}
+
+fn extras(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
+    for extension in snapshot
+        .extensions
+        .iter()
+        .filter(|name| !registry.extensions.contains_key(*name))
+    {
+        report.add(
+            14,
+            extension,
+            "the extension is not on the list",
+            format!("DROP EXTENSION \"{extension}\""),
+        );
+    }
+    for extension in registry
+        .extensions
+        .keys()
+        .filter(|name| !snapshot.extensions.contains(name))
+    {
+        report.add(
+            14,
+            extension,
+            "the extension is missing",
+            "Run `guildhall migrate bootstrap` as an administrator.",
+        );
+    }
+    for language in &snapshot.untrusted_languages {
+        report.add(
+            14,
+            language,
+            "the language can read files and other rows",
+            format!("DROP LANGUAGE \"{language}\""),
+        );
+    }
+    if snapshot.large_objects > 0 {
+        let what = format!(
+            "there are {} large objects, which know no row-level security",
+            snapshot.large_objects
+        );
+        report.add(14, "large objects", what, "Find who made them, then lo_unlink them.");
+    }
+    for function in &snapshot.large_object_functions {
+        report.add(
+            14,
+            function,
+            "application roles can reach large objects",
+            "Run `guildhall migrate bootstrap` as an administrator.",
+        );
+    }
+}

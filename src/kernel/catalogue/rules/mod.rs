@@ -1,0 +1,37 @@
+//! The rules, each a plain comparison of the snapshot with the registry.
+
+mod code;
+mod keys;
+mod policies;
+mod roles;
+mod tables;
+
+use diesel::{PgConnection, RunQueryDsl};
+
+use super::{Report, registry::Registry, snapshot::Snapshot};
+use crate::kernel::error::Result;
+
+/// Judges a snapshot. `ahead`: the database knows migrations that this binary does not.
+pub(super) fn judge(snapshot: &Snapshot, registry: &Registry, ahead: bool) -> Report {
+    let mut report = Report::default();
+    roles::judge(snapshot, &mut report);
+    tables::judge(snapshot, registry, ahead, &mut report);
+    policies::judge(snapshot, registry, &mut report);
+    keys::judge(snapshot, registry, &mut report);
+    code::judge(snapshot, registry, &mut report);
+    report
+}
+
+diesel::define_sql_function! {
+    /// The newest migration that ran.
+    fn schema_version() -> diesel::sql_types::Nullable<diesel::sql_types::Text>;
+}
+
+/// Whether the database knows migrations that this binary does not. One that knows none has no such function either.
+pub(super) fn schema_is_ahead(conn: &mut PgConnection, snapshot: &Snapshot, newest: &str) -> Result<bool> {
+    if !snapshot.functions.iter().any(|function| function.name == "schema_version") {
+        return Ok(false);
+    }
+    let there: Option<String> = diesel::select(schema_version()).get_result(conn)?;
+    Ok(there.is_some_and(|version| version.as_str() > newest))
+}

@@ -1,0 +1,196 @@
+//! Who the roles are (1), what they start with (5, 6), and the server's version (17).
+
+use crate::kernel::catalogue::{
+    Report, Severity,
+    snapshot::{Role, Snapshot},
+};
+
+const BOOTSTRAP: &str = "Run `guildhall migrate bootstrap` as an administrator.";
+
+/// Roles that serve: they own nothing and are members of nothing.
+const POWERLESS: [&str; 3] = ["app_tenant", "app_kernel", "guildhall_keeper"];
+
+/// name, may log in, may bypass row-level security.
+const ROLES: [(&str, bool, bool); 6] = [
+    ("guildhall_owner", false, false),
+    ("guildhall_keeper", false, false),
+    ("guildhall_migrator", true, true),
+    ("app_tenant", true, false),
+    ("app_kernel", true, false),
+    ("guildhall_auditor", true, true),
+];
+
+pub(super) fn judge(snapshot: &Snapshot, report: &mut Report) {
+    for (name, login, bypasses) in ROLES {
+        match snapshot.roles.iter().find(|role| role.name == name) {
+            Some(role) => attributes(role, login, bypasses, report),
+            None => report.add(1, name, "the role does not exist", BOOTSTRAP),
+        }
+    }
+    if snapshot.database.owner != "guildhall_owner" {
+        let what = format!("it belongs to {}", snapshot.database.owner);
+        let fix = format!("ALTER DATABASE \"{}\" OWNER TO guildhall_owner", snapshot.database.name);
+        report.add(1, &snapshot.database.name, what, fix);
+    }
+    settings(snapshot, report);
+    database_rights(snapshot, report);
+    schema_rights(snapshot, report);
+    version(snapshot.version, report);
+}
+
+fn attributes(role: &Role, login: bool, bypasses: bool, report: &mut Report) {
+    let mut refuse = |wrong: bool, what: String, attribute: &str| {
+        if wrong {
+            report.add(1, &role.name, what, format!("ALTER ROLE {} {attribute}", role.name));
+        }
+    };
+    refuse(
+        role.superuser,
+        "it is a superuser, whom nothing holds".into(),
+        "NOSUPERUSER",
+    );
+    refuse(
+        role.bypasses && !bypasses,
+        "it bypasses row-level security".into(),
+        "NOBYPASSRLS",
+    );
+    refuse(role.login && !login, "it can log in".into(), "NOLOGIN");
+    refuse(
+        role.makes_roles,
+        "it can make roles, and so give itself any".into(),
+        "NOCREATEROLE",
+    );
+    refuse(role.makes_databases, "it can make databases".into(), "NOCREATEDB");
+    refuse(
+        role.replicates,
+        "it can replicate, and so read every row".into(),
+        "NOREPLICATION",
+    );
+    if POWERLESS.contains(&role.name.as_str()) {
+        for group in &role.member_of {
+            let what = format!("it is a member of {group}, and so can become it");
+            report.add(1, &role.name, what, format!("REVOKE {group} FROM {}", role.name));
+        }
+    }
+    if role.name.starts_with("app_") {
+        for object in &role.owns {
+            let what = format!("it owns {object}, and so can take its policies off");
+            report.add(1, &role.name, what, "Give the object to guildhall_owner.");
+        }
+    }
+}
+
+/// What a role starts with must not be a context, and must bound its time.
+fn settings(snapshot: &Snapshot, report: &mut Report) {
+    for setting in snapshot
+        .settings
+        .iter()
+        .filter(|setting| setting.setting.starts_with("app."))
+    {
+        let who = setting.role.as_deref().unwrap_or("everybody");
+        let what = format!(
+            "every connection starts with {}: a forgotten context would be silent",
+            setting.setting
+        );
+        report.add(5, who, what, "ALTER ROLE … RESET, or ALTER DATABASE … RESET");
+    }
+    for role in ["app_tenant", "app_kernel"] {
+        for wanted in [
+            "search_path=guildhall, public",
+            "statement_timeout=",
+            "lock_timeout=",
+            "idle_in_transaction_session_timeout=",
+            "lc_messages=C",
+        ] {
+            let there = |setting: &&super::super::snapshot::Setting| {
+                setting.role.as_deref() == Some(role) && setting.setting.starts_with(wanted)
+            };
+            if !snapshot.settings.iter().any(|setting| there(&setting)) {
+                report.add(5, role, format!("it does not start with {wanted}"), BOOTSTRAP);
+            }
+        }
+    }
+}
+
+fn database_rights(snapshot: &Snapshot, report: &mut Report) {
+    let database = &snapshot.database;
+    for right in &database.public_rights {
+        let fix = format!("REVOKE ALL ON DATABASE \"{}\" FROM PUBLIC", database.name);
+        report.add(6, &database.name, format!("PUBLIC has {right} on the database"), fix);
+    }
+    for right in database.rights.iter().filter(|right| right.right != "CONNECT") {
+        let fix = format!(
+            "REVOKE {} ON DATABASE \"{}\" FROM {}",
+            right.right, database.name, right.role
+        );
+        let what = format!(
+            "{} has {}: what it makes there outlives a transaction",
+            right.role, right.right
+        );
+        report.add(6, &database.name, what, fix);
+    }
+}
+
+fn schema_rights(snapshot: &Snapshot, report: &mut Report) {
+    for schema in &snapshot.schemas {
+        if !matches!(schema.name.as_str(), "guildhall" | "public") {
+            let fix = format!("DROP SCHEMA \"{}\", or move it to a database of its own", schema.name);
+            report.push(
+                Severity::Warn,
+                1,
+                &schema.name,
+                "it is a schema that Guildhall does not know",
+                fix,
+            );
+        }
+        if schema.name == "guildhall" && schema.owner != "guildhall_owner" {
+            report.add(
+                1,
+                "guildhall",
+                format!("the schema belongs to {}", schema.owner),
+                BOOTSTRAP,
+            );
+        }
+        for right in schema
+            .rights
+            .iter()
+            .filter(|right| right.right != "USAGE" || right.role == "PUBLIC")
+        {
+            let fix = format!("REVOKE {} ON SCHEMA {} FROM {}", right.right, schema.name, right.role);
+            report.add(
+                1,
+                &schema.name,
+                format!("{} has {} on the schema", right.role, right.right),
+                fix,
+            );
+        }
+    }
+}
+
+/// Before these, planner statistics showed rows that policies hide (CVE-2025-8713).
+fn version(version: i32, report: &mut Report) {
+    let (major, minor) = (version / 10_000, version % 10_000);
+    let fixed = match major {
+        ..=14 => None,
+        15 => Some(14),
+        16 => Some(10),
+        17 => Some(6),
+        _ => Some(0),
+    };
+    match fixed {
+        None => report.add(
+            17,
+            "PostgreSQL",
+            format!("it is version {major}"),
+            "Guildhall needs PostgreSQL 15 or newer.",
+        ),
+        Some(fixed) if minor < fixed => report.push(
+            Severity::RefuseInProduction,
+            17,
+            "PostgreSQL",
+            format!("version {major}.{minor} shows rows through planner statistics (CVE-2025-8713)"),
+            format!("Update it to {major}.{fixed} or newer."),
+        ),
+        Some(_) => {}
+    }
+}
