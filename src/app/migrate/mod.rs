@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod connection;
+mod orphans;
 
 use std::{thread, time::Duration};
 
@@ -12,6 +13,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 pub use bootstrap::{Bootstrap, Passwords, Urls, bootstrap, clone_database, drop_database};
 use connection::connect;
+pub use orphans::{Orphans, orphans};
 
 /// Every migration that this binary knows.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");

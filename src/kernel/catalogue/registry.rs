@@ -36,6 +36,7 @@ struct TenantLine {
     reseller: Narrowing,
     customer: Narrowing,
     without: Vec<String>,
+    also: Vec<String>,
     keeper: Vec<String>,
 }
 
@@ -139,15 +140,16 @@ impl Registry {
             let verbs = ALL
                 .iter()
                 .filter(|verb| !line.without.iter().any(|left_out| left_out == *verb));
+            let verbs = verbs
+                .map(ToString::to_string)
+                .chain(line.also.iter().cloned())
+                .collect();
             return Some(Expected {
                 class: Class::Tenant,
                 key: Some(workspace_id()),
                 reseller: line.reseller,
                 customer: line.customer,
-                verbs: by_role([
-                    ("app_tenant", verbs.map(ToString::to_string).collect()),
-                    ("guildhall_keeper", line.keeper.clone()),
-                ]),
+                verbs: by_role([("app_tenant", verbs), ("guildhall_keeper", line.keeper.clone())]),
             });
         }
         if let Some(line) = self.shared.get(name) {

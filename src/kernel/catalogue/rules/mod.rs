@@ -29,7 +29,11 @@ diesel::define_sql_function! {
 
 /// Whether the database knows migrations that this binary does not. One that knows none has no such function either.
 pub(super) fn schema_is_ahead(conn: &mut PgConnection, snapshot: &Snapshot, newest: &str) -> Result<bool> {
-    if !snapshot.functions.iter().any(|function| function.name == "schema_version") {
+    if !snapshot
+        .functions
+        .iter()
+        .any(|function| function.name == "schema_version")
+    {
         return Ok(false);
     }
     let there: Option<String> = diesel::select(schema_version()).get_result(conn)?;

@@ -194,3 +194,28 @@ fn version(version: i32, report: &mut Report) {
         Some(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minor_without_the_fix_refuses_production_and_an_old_major_refuses_all() {
+        let judged = |number| {
+            let mut report = Report::default();
+            version(number, &mut report);
+            (report.allows_serving(false), report.allows_serving(true))
+        };
+        for (number, answer) in [
+            (140_020, (false, false)),
+            (150_013, (true, false)),
+            (150_014, (true, true)),
+            (160_009, (true, false)),
+            (170_005, (true, false)),
+            (170_006, (true, true)),
+            (180_000, (true, true)),
+        ] {
+            assert_eq!(judged(number), answer, "{number}");
+        }
+    }
+}
