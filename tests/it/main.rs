@@ -4,5 +4,9 @@
 mod billing_client;
 #[cfg(feature = "stripe-stub")]
 mod billing_stub;
+mod catalogue;
+mod database;
+mod migrations;
+mod tenancy;
 mod workspaces;
 mod world;

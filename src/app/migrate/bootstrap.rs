@@ -61,6 +61,7 @@ const INSIDE: &str = include_str!("inside.sql");
 /// # Errors
 /// An administrator's URL that does not work, or that is not allowed to make roles.
 pub fn bootstrap(admin_url: &str, wanted: &Bootstrap) -> Result<Urls> {
+    of_its_own(&wanted.database)?;
     let mut server = server(admin_url)?;
     server
         .batch_execute(ROLES)
@@ -79,7 +80,11 @@ pub fn bootstrap(admin_url: &str, wanted: &Bootstrap) -> Result<Urls> {
     close(&mut server, &wanted.database)?;
 
     let mut inside = connect(&address(admin_url, &wanted.database, None)?)?;
-    inside.batch_execute("SET client_min_messages = warning")?;
+    // Migrations change the rights on the schema too; two at once would be `tuple concurrently updated`.
+    inside.batch_execute(&format!(
+        "SET client_min_messages = warning; SET statement_timeout = 0; SELECT pg_advisory_lock({})",
+        super::LOCK
+    ))?;
     for extension in EXTENSIONS {
         inside
             .batch_execute(&format!(
@@ -104,6 +109,7 @@ pub fn bootstrap(admin_url: &str, wanted: &Bootstrap) -> Result<Urls> {
 /// # Errors
 /// A name that is taken, or an original in use.
 pub fn clone_database(admin_url: &str, original: &str, name: &str, passwords: &Passwords) -> Result<Urls> {
+    of_its_own(name)?;
     let mut server = connect(&address(admin_url, maintenance(admin_url)?, None)?)?;
     create(&mut server, name, &identifier(original))?;
     // Rights on the database itself are not part of the copy.
@@ -178,12 +184,17 @@ fn exists(server: &mut PgConnection, database: &str) -> Result<bool> {
     Ok(diesel::select(dsl::exists(named)).get_result(server)?)
 }
 
-/// `template` is an identifier already, with what may follow it.
-fn create(server: &mut PgConnection, database: &str, template: &str) -> Result<()> {
+/// Refuses the databases that a server comes with.
+fn of_its_own(database: &str) -> Result<()> {
     ensure!(
         !matches!(database, "" | "postgres" | "template0" | "template1"),
         "{database:?} cannot be Guildhall's database: name one of its own"
     );
+    Ok(())
+}
+
+/// `template` is an identifier already, with what may follow it.
+fn create(server: &mut PgConnection, database: &str, template: &str) -> Result<()> {
     let made = server.batch_execute(&format!(
         "CREATE DATABASE {} OWNER guildhall_owner TEMPLATE {template}",
         identifier(database)
