@@ -6,6 +6,7 @@ mod extract;
 pub mod front;
 pub mod limits;
 pub mod operations;
+pub mod outbound;
 pub mod problem;
 mod valid;
 
