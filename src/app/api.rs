@@ -50,6 +50,18 @@ pub fn document() -> utoipa::openapi::OpenApi {
 /// # Errors
 /// The socket cannot be used.
 pub fn serve(deployment: Arc<Deployment>, socket: TcpListener) -> Result<Server> {
+    serve_with(deployment, socket, |_| {})
+}
+
+/// The same, with more beside it: what only a development stack has.
+///
+/// # Errors
+/// The socket cannot be used.
+pub fn serve_with(
+    deployment: Arc<Deployment>,
+    socket: TcpListener,
+    more: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> Result<Server> {
     let workers = match deployment.config.server.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         chosen => chosen,
@@ -63,6 +75,7 @@ pub fn serve(deployment: Arc<Deployment>, socket: TcpListener) -> Result<Server>
             .service(utoipa_actix_web::scope::scope("/api/v1").configure(slices))
             .into_app()
             .configure(|config| share(config, &state))
+            .configure(more.clone())
             .default_service(web::to(unknown))
             .wrap(from_fn(front::front))
     })

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app::{api, boot::Deployment, openapi::Documents},
+    app::{api, boot::Deployment, dev, openapi::Documents},
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -26,6 +26,8 @@ pub struct Cli {
 enum Command {
     /// Serve the API.
     Serve,
+    /// Run everything on this machine: servers of its own, the API, its jobs, a Stripe, a mailbox.
+    Dev(dev::Options),
     /// Print the OpenAPI document.
     Openapi {
         /// In version 3.0.3 instead of 3.1.0.
@@ -49,6 +51,7 @@ fn environment(text: &str) -> Result<Environment, String> {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => serve(Config::load(cli.env)?),
+        Command::Dev(options) => dev::run(&options),
         Command::Openapi { older } => {
             let documents = Documents::new(&api::document(), "https://api.example.com")?;
             print!("{}", if older { documents.older } else { documents.current });

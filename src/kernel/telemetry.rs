@@ -1,6 +1,6 @@
 //! Logs and error reports. Ids, never names or addresses; no bodies, cookies, queries or headers.
 
-use std::sync::Arc;
+use std::{io::IsTerminal, sync::Arc};
 
 use anyhow::Result;
 use sentry::protocol::{Event, Exception, Level};
@@ -17,7 +17,10 @@ pub struct Reporting(#[expect(dead_code, reason = "held for its Drop")] Option<s
 /// A log level that cannot be read.
 pub fn start(config: &Config) -> Result<Reporting> {
     let filter = EnvFilter::try_new(&config.log.level)?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     // A second start in one process keeps the first one's log: tests begin many servers.
     let _ = match config.log.format {

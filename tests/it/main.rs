@@ -6,6 +6,7 @@ mod billing_client;
 mod billing_stub;
 mod catalogue;
 mod database;
+mod dev;
 mod migrations;
 mod tenancy;
 mod workspaces;

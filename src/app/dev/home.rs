@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::leash::Owner;
 
 /// What a stack writes into its folder, beside the data of its servers.
-const KEPT: &[&str] = &[];
+const KEPT: &[&str] = &["stack"];
 
 /// The folder of one development stack.
 #[derive(Clone, Debug)]
@@ -49,12 +49,18 @@ impl Home {
         self.0.join(name)
     }
 
+    /// What the stack keeps for itself.
+    pub(super) fn stack(&self, name: &str) -> PathBuf {
+        self.0.join("stack").join(name)
+    }
+
     /// Makes the folder.
     ///
     /// # Errors
     /// It cannot be made.
     pub fn make(&self) -> Result<()> {
-        fs::create_dir_all(&self.0).with_context(|| format!("{} cannot be made", self.0.display()))
+        let stack = self.join("stack");
+        fs::create_dir_all(&stack).with_context(|| format!("{} cannot be made", stack.display()))
     }
 
     /// Removes what the stack made: data, secrets, notes. What `scripts/setup` installed stays.

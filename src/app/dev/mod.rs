@@ -1,10 +1,178 @@
 //! The embedded development stack: servers of its own, for a machine of one's own and for the tests.
 
+mod console;
 mod home;
+mod hooks;
 mod leash;
 pub mod postgres;
 pub mod redis;
+mod running;
+mod secrets;
+mod stack;
 #[cfg(feature = "stripe-stub")]
 pub mod stripe;
 
+use std::{process, sync::Arc, time::Instant};
+
+use actix_web::web::Data;
+use anyhow::{Context, Result, ensure};
+use tokio::signal::unix::{SignalKind, signal};
+
 pub use home::Home;
+
+use self::{
+    running::{Lock, Running},
+    secrets::Secrets,
+    stack::Stack,
+};
+use crate::{
+    app::{api, boot::Deployment},
+    kernel::{clock::Clock, telemetry},
+};
+
+/// What `guildhall dev` can be asked for.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Throw away data and secrets, and start over.
+    #[arg(long)]
+    reset: bool,
+    /// Only tell whether it runs, and where.
+    #[arg(long, conflicts_with_all = ["reset", "port"])]
+    status: bool,
+    /// The port of the API on 127.0.0.1; 0 takes a free one. Without it, 8080 or the next free one.
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+/// Runs the development stack of the folder `.guildhall/`, or of the one that `GUILDHALL_HOME` names, until a signal ends it.
+///
+/// # Errors
+/// What could not be started, with the reason and what to do about it.
+pub fn run(options: &Options) -> Result<()> {
+    let home = Home::find()?;
+    if options.status {
+        return status(&home);
+    }
+    let begun = Instant::now();
+    let _lock = Lock::take(&home)?;
+    if options.reset {
+        let own = std::env::var("DATABASE_URL").is_ok_and(|url| !url.is_empty());
+        ensure!(
+            !own,
+            "--reset would lose the keys of a database that DATABASE_URL keeps elsewhere: unset it, or drop that database first"
+        );
+        home.remove()?;
+        home.make()?;
+        console::done("started over", begun);
+    }
+    let secrets = Secrets::of(&home)?;
+    let stack = stack::prepare(&home, &secrets, options.port)?;
+    let served = serve(&home, secrets, stack, begun);
+    Running::forget(&home);
+    served
+}
+
+/// Says whether the stack of a folder runs. Not running is an error, so that scripts can ask.
+fn status(home: &Home) -> Result<()> {
+    let free = home.path().exists() && Lock::try_take(home)?.is_some();
+    let running = Running::read(home).filter(|_| !free && home.path().exists());
+    let it = running.context("it does not run here; `make run` or `guildhall dev` starts it")?;
+    let lines = [
+        ("API", it.url.clone()),
+        ("docs", format!("{}/docs", it.url)),
+        ("metrics", format!("{}/metrics", it.admin_url)),
+        ("PostgreSQL", it.database),
+        ("Redis", it.redis.unwrap_or_else(|| "none".into())),
+        ("process", it.process.to_string()),
+    ];
+    println!("{}", console::table("Guildhall runs.", &lines));
+    Ok(())
+}
+
+/// Serves everything in this one process, until a signal.
+fn serve(home: &Home, secrets: Secrets, stack: Stack, begun: Instant) -> Result<()> {
+    let _reporting = telemetry::start(&stack.config)?;
+    actix_web::rt::System::new().block_on(async move {
+        let mut signals = Signals::listen()?;
+        let url = stack.config.server.public_url.clone();
+        let running = Running {
+            process: process::id(),
+            url: url.clone(),
+            admin_url: stack::address(&stack.admin_socket)?,
+            database: stack.database.expose().clone(),
+            redis: stack.redis_url.as_ref().map(|url| url.expose().clone()),
+        };
+        let deployment = Arc::new(Deployment::new(stack.config.clone(), Clock::system())?);
+        #[cfg(feature = "stripe-stub")]
+        start_stripe(home, &secrets, &stack, &url)?;
+        let hooks = Data::new(hooks::Hooks::default());
+        let server = api::serve_with(deployment.clone(), stack.socket.try_clone()?, move |config| {
+            config.app_data(hooks.clone()).configure(hooks::routes);
+        })?;
+        let handle = server.handle();
+        let serving = actix_web::rt::spawn(server);
+        deployment.readiness.booted();
+        running.keep(home)?;
+        print!("{}", console::table("Guildhall runs.", &summary(&url, &secrets)));
+        console::done("ready; Ctrl-C stops everything", begun);
+
+        signals.first().await;
+        console::note("stopping");
+        deployment.readiness.drain();
+        tokio::select! {
+            () = handle.stop(true) => {}
+            () = signals.first() => console::note("stopping at once"),
+        }
+        serving.abort();
+        drop(stack);
+        Ok(())
+    })
+}
+
+/// The Stripe of the stack: an account that survives restarts, and tells the API what happens in it.
+#[cfg(feature = "stripe-stub")]
+fn start_stripe(home: &Home, secrets: &Secrets, stack: &Stack, url: &str) -> Result<()> {
+    let Some(socket) = &stack.stripe_socket else {
+        return Ok(());
+    };
+    let clock = Clock::system();
+    let stub = stripe::Stub::kept(Arc::new(move || clock.now()), home.stack("stripe.json"))?;
+    stub.listen(&format!("{url}/api/v1/inbox/stripe/platform"), &secrets.stripe_webhook);
+    let (_, server) = stub.serve(socket.try_clone()?)?;
+    actix_web::rt::spawn(server);
+    Ok(())
+}
+
+/// What a person needs to begin.
+fn summary(url: &str, secrets: &Secrets) -> Vec<(&'static str, String)> {
+    vec![
+        ("API", format!("{url}/api/v1")),
+        ("docs", format!("{url}/docs")),
+        ("hook catcher", format!("{url}/dev/hooks/anything")),
+        ("administrator", secrets.administrator.clone()),
+    ]
+}
+
+/// The signals that end it.
+struct Signals([tokio::signal::unix::Signal; 3]);
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        let on = |kind| signal(kind).context("signals cannot be listened to");
+        Ok(Signals([
+            on(SignalKind::interrupt())?,
+            on(SignalKind::terminate())?,
+            on(SignalKind::hangup())?,
+        ]))
+    }
+
+    /// Waits for the next one.
+    async fn first(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}

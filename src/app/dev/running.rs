@@ -1,0 +1,96 @@
+//! Which stack runs in a folder. There is one at most.
+
+use std::{
+    fs::{self, File, TryLockError},
+    process,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::home::{Home, write_private};
+
+/// The right to run the stack of a folder. The system takes it back when the process ends, however it ends.
+pub(super) struct Lock(#[expect(dead_code, reason = "held for as long as it is open")] File);
+
+impl Lock {
+    /// Takes the right.
+    ///
+    /// # Errors
+    /// A stack runs here already.
+    pub(super) fn take(home: &Home) -> Result<Lock> {
+        home.make()?;
+        match Lock::try_take(home)? {
+            Some(lock) => Ok(lock),
+            None => match Running::read(home) {
+                Some(it) => bail!("it runs already, at {} (process {})", it.url, it.process),
+                None => bail!("another process is starting or stopping it"),
+            },
+        }
+    }
+
+    /// The right, unless somebody has it.
+    pub(super) fn try_take(home: &Home) -> Result<Option<Lock>> {
+        let path = home.join("lock");
+        let file = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+            }
+        }
+    }
+}
+
+/// What a running stack says about itself.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Running {
+    /// Of `guildhall dev`.
+    pub(super) process: u32,
+    /// Of the API.
+    pub(super) url: String,
+    /// Metrics and detailed readiness.
+    pub(super) admin_url: String,
+    /// How an administrator reaches the database.
+    pub(super) database: String,
+    /// Where Redis is, if there is one.
+    pub(super) redis: Option<String>,
+}
+
+impl Running {
+    /// Writes it down; it holds a password.
+    pub(super) fn keep(&self, home: &Home) -> Result<()> {
+        write_private(&home.stack("running.json"), &serde_json::to_string_pretty(self)?)
+    }
+
+    /// What the stack of a folder said last.
+    pub(super) fn read(home: &Home) -> Option<Running> {
+        serde_json::from_str(&fs::read_to_string(home.stack("running.json")).ok()?).ok()
+    }
+
+    /// It runs no more.
+    pub(super) fn forget(home: &Home) {
+        if Running::read(home).is_some_and(|it| it.process == process::id()) {
+            // Left behind, it would be replaced by the next start.
+            let _ = fs::remove_file(home.stack("running.json"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::dev::{home::temporary_folder, leash::Owner};
+
+    #[test]
+    fn one_stack_runs_in_a_folder() {
+        let folder = temporary_folder(Owner::Same).expect("a folder");
+        let home = Home::at(&folder).expect("a home");
+        let held = Lock::take(&home).expect("free");
+        assert!(Lock::take(&home).is_err());
+        drop(held);
+        Lock::take(&home).map(drop).expect("free again");
+        fs::remove_dir_all(folder).expect("removed");
+    }
+}

@@ -1,0 +1,229 @@
+//! What a development stack consists of before anything is served: servers, a migrated database, a Stripe, a configuration.
+
+use std::{
+    collections::HashMap,
+    env,
+    net::{IpAddr, Ipv4Addr, TcpListener},
+};
+
+use anyhow::{Context, Result, bail};
+use url::Url;
+
+use super::{console, home::Home, postgres::Postgres, redis::Redis, secrets::Secrets};
+use crate::{
+    app::migrate::{self, Bootstrap, Passwords},
+    kernel::{
+        config::{Config, Environment},
+        secret::Secret,
+    },
+};
+
+/// The database of a stack on a server that was given without one.
+const DATABASE: &str = "guildhall";
+
+/// Everything that serving needs. The servers end when it is dropped.
+pub(super) struct Stack {
+    pub(super) config: Config,
+    /// How an administrator reaches the database, for `--status`.
+    pub(super) database: Secret<String>,
+    /// Where Redis is, if there is one.
+    pub(super) redis_url: Option<Secret<String>>,
+    /// Of the API.
+    pub(super) socket: TcpListener,
+    /// Of metrics and detailed readiness.
+    pub(super) admin_socket: TcpListener,
+    /// Where the Stripe stub will be, unless a real account is configured.
+    pub(super) stripe_socket: Option<TcpListener>,
+    _servers: Servers,
+}
+
+struct Servers {
+    _redis: Option<Redis>,
+    _postgres: Option<Postgres>,
+}
+
+/// Starts the servers and migrates the database. `DATABASE_URL` and `REDIS_URL` put others in their place.
+pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Result<Stack> {
+    let mut variables: HashMap<String, String> = env::vars().filter(|(_, value)| !value.is_empty()).collect();
+    let (admin_url, postgres) = database_server(home, &variables)?;
+    let (redis_url, redis) = redis_server(home, &variables)?;
+    let urls = console::step("preparing the database", || migrated(&admin_url, secrets))?;
+
+    let mut database = Url::parse(admin_url.expose())?;
+    database.set_path(&database_of(&admin_url)?);
+    let database = database.to_string();
+
+    let mut set = |name: &str, value: &str| {
+        variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    };
+    set("DATABASE_TENANT_URL", urls.tenant.expose());
+    set("DATABASE_KERNEL_URL", urls.kernel.expose());
+    set("DATABASE_MIGRATOR_URL", urls.migrator.expose());
+    set(
+        "REDIS_URL",
+        redis_url.as_ref().map_or("off", |url| url.expose().as_str()),
+    );
+    set("GUILDHALL__SECRETS__KEKS", &secrets.keks);
+    set("GUILDHALL__SECRETS__SIGNING", &secrets.signing);
+    set("GUILDHALL__LOG__LEVEL", "info,actix_server=warn");
+    let stripe_socket = stripe(&mut variables, secrets)?;
+
+    let wanted = Config::from_variables(Environment::Development, variables.clone())?;
+    let given = port.or(variables.get("GUILDHALL__SERVER__PORT").map(|_| wanted.server.port));
+    let socket = listen(wanted.server.host, wanted.server.port, given)?;
+    let admin_given = variables
+        .get("GUILDHALL__SERVER__ADMIN_PORT")
+        .map(|_| wanted.server.admin_port);
+    let admin_socket = listen(wanted.server.admin_host, wanted.server.admin_port, admin_given)?;
+    variables.insert(
+        "GUILDHALL__SERVER__PORT".into(),
+        socket.local_addr()?.port().to_string(),
+    );
+    variables.insert(
+        "GUILDHALL__SERVER__ADMIN_PORT".into(),
+        admin_socket.local_addr()?.port().to_string(),
+    );
+    let url = address(&socket)?;
+    variables.entry("GUILDHALL__SERVER__PUBLIC_URL".into()).or_insert(url);
+    Ok(Stack {
+        config: Config::from_variables(Environment::Development, variables)?,
+        database: Secret::new(database),
+        redis_url,
+        socket,
+        admin_socket,
+        stripe_socket,
+        _servers: Servers {
+            _redis: redis,
+            _postgres: postgres,
+        },
+    })
+}
+
+fn database_server(home: &Home, variables: &HashMap<String, String>) -> Result<(Secret<String>, Option<Postgres>)> {
+    if let Some(url) = variables.get("DATABASE_URL") {
+        console::note("using the PostgreSQL of DATABASE_URL");
+        return Ok((Secret::new(url.clone()), None));
+    }
+    let postgres = console::step("starting PostgreSQL", || {
+        let postgres = Postgres::kept(home)?;
+        let outcome = format!("PostgreSQL {} on port {}", postgres.version(), postgres.port());
+        Ok((postgres, outcome))
+    })?;
+    Ok((postgres.admin_url(), Some(postgres)))
+}
+
+fn redis_server(home: &Home, variables: &HashMap<String, String>) -> Result<(Option<Secret<String>>, Option<Redis>)> {
+    match variables.get("REDIS_URL").map(String::as_str) {
+        Some("off") => return Ok((None, None)),
+        Some(url) => {
+            console::note("using the Redis of REDIS_URL");
+            return Ok((Some(Secret::new(url.to_owned())), None));
+        }
+        None => {}
+    }
+    let redis = console::step("starting Redis", || {
+        let redis = Redis::start(home)?;
+        let outcome = match &redis {
+            Some(redis) => format!("Redis on port {}", redis.port()),
+            None => "no Redis here: limits and hints stay in this process".to_owned(),
+        };
+        Ok((redis, outcome))
+    })?;
+    Ok((redis.as_ref().map(Redis::url), redis))
+}
+
+/// Makes roles and database where they are missing, and brings the schema to this binary's.
+fn migrated(admin_url: &Secret<String>, secrets: &Secrets) -> Result<(migrate::Urls, String)> {
+    let password = || Some(Secret::new(secrets.database.clone()));
+    let passwords = Passwords {
+        migrator: password(),
+        tenant: password(),
+        kernel: password(),
+        auditor: password(),
+    };
+    let wanted = Bootstrap {
+        database: database_of(admin_url)?,
+        passwords,
+    };
+    let urls = migrate::bootstrap(admin_url.expose(), &wanted)?;
+    let ran = migrate::up(urls.migrator.expose())?;
+    let outcome = match ran.len() {
+        0 => "database up to date".to_owned(),
+        count => format!("database migrated, {count} migrations"),
+    };
+    Ok((urls, outcome))
+}
+
+/// The database that a URL names, unless it is one that every server has.
+fn database_of(admin_url: &Secret<String>) -> Result<String> {
+    let url = Url::parse(admin_url.expose())
+        .context("DATABASE_URL is no URL; expected postgres://user:password@host:5432/database")?;
+    Ok(match url.path().trim_start_matches('/') {
+        "" | "postgres" | "template1" => DATABASE.to_owned(),
+        named => named.to_owned(),
+    })
+}
+
+/// Points the configuration to a Stripe of our own, unless it names an account.
+fn stripe(variables: &mut HashMap<String, String>, secrets: &Secrets) -> Result<Option<TcpListener>> {
+    if variables.contains_key("STRIPE_SECRET_KEY") || cfg!(not(feature = "stripe-stub")) {
+        return Ok(None);
+    }
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    variables.insert("GUILDHALL__STRIPE__API_BASE".into(), address(&socket)?);
+    #[cfg(feature = "stripe-stub")]
+    variables.insert("STRIPE_SECRET_KEY".into(), super::stripe::KEY.into());
+    variables.insert("STRIPE_WEBHOOK_SECRET".into(), secrets.stripe_webhook.clone());
+    Ok(Some(socket))
+}
+
+/// Listens on the port that was asked for, or on the usual one and, where that is taken, on another.
+fn listen(host: IpAddr, usual: u16, given: Option<u16>) -> Result<TcpListener> {
+    if let Some(port) = given {
+        return TcpListener::bind((host, port)).with_context(|| format!("port {port} of {host} cannot be had"));
+    }
+    for port in (usual..usual.saturating_add(20)).chain([0]) {
+        if let Ok(socket) = TcpListener::bind((host, port)) {
+            if port != usual {
+                console::note(&format!("port {usual} is taken: using {}", socket.local_addr()?.port()));
+            }
+            return Ok(socket);
+        }
+    }
+    bail!("no port of {host} can be had")
+}
+
+/// How a browser on this machine reaches a socket.
+pub(super) fn address(socket: &TcpListener) -> Result<String> {
+    let mut address = socket.local_addr()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    Ok(format!("http://{address}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_passed_over_unless_it_was_asked_for() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let (host, port) = (
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            taken.local_addr().expect("an address").port(),
+        );
+        let other = listen(host, port, None).expect("another");
+        assert_ne!(other.local_addr().expect("an address").port(), port);
+        let refusal = listen(host, port, Some(port)).expect_err("taken").to_string();
+        assert!(refusal.contains(&port.to_string()), "{refusal}");
+    }
+
+    #[test]
+    fn a_database_of_every_server_is_not_ours() {
+        let of = |url: &str| database_of(&Secret::new(url.to_owned())).expect("a URL");
+        assert_eq!(of("postgres://root@db:6000/postgres"), "guildhall");
+        assert_eq!(of("postgres://root@db"), "guildhall");
+        assert_eq!(of("postgres://root@db/mine?sslmode=require"), "mine");
+    }
+}
