@@ -30,12 +30,12 @@ pub struct Server {
 /// The server. The first call may take some seconds to start it.
 pub fn server() -> &'static Server {
     static SERVER: LazyLock<Server> = LazyLock::new(|| match std::env::var("DATABASE_URL") {
-        Ok(admin) => Server {
+        Ok(admin) if !admin.is_empty() => Server {
             admin,
             own: false,
             _postgres: None,
         },
-        Err(_) => {
+        _ => {
             let postgres =
                 Postgres::throwaway().expect("a PostgreSQL can be started; its message says what is missing");
             Server {
@@ -160,11 +160,16 @@ impl Database {
         }
     }
 
-    /// The administrator in this database, with our search path.
-    pub fn admin(&self) -> PgConnection {
+    /// An administrator's URL, in this database.
+    pub fn admin_url(&self) -> String {
         let mut url = url::Url::parse(server().admin()).expect("the administrator's URL is a URL");
         url.set_path(&self.name);
-        let mut conn = connect(url.as_str());
+        url.into()
+    }
+
+    /// The administrator in this database, with our search path.
+    pub fn admin(&self) -> PgConnection {
+        let mut conn = connect(&self.admin_url());
         run(
             &mut conn,
             "SET search_path = guildhall, public; SET client_min_messages = warning",

@@ -19,14 +19,14 @@ use guildhall::{
 };
 
 pub use callers::Caller;
-use stack::Database;
+use stack::Borrowed;
 
 /// One test's own Guildhall.
 pub struct World {
     pub deployment: Arc<Deployment>,
     pub clock: Clock,
     pub base: String,
-    database: Database,
+    database: Borrowed,
     server: ServerHandle,
     /// The workspace of [`World::owner`] and their colleagues.
     home: WorkspaceId,
@@ -188,7 +188,7 @@ impl World {
     /// A superuser's connection to this world's database.
     pub fn superuser(&self) -> PgConnection {
         #[expect(clippy::disallowed_methods, reason = "tests look behind the doors")]
-        PgConnection::establish(&self.database.admin_url).expect("the test's database")
+        PgConnection::establish(&self.database.admin_url()).expect("the test's database")
     }
 
     /// What the audit log of the home workspace says, oldest first: `agent.created by api_key`.
@@ -221,10 +221,10 @@ impl Drop for World {
     }
 }
 
-fn config(database: &Database, base: &str, settings: &[(&str, &str)]) -> Config {
+fn config(database: &Borrowed, base: &str, settings: &[(&str, &str)]) -> Config {
     let mut variables: std::collections::HashMap<String, String> = [
-        ("DATABASE_TENANT_URL", database.tenant_url.as_str()),
-        ("DATABASE_KERNEL_URL", &database.kernel_url),
+        ("DATABASE_TENANT_URL", database.urls.tenant.expose().as_str()),
+        ("DATABASE_KERNEL_URL", database.urls.kernel.expose()),
         ("GUILDHALL__SERVER__PUBLIC_URL", base),
         ("GUILDHALL__SERVER__WORKERS", "1"),
         (

@@ -1,141 +1,76 @@
 //! One PostgreSQL and one Redis for all tests of a run, and the databases that worlds borrow.
 
 use std::{
+    ops::Deref,
     sync::{Condvar, LazyLock, Mutex, PoisonError},
     thread,
 };
 
-use guildhall::{
-    app::{
-        dev::{Home, postgres::Postgres, redis::Redis},
-        migrate::{self, Bootstrap, Passwords},
-    },
-    kernel::secret::Secret,
-};
+use guildhall::app::dev::{Home, redis::Redis};
+
+use crate::database::Database;
 
 /// A database that nobody else uses until it is given back.
-pub struct Database {
-    pub admin_url: String,
-    pub tenant_url: String,
-    pub kernel_url: String,
-    slot: Option<Slot>,
-}
+pub struct Borrowed(Option<Database>);
 
-struct Slot {
-    name: String,
-}
-
-struct Stack {
-    /// Ends with the process, however that ends.
-    _postgres: Option<Postgres>,
-    redis: Option<Redis>,
-    admin_url: String,
-    template: String,
-    databases: Mutex<Databases>,
-    given_back: Condvar,
-}
-
-#[derive(Default)]
 struct Databases {
-    free: Vec<Slot>,
+    free: Vec<Database>,
     made: usize,
 }
 
 /// How many databases there are at most: more tests than this never run at once.
 const MOST: usize = 6;
 
-static STACK: LazyLock<Stack> = LazyLock::new(start);
+static DATABASES: Mutex<Databases> = Mutex::new(Databases {
+    free: Vec::new(),
+    made: 0,
+});
+static GIVEN_BACK: Condvar = Condvar::new();
 
-fn passwords() -> Passwords {
-    let password = || Some(Secret::new("only-for-tests".to_owned()));
-    Passwords {
-        migrator: password(),
-        tenant: password(),
-        kernel: password(),
-        auditor: password(),
-    }
-}
-
-fn start() -> Stack {
-    let given = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
-    let postgres = given
-        .is_none()
-        .then(|| Postgres::throwaway().expect("a PostgreSQL for the tests"));
-    let admin_url = given.unwrap_or_else(|| postgres.as_ref().expect("just started").tcp_url().expose().clone());
-    let redis = match std::env::var("REDIS").as_deref() {
-        Ok("off") => None,
-        _ => Redis::start(&Home::find().expect("a place for our files")).expect("a Redis that starts"),
-    };
-    let template = format!("guildhall_template_{}", std::process::id());
-    let urls = migrate::bootstrap(
-        &admin_url,
-        &Bootstrap {
-            database: template.clone(),
-            passwords: passwords(),
-        },
-    )
-    .expect("roles and a database");
-    migrate::up(urls.migrator.expose()).expect("migrations that run");
-    Stack {
-        _postgres: postgres,
-        redis,
-        admin_url,
-        template,
-        databases: Mutex::default(),
-        given_back: Condvar::new(),
-    }
-}
+static REDIS: LazyLock<Option<Redis>> = LazyLock::new(|| match std::env::var("REDIS").as_deref() {
+    Ok("off") => None,
+    _ => Redis::start(&Home::find().expect("a place for our files")).expect("a Redis that starts"),
+});
 
 /// Where the tests' Redis is, unless there is none or `REDIS=off`.
 pub fn redis_url() -> Option<String> {
-    STACK.redis.as_ref().map(|redis| redis.url().expose().clone())
+    REDIS.as_ref().map(|redis| redis.url().expose().clone())
 }
 
 /// Waits for a database.
-pub fn borrow() -> Database {
-    let mut databases = STACK.databases.lock().unwrap_or_else(PoisonError::into_inner);
-    let slot = loop {
-        if let Some(slot) = databases.free.pop() {
-            break slot;
+pub fn borrow() -> Borrowed {
+    let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if let Some(database) = databases.free.pop() {
+            return Borrowed(Some(database));
         }
         if databases.made < MOST {
             databases.made += 1;
-            let name = format!("guildhall_test_{}_{}", std::process::id(), databases.made);
-            migrate::clone_database(&STACK.admin_url, &STACK.template, &name, &passwords())
-                .expect("a copy of the template");
-            break Slot { name };
+            drop(databases);
+            return Borrowed(Some(Database::migrated()));
         }
-        databases = STACK.given_back.wait(databases).unwrap_or_else(PoisonError::into_inner);
-    };
-    drop(databases);
-    let url = |role: &str| {
-        let mut url = reqwest::Url::parse(&STACK.admin_url).expect("a URL");
-        url.set_path(&slot.name);
-        url.set_username(role).expect("a role");
-        url.set_password(Some("only-for-tests")).expect("a password");
-        url.to_string()
-    };
-    let mut admin = reqwest::Url::parse(&STACK.admin_url).expect("a URL");
-    admin.set_path(&slot.name);
-    Database {
-        admin_url: admin.to_string(),
-        tenant_url: url("app_tenant"),
-        kernel_url: url("app_kernel"),
-        slot: Some(slot),
+        databases = GIVEN_BACK.wait(databases).unwrap_or_else(PoisonError::into_inner);
     }
 }
 
-impl Drop for Database {
+impl Deref for Borrowed {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        self.0.as_ref().expect("it is given back only once")
+    }
+}
+
+impl Drop for Borrowed {
     fn drop(&mut self) {
-        let slot = self.slot.take().expect("given back once");
-        let mut databases = STACK.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = self.0.take().expect("it is given back only once");
+        let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
         if thread::panicking() {
-            // Whatever a failed test left behind is nobody else's trouble.
-            let _ = migrate::drop_database(&STACK.admin_url, &slot.name);
+            // Whatever a failed test left behind is nobody else's trouble: the database goes.
             databases.made -= 1;
         } else {
-            databases.free.push(slot);
+            databases.free.push(database);
         }
-        STACK.given_back.notify_one();
+        GIVEN_BACK.notify_one();
     }
 }
