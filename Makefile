@@ -37,3 +37,8 @@ fmt: ## Format the code
 clean: ## Remove what was built and what the stack keeps
 	@rm -rf .guildhall/data .guildhall/stack
 	@cargo clean
+
+.PHONY: openapi
+openapi: ## Write the API documents anew, after a change of routes or types
+	@cargo run --quiet --locked --features $(features) -- openapi > openapi/openapi.json
+	@cargo run --quiet --locked --features $(features) -- openapi --older > openapi/openapi-3.0.json

@@ -4,6 +4,7 @@ pub mod api;
 pub mod boot;
 pub mod cli;
 pub mod dev;
+pub mod events;
 pub mod migrate;
 pub mod openapi;
 pub mod pages;

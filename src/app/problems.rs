@@ -3,7 +3,7 @@
 use crate::kernel::{
     api_keys,
     error::{self, Kind},
-    stripe, workspaces,
+    jobs, stripe, workspaces,
 };
 
 /// Every refusal that the API can answer with, by code.
@@ -13,6 +13,7 @@ pub fn catalogue() -> Vec<Kind> {
         workspaces::PROBLEMS,
         api_keys::PROBLEMS,
         stripe::PROBLEMS,
+        jobs::PROBLEMS,
     ]
     .into_iter()
     .flatten()

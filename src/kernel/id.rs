@@ -188,6 +188,7 @@ impl<T: Resource> utoipa::PartialSchema for Id<T> {
             .build();
         ObjectBuilder::new()
             .schema_type(Type::String)
+            .description(Some(format!("An id: `{}_` and 26 characters.", T::PREFIX)))
             .format(Some(SchemaFormat::Custom("typeid".into())))
             .pattern(Some(format!("^{}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$", T::PREFIX)))
             .examples([serde_json::json!(example(T::PREFIX))])

@@ -8,6 +8,7 @@ mod catalogue;
 mod database;
 mod dev;
 mod migrations;
+mod rules;
 mod tenancy;
 mod workspaces;
 mod world;

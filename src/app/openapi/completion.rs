@@ -78,89 +78,109 @@ fn about(tag: &str) -> String {
 fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     operation.insert("tags".into(), json!([tag(&id)]));
-    let public = operation.contains_key("x-public");
-    let scoped = operation.contains_key("x-permission");
-    let license = operation.contains_key("x-license");
-    let mut security = Vec::new();
-    if !public {
-        security.extend([json!({"token": []}), json!({"api_key": []}), json!({"cookie": []})]);
-    }
-    if license {
-        security.push(json!({"license": []}));
-    }
-    operation.insert("security".into(), Value::Array(security));
-
-    let body = operation.contains_key("requestBody");
-    let writes = method != "get";
-    let mut added = vec![];
-    if scoped {
-        added.push("Workspace");
-    }
-    if operation.contains_key("x-idempotent") {
-        added.push("IdempotencyKey");
-    }
-    if matches!(method, "patch" | "put" | "delete") && scoped {
-        added.push("IfMatch");
-    }
-    let known = operation.entry("parameters").or_insert_with(|| json!([]));
-    if let Some(list) = known.as_array_mut() {
-        list.extend(
-            added
-                .into_iter()
-                .map(|name| json!({"$ref": format!("#/components/parameters/{name}")})),
-        );
-    }
-
-    let responses = operation.entry("responses").or_insert_with(|| json!({}));
-    let Some(responses) = responses.as_object_mut() else {
-        return;
+    let facts = Facts {
+        public: operation.contains_key("x-public"),
+        scoped: operation.contains_key("x-permission"),
+        license: operation.contains_key("x-license"),
+        body: operation.contains_key("requestBody"),
+        writes: method != "get",
+        changes: matches!(method, "patch" | "put" | "delete"),
+        placeholder: path.contains('{'),
+        signs_in: id.starts_with("auth"),
     };
-    for response in responses.values_mut() {
-        let kept = response
-            .as_object_mut()
-            .map(|response| response.entry("headers").or_insert_with(|| json!({})));
-        if let Some(Value::Object(kept)) = kept {
-            kept.insert("X-Request-Id".into(), json!({"$ref": "#/components/headers/RequestId"}));
-            kept.insert(
-                "Guildhall-Version".into(),
-                json!({"$ref": "#/components/headers/Version"}),
-            );
+    operation.insert("security".into(), facts.security());
+    let idempotent = operation.contains_key("x-idempotent");
+    if let Some(list) = operation
+        .entry("parameters")
+        .or_insert_with(|| json!([]))
+        .as_array_mut()
+    {
+        let named = |name: &str| json!({"$ref": format!("#/components/parameters/{name}")});
+        list.extend(facts.scoped.then(|| named("Workspace")));
+        list.extend(idempotent.then(|| named("IdempotencyKey")));
+        list.extend((facts.changes && facts.scoped).then(|| named("IfMatch")));
+    }
+    if let Some(responses) = operation
+        .entry("responses")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+    {
+        responses.values_mut().for_each(name_headers);
+        for (status, meaning) in facts.refusals() {
+            responses.entry(status.to_string()).or_insert_with(|| refusal(meaning));
         }
     }
-    let placeholder = path.contains('{');
-    for (status, meaning, applies) in [
-        (400, "The request cannot be understood.", true),
-        (
-            401,
-            "The credential is missing or not valid.",
-            !public || license || id.starts_with("auth"),
-        ),
-        (402, "The plan does not allow it.", scoped && writes),
-        (403, "The caller may not do this.", !public || writes),
-        (404, "There is no such thing.", placeholder || !public),
-        (408, "The request took too long to arrive.", body),
-        (409, "Not in its present state.", writes),
-        (410, "No longer there.", placeholder && !public),
-        (
-            412,
-            "It was changed meanwhile.",
-            matches!(method, "patch" | "put" | "delete") || placeholder && writes,
-        ),
-        (413, "The body is too large.", body),
-        (415, "Not in this media type.", body),
-        (422, "Some fields are not acceptable.", writes),
-        (
-            428,
-            "Say which version you are changing.",
-            matches!(method, "patch" | "put" | "delete"),
-        ),
-        (429, "Too many requests.", true),
-        (500, "Something broke on our side.", true),
-        (503, "Too busy, or something that is needed is away.", true),
-    ] {
-        if applies && !responses.contains_key(&status.to_string()) {
-            responses.insert(status.to_string(), refusal(meaning));
+}
+
+/// What the refusals of an operation follow from.
+struct Facts {
+    public: bool,
+    scoped: bool,
+    license: bool,
+    body: bool,
+    writes: bool,
+    changes: bool,
+    placeholder: bool,
+    signs_in: bool,
+}
+
+impl Facts {
+    fn security(&self) -> Value {
+        let mut ways = Vec::new();
+        if !self.public {
+            ways.extend([json!({"token": []}), json!({"api_key": []}), json!({"cookie": []})]);
         }
+        if self.license {
+            ways.push(json!({"license": []}));
+        }
+        Value::Array(ways)
+    }
+
+    fn refusals(&self) -> Vec<(u16, &'static str)> {
+        let known = !self.public;
+        let all = [
+            (400, "The request cannot be understood.", true),
+            (
+                401,
+                "The credential is missing or not valid.",
+                known || self.license || self.signs_in,
+            ),
+            (402, "The plan does not allow it.", self.scoped && self.writes),
+            (403, "The caller may not do this.", known || self.writes),
+            (404, "There is no such thing.", self.placeholder || known),
+            (408, "The request took too long to arrive.", self.body),
+            (409, "Not in its present state.", self.writes),
+            (410, "No longer there.", self.placeholder && known),
+            (
+                412,
+                "It was changed meanwhile.",
+                self.changes || (self.placeholder && self.writes),
+            ),
+            (413, "The body is too large.", self.body),
+            (415, "Not in this media type.", self.body),
+            (422, "Some fields are not acceptable.", self.writes),
+            (428, "Say which version you are changing.", self.changes),
+            (429, "Too many requests.", true),
+            (500, "Something broke on our side.", true),
+            (503, "Too busy, or something that is needed is away.", true),
+        ];
+        all.into_iter()
+            .filter(|(_, _, applies)| *applies)
+            .map(|(status, meaning, _)| (status, meaning))
+            .collect()
+    }
+}
+
+/// The headers that every answer has.
+fn name_headers(response: &mut Value) {
+    if let Some(response) = response.as_object_mut()
+        && let Some(kept) = response.entry("headers").or_insert_with(|| json!({})).as_object_mut()
+    {
+        kept.insert("X-Request-Id".into(), json!({"$ref": "#/components/headers/RequestId"}));
+        kept.insert(
+            "Guildhall-Version".into(),
+            json!({"$ref": "#/components/headers/Version"}),
+        );
     }
 }
 

@@ -97,21 +97,8 @@ pub async fn front(
         .catch_unwind()
         .await;
 
-    let finish = |mut response: HttpResponse| {
-        if !response.status().is_success()
-            && !response.status().is_redirection()
-            && !response.status().is_informational()
-        {
-            let known = response.extensions_mut().remove::<Problem>();
-            let ours = response
-                .headers()
-                .get("content-type")
-                .is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"));
-            if !ours {
-                let problem = known.unwrap_or_else(|| problem::stand_in(response.status()));
-                response = problem::render(&problem, &front.public_url, &seen.request_id);
-            }
-        }
+    let finish = |response: HttpResponse| {
+        let mut response = in_our_words(response, &front.public_url, &seen.request_id);
         dress(&mut response, &seen.request_id);
         seen.note(&operation, &response, started.elapsed());
         response
@@ -133,14 +120,33 @@ pub async fn front(
             ))))
         }
         Err(panic) => {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned());
-            tracing::error!(panic = text.as_deref().unwrap_or("?"), request_id = %seen.request_id, "a handler panicked");
+            tracing::error!(panic = words(&*panic), request_id = %seen.request_id, "a handler panicked");
             Err(wrap(finish(problem::bare(INTERNAL.into()))))
         }
     }
+}
+
+/// Whatever is not a success becomes a problem document, the framework's own answers too.
+fn in_our_words(mut response: HttpResponse, base: &str, request_id: &str) -> HttpResponse {
+    let status = response.status();
+    let ours = response
+        .headers()
+        .get("content-type")
+        .is_some_and(|value| value.as_bytes() == b"application/problem+json");
+    if !(status.is_client_error() || status.is_server_error()) || ours {
+        return response;
+    }
+    let known = response.extensions_mut().remove::<Problem>();
+    problem::render(&known.unwrap_or_else(|| problem::stand_in(status)), base, request_id)
+}
+
+/// What a panic said.
+fn words(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("?")
 }
 
 /// A finished answer as the error that carries it: after a panic or a lost race there is no request left to answer to.

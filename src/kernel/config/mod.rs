@@ -1,0 +1,207 @@
+//! The configuration: `config/default.toml`, the environment's own file, a file named by `GUILDHALL_CONFIG`, then environment variables.
+//! An unknown key refuses to boot, and so does what is unsafe in production; both name the key.
+
+mod sections;
+
+use std::{fmt, path::Path};
+
+use anyhow::{Context, Result, bail, ensure};
+use config::{Config as Layers, Environment as Variables, File, FileFormat};
+use serde::Deserialize;
+
+pub use sections::*;
+
+use crate::kernel::secret::Secret;
+
+/// Where this process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// `guildhall dev` and the tests.
+    Development,
+    /// Anything that serves people.
+    Production,
+}
+
+/// Everything that can be set.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where this process runs: from `GUILDHALL_ENV`.
+    #[serde(skip, default = "production")]
+    pub environment: Environment,
+    pub server: Server,
+    pub database: Database,
+    pub redis: Redis,
+    #[serde(default)]
+    pub secrets: Secrets,
+    pub auth: Auth,
+    pub mail: Mail,
+    pub cors: Cors,
+    pub http: Http,
+    pub stripe: Stripe,
+    pub limits: Limits,
+    pub worker: Worker,
+    pub runs: Runs,
+    pub log: Log,
+    #[serde(default)]
+    pub sentry: Sentry,
+}
+
+fn production() -> Environment {
+    Environment::Production
+}
+
+/// Short names that other programs use too, and the keys they set.
+const ALIASES: &[(&str, &str)] = &[
+    ("DATABASE_TENANT_URL", "database.tenant_url"),
+    ("DATABASE_KERNEL_URL", "database.kernel_url"),
+    ("DATABASE_MIGRATOR_URL", "database.migrator_url"),
+    ("DATABASE_URL", "database.admin_url"),
+    ("REDIS_URL", "redis.url"),
+    ("STRIPE_SECRET_KEY", "stripe.secret_key"),
+    ("STRIPE_WEBHOOK_SECRET", "stripe.webhook_secrets"),
+    ("SENTRY_DSN", "sentry.dsn"),
+    ("GUILDHALL_REPLICAS", "server.replicas"),
+];
+
+impl Config {
+    /// Reads the configuration of `environment` with the process's environment variables.
+    ///
+    /// # Errors
+    /// An unreadable file, an unknown key, a value of the wrong type, an unsafe production setting: each names the key.
+    pub fn load(environment: Environment) -> Result<Config> {
+        Config::from_variables(environment, std::env::vars().collect())
+    }
+
+    /// The same from the given variables.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_variables(
+        environment: Environment,
+        variables: std::collections::HashMap<String, String>,
+    ) -> Result<Config> {
+        let own = match environment {
+            Environment::Development => ("development.toml", include_str!("../../../config/development.toml")),
+            Environment::Production => ("production.toml", include_str!("../../../config/production.toml")),
+        };
+        let mut layers = Layers::builder();
+        for (name, embedded) in [("default.toml", include_str!("../../../config/default.toml")), own] {
+            layers = layers.add_source(File::from_str(&text_of(name, embedded)?, FileFormat::Toml));
+        }
+        if let Some(file) = variables.get("GUILDHALL_CONFIG") {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("GUILDHALL_CONFIG names {file}, which cannot be read"))?;
+            layers = layers.add_source(File::from_str(&text, FileFormat::Toml));
+        }
+        for (name, key) in ALIASES {
+            layers =
+                layers.set_override_option(*key, variables.get(*name).filter(|value| !value.is_empty()).cloned())?;
+        }
+        let own: std::collections::HashMap<_, _> = variables
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("GUILDHALL__"))
+            .collect();
+        let lists = ["server.trusted_proxies", "cors.origins", "http.allow_targets"];
+        let mut source = Variables::with_prefix("GUILDHALL")
+            .prefix_separator("__")
+            .separator("__")
+            .source(Some(own));
+        source = lists
+            .iter()
+            .fold(source.try_parsing(true).list_separator(","), |source, key| {
+                source.with_list_parse_key(key)
+            });
+        let layers = layers.add_source(source).build()?;
+        let mut config: Config = serde_path_to_error::deserialize(layers)
+            .map_err(|error| anyhow::anyhow!("configuration key {}: {}", error.path(), error.inner()))?;
+        config.environment = environment;
+        config.refuse_unsafe()?;
+        Ok(config)
+    }
+
+    /// True for what serves people.
+    pub fn is_production(&self) -> bool {
+        self.environment == Environment::Production
+    }
+
+    /// The Redis to use, if any. `off` means none.
+    pub fn redis_url(&self) -> Option<&Secret<String>> {
+        self.redis.url.as_ref().filter(|url| url.expose() != "off")
+    }
+
+    fn refuse_unsafe(&self) -> Result<()> {
+        ensure!(
+            self.auth.password_min_length >= 8,
+            "auth.password_min_length: the floor is 8"
+        );
+        ensure!(self.server.replicas >= 1, "server.replicas: at least 1");
+        ensure!(self.limits.factor >= 1, "limits.factor: at least 1");
+        if !self.is_production() {
+            return Ok(());
+        }
+        let unsafe_keys = [
+            (
+                "http.allow_targets",
+                !self.http.allow_targets.is_empty(),
+                "lets customers reach private addresses",
+            ),
+            (
+                "http.allow_plain",
+                self.http.allow_plain,
+                "sends customers' data unencrypted",
+            ),
+            ("runs.sandbox", self.runs.sandbox, "answers without a model"),
+            (
+                "mail.transport",
+                self.mail.transport == MailTransport::Mailbox,
+                "sends no mail",
+            ),
+            (
+                "auth.key_mode",
+                self.auth.key_mode == KeyMode::Test,
+                "marks live credentials as test ones",
+            ),
+            (
+                "server.public_url",
+                !self.server.public_url.starts_with("https://"),
+                "must begin with https://",
+            ),
+            (
+                "limits.enabled",
+                !self.limits.enabled,
+                "leaves the server without rate limits",
+            ),
+            (
+                "stripe.api_base",
+                self.stripe.api_base != "https://api.stripe.com",
+                "sends payments elsewhere",
+            ),
+        ];
+        match unsafe_keys.iter().find(|(_, found, _)| *found) {
+            Some((key, _, why)) => bail!("configuration key {key} is not safe in production: it {why}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The file beside the working directory if it is there, else the copy in the binary.
+fn text_of(name: &str, embedded: &str) -> Result<String> {
+    let path = Path::new("config").join(name);
+    if path.exists() {
+        return std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()));
+    }
+    Ok(embedded.to_owned())
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("environment", &self.environment)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+//! The rules that keep the house standing. An exception list may only shrink.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use guildhall::app::{api, openapi::Documents, problems};
+use serde_json::Value;
+
+/// Every Rust file below a folder, with its text.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(&root.join(folder), &mut found);
+    found.sort();
+    let name = |path: &Path| {
+        path.strip_prefix(root)
+            .expect("below the root")
+            .to_string_lossy()
+            .into_owned()
+    };
+    found
+        .iter()
+        .map(|path| (name(path), fs::read_to_string(path).expect("text")))
+        .collect()
+}
+
+/// Files that are tests from end to end.
+fn is_test(file: &str) -> bool {
+    file.ends_with("/tests.rs") || file.contains("/tests/") || file.contains("/mutants/")
+}
+
+/// A file without its tests.
+fn shipped(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod ").next().unwrap_or(text)
+}
+
+/// Lines that are not comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    shipped(text)
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(n, line)| (n + 1, line))
+}
+
+fn none(rule: &str, broken: Vec<String>) {
+    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
+}
+
+fn mentions(files: &[(String, String)], wanted: &[&str], allowed: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (file, text) in files.iter().filter(|(file, _)| !allowed(file) && !is_test(file)) {
+        for (n, line) in code(text) {
+            if wanted.iter().any(|word| line.contains(word)) {
+                broken.push(format!("{file}:{n}: {}", line.trim()));
+            }
+        }
+    }
+    broken
+}
+
+#[test]
+fn imports_go_down_and_never_up() {
+    let kernel = sources("src/kernel");
+    none(
+        "the kernel knows nothing above it",
+        mentions(&kernel, &["crate::features", "crate::app"], |_| false),
+    );
+    let features = sources("src/features");
+    none(
+        "features know nothing of the wiring",
+        mentions(&features, &["crate::app"], |_| false),
+    );
+}
+
+#[test]
+fn a_feature_uses_only_those_listed_above_it() {
+    let list = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/features/mod.rs")).expect("the list");
+    let order: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';'))
+        .filter(|name| *name != "schema")
+        .collect();
+    let mut broken = Vec::new();
+    for (place, feature) in order.iter().enumerate() {
+        for (file, text) in sources("src/features")
+            .iter()
+            .filter(|(file, _)| file.starts_with(&format!("src/features/{feature}")))
+        {
+            for (n, line) in code(text) {
+                let below = order[place + 1..]
+                    .iter()
+                    .find(|other| line.contains(&format!("features::{other}")));
+                if let Some(other) = below {
+                    broken.push(format!("{file}:{n}: {feature} uses {other}, which is listed below it"));
+                }
+            }
+        }
+    }
+    none("the order of src/features/mod.rs is the direction of import", broken);
+}
+
+#[test]
+fn actix_stays_at_the_edge() {
+    let at_the_edge = |file: &str| {
+        file.ends_with("/routes.rs")
+            || file.contains("/routes/")
+            || ["src/kernel/http/", "src/kernel/access/", "src/app/"]
+                .iter()
+                .any(|folder| file.starts_with(folder))
+    };
+    none(
+        "actix_web appears in routes, kernel/http, kernel/access and app only",
+        mentions(&sources("src"), &["actix_web::"], at_the_edge),
+    );
+}
+
+#[test]
+fn statements_are_typed() {
+    const ALLOWED: [&str; 2] = ["src/kernel/db.rs", "src/kernel/jobs/queries.rs"];
+    let broken = mentions(&sources("src"), &["sql_query("], |file| ALLOWED.contains(&file));
+    none("raw statements stand in two files only", broken);
+}
+
+#[test]
+fn files_stay_small() {
+    let broken = sources("src")
+        .into_iter()
+        .chain(sources("tests"))
+        .map(|(file, text)| (file, text.lines().count()))
+        .filter(|(_, lines)| *lines > 400)
+        .map(|(file, lines)| format!("{file}: {lines} lines"))
+        .collect();
+    none("no file has more than 400 lines", broken);
+}
+
+#[test]
+fn functions_stay_short() {
+    let mut broken = Vec::new();
+    for (file, text) in sources("src").into_iter().filter(|(file, _)| !is_test(file)) {
+        let mut begun: Option<(usize, usize, String)> = None;
+        for (n, line) in shipped(&text).lines().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            match &begun {
+                Some((start, depth, name)) if indent == *depth && line.trim_start().starts_with('}') => {
+                    if n - start > 60 {
+                        broken.push(format!("{file}:{}: {name} has {} lines", start + 1, n - start));
+                    }
+                    begun = None;
+                }
+                Some(_) => {}
+                None if line.contains("fn ")
+                    && !line.trim_start().starts_with("//")
+                    && !line.trim_end().ends_with(';') =>
+                {
+                    let name = line
+                        .split("fn ")
+                        .nth(1)
+                        .unwrap_or_default()
+                        .split(['(', '<'])
+                        .next()
+                        .unwrap_or_default();
+                    if !line.trim_end().ends_with('}') {
+                        begun = Some((n, indent, name.to_owned()));
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+    none("no function has more than 60 lines", broken);
+}
+
+#[test]
+fn every_handler_first_asks_who_may() {
+    const FIRST: [&str; 5] = ["Can<", "Person", "Visit", "Principal", "Holder"];
+    const OPEN: &str = include_str!("registry/open_handlers.txt");
+    let open: BTreeSet<&str> = OPEN
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .collect();
+    let mut unused = open.clone();
+    let mut broken = Vec::new();
+    for (file, text) in sources("src") {
+        let lines: Vec<&str> = shipped(&text).lines().collect();
+        for (n, line) in lines.iter().enumerate() {
+            let attribute = ["#[get(", "#[post(", "#[put(", "#[patch(", "#[delete("]
+                .iter()
+                .any(|start| line.trim_start().starts_with(start));
+            if !attribute {
+                continue;
+            }
+            let rest = lines[n + 1..].join(" ");
+            let Some((_, signature)) = rest.split_once("async fn ") else {
+                continue;
+            };
+            let name = signature.split('(').next().unwrap_or_default();
+            let first = signature
+                .split_once('(')
+                .map_or("", |(_, arguments)| arguments)
+                .split([',', ')'])
+                .next()
+                .unwrap_or_default();
+            let key = format!("{file} {name}");
+            if FIRST.iter().any(|word| first.contains(word)) {
+                continue;
+            }
+            if open.contains(key.as_str()) {
+                unused.remove(key.as_str());
+            } else {
+                broken.push(format!("{file}:{}: {name}({first}, …)", n + 2));
+            }
+        }
+    }
+    none(
+        "a handler's first argument says who may call it, or it is listed in registry/open_handlers.txt",
+        broken,
+    );
+    none(
+        "lines of registry/open_handlers.txt whose handler is gone or closed",
+        unused.into_iter().map(str::to_owned).collect(),
+    );
+}
+
+#[test]
+fn every_declared_refusal_and_event_is_in_a_catalogue() {
+    let wiring: String = sources("src/app").into_iter().map(|(_, text)| text).collect();
+    let mut broken = Vec::new();
+    for (file, text) in sources("src/kernel").into_iter().chain(sources("src/features")) {
+        let slice = file
+            .trim_start_matches("src/kernel/")
+            .trim_start_matches("src/features/")
+            .split(['/', '.'])
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        for (mark, list) in [("problems! {", "PROBLEMS"), ("events! {", "EVENTS")] {
+            let declares =
+                code(&text).any(|(_, line)| line.trim_end().ends_with(mark) && !line.contains("macro_rules"));
+            if declares && !wiring.contains(&format!("{slice}::{list}")) {
+                broken.push(format!(
+                    "{file} declares {list}, and no catalogue in src/app lists {slice}::{list}"
+                ));
+            }
+        }
+    }
+    none(
+        "an undeclared refusal has no page, an undeclared event no schema",
+        broken,
+    );
+    assert!(problems::catalogue().len() > 60);
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let words = ["todo!(", "unimplemented!(", "#[ignore", "#[allow(", "dbg!("];
+    let all: Vec<(String, String)> = sources("src")
+        .into_iter()
+        .chain(sources("tests"))
+        .filter(|(file, _)| file != "tests/it/rules.rs")
+        .collect();
+    let mut broken = Vec::new();
+    for (file, text) in &all {
+        let lines = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+        broken.extend(lines.map(|(n, line)| format!("{file}:{}: {}", n + 1, line.trim())));
+    }
+    none("words of unfinished work", broken);
+}
+
+/// The served document, as JSON.
+fn document() -> Value {
+    let documents = Documents::new(&api::document(), "https://api.example.com").expect("a sound description");
+    serde_json::from_str(&documents.current).expect("JSON")
+}
+
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    let methods = ["get", "post", "put", "patch", "delete"];
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            methods
+                .iter()
+                .filter_map(move |method| Some((format!("{method} {path}"), item.get(method)?)))
+        })
+        .collect()
+}
+
+#[test]
+fn every_operation_says_who_may_call_it_and_how_often() {
+    let document = document();
+    let mut broken = Vec::new();
+    for (name, operation) in operations(&document) {
+        let marks = ["x-permission", "x-public", "x-account"]
+            .iter()
+            .filter(|mark| operation.get(**mark).is_some())
+            .count();
+        if marks != 1 {
+            broken.push(format!("{name}: exactly one of x-permission, x-public, x-account"));
+        }
+        let permission = operation["x-permission"].as_str();
+        if permission.is_some_and(|permission| guildhall::kernel::access::Permission::named(permission).is_none()) {
+            broken.push(format!("{name}: there is no permission {}", operation["x-permission"]));
+        }
+        for text in ["summary", "operationId", "x-rate-class", "x-admission"] {
+            if operation[text].as_str().is_none_or(str::is_empty) {
+                broken.push(format!("{name}: no {text}"));
+            }
+        }
+    }
+    none("operations", broken);
+}
+
+#[test]
+fn everything_in_the_document_is_described() {
+    let document = document();
+    let mut broken = Vec::new();
+    for (name, operation) in operations(&document) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            if parameter.get("$ref").is_none() && parameter["description"].as_str().is_none_or(str::is_empty) {
+                broken.push(format!("{name}: parameter {} has no description", parameter["name"]));
+            }
+        }
+    }
+    for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+        if schema["description"].as_str().is_none_or(str::is_empty) {
+            broken.push(format!("schema {name} has no description"));
+        }
+        for (property, described) in schema["properties"].as_object().into_iter().flatten() {
+            let said = described["description"].as_str().is_some_and(|text| !text.is_empty());
+            let referred =
+                described.get("$ref").is_some() || described.get("allOf").is_some() || described.get("oneOf").is_some();
+            if !said && !referred {
+                broken.push(format!("schema {name}: property {property} has no description"));
+            }
+        }
+    }
+    none("descriptions", broken);
+}
+
+#[test]
+fn an_id_says_whose_it_is() {
+    let document = document();
+    let mut broken = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+        for (property, described) in schema["properties"].as_object().into_iter().flatten() {
+            let named = property == "id" || property.ends_with("_id");
+            let free =
+                ["request_id", "external_id", "trace_id", "connection_id", "object_id"].contains(&property.as_str());
+            let text = described.to_string();
+            if named && !free && !text.contains("\"typeid\"") && !text.contains("_id\"") {
+                broken.push(format!("schema {name}: {property} has no format typeid"));
+            }
+        }
+    }
+    none("ids", broken);
+}
+
+#[test]
+fn the_documents_in_the_repository_are_current() {
+    let documents = Documents::new(&api::document(), "https://api.example.com").expect("a sound description");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi");
+    for (file, now) in [
+        ("openapi.json", &documents.current),
+        ("openapi-3.0.json", &documents.older),
+    ] {
+        let kept = fs::read_to_string(folder.join(file)).unwrap_or_default();
+        assert!(kept == *now, "openapi/{file} is not current: run `make openapi`");
+    }
+}
+
+#[test]
+fn the_binary_is_built_to_survive_a_panic() {
+    let manifest = include_str!("../../Cargo.toml");
+    assert!(manifest.contains("panic = \"unwind\"") && !manifest.contains("panic = \"abort\""));
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+}
