@@ -14,6 +14,7 @@ use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 
 use crate::{
     app::{boot::Deployment, openapi, pages},
+    features::{agents, providers::Providers},
     kernel::{
         api_keys,
         error::{Error, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND},
@@ -27,6 +28,7 @@ pub fn slices(routes: &mut ServiceConfig) {
     workspaces::routes(routes);
     api_keys::routes(routes);
     inbox::routes(routes);
+    agents::routes(routes);
 }
 
 /// What stands beside the versioned API: probes, documents, pages behind links.
@@ -100,6 +102,9 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
         .app_data(Data::new(state.db.clone()))
         .app_data(Data::new(state.clock.clone()))
         .app_data(Data::new(state.cursors.clone()))
+        .app_data(Data::new(Providers {
+            sandbox: state.config.runs.sandbox,
+        }))
         .app_data(Data::from(state.keyring.clone()))
         .app_data(Data::from(state.documents.clone()))
         .app_data(Data::from(state.readiness.clone()));

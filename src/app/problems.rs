@@ -1,9 +1,12 @@
 //! The catalogue of refusals, and a page for each.
 
-use crate::kernel::{
-    api_keys,
-    error::{self, Kind},
-    jobs, stripe, workspaces,
+use crate::{
+    features::agents,
+    kernel::{
+        api_keys,
+        error::{self, Kind},
+        jobs, stripe, workspaces,
+    },
 };
 
 /// Every refusal that the API can answer with, by code.
@@ -14,6 +17,7 @@ pub fn catalogue() -> Vec<Kind> {
         api_keys::PROBLEMS,
         stripe::PROBLEMS,
         jobs::PROBLEMS,
+        agents::PROBLEMS,
     ]
     .into_iter()
     .flatten()

@@ -6,3 +6,5 @@ mod schema;
 pub mod providers;
 
 pub mod prompts;
+
+pub mod agents;

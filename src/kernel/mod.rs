@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod page;
 pub mod passwords;
+pub mod patch;
 pub mod redis;
 mod schema;
 pub mod secret;

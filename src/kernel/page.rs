@@ -24,6 +24,37 @@ pub struct Page<T> {
     pub has_more: bool,
 }
 
+/// Declares the pages of a slice's lists, each with a name of its own in the OpenAPI document.
+///
+/// ```ignore
+/// pages! {
+///     /// A page of agents.
+///     pub AgentPage of Agent;
+/// }
+/// ```
+#[macro_export]
+macro_rules! pages {
+    ($($(#[$doc:meta])* $vis:vis $name:ident of $row:ty;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, ::serde::Serialize, ::utoipa::ToSchema)]
+        $vis struct $name {
+            /// The rows.
+            pub data: Vec<$row>,
+            /// Pass it as `cursor` for the next page; null at the end.
+            #[schema(required)]
+            pub next_cursor: Option<String>,
+            /// Whether there is a next page.
+            pub has_more: bool,
+        }
+
+        impl From<$crate::kernel::page::Page<$row>> for $name {
+            fn from(page: $crate::kernel::page::Page<$row>) -> $name {
+                $name { data: page.data, next_cursor: page.next_cursor, has_more: page.has_more }
+            }
+        }
+    )*};
+}
+
 /// What a list can be filtered by. A parameter that is given twice means either value.
 pub trait Filters: Default {
     /// Names the resource in cursors: one list's cursor is not another's.
@@ -235,6 +266,17 @@ fn binding(resource: &str, workspace: Uuid, order: &str, filters: &BTreeMap<Stri
     digest::digest(&digest::SHA256, &text).as_ref()[..16]
         .try_into()
         .expect("32 bytes")
+}
+
+impl<T> Page<T> {
+    /// The same page of something made of each row.
+    pub fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            data: self.data.into_iter().map(make).collect(),
+            next_cursor: self.next_cursor,
+            has_more: self.has_more,
+        }
+    }
 }
 
 #[cfg(test)]

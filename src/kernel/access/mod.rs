@@ -1,6 +1,7 @@
 //! Who may do what. A signature is a security review: a handler that takes `Can<perm::AgentsWrite>` cannot run without it, and
 //! nothing else opens a transaction.
 
+mod authors;
 pub(in crate::kernel) mod doorkeeper;
 mod permissions;
 mod roles;
@@ -8,6 +9,7 @@ mod scope;
 
 use std::{marker::PhantomData, sync::Arc};
 
+pub use authors::{Author, Labels, labels};
 pub use doorkeeper::{Credential, Doorkeeper};
 pub use permissions::{Needs, Permission, PermissionSet, perm};
 pub use roles::SystemRole;

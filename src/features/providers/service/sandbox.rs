@@ -82,11 +82,14 @@ fn answer(request: &ChatRequest, directives: &[Directive]) -> Result<Completion,
         Directive::Json(value) => Some(value.to_string()),
         _ => None,
     });
-    let text = said.unwrap_or_else(|| match &request.response_format {
+    let mut text = said.unwrap_or_else(|| match &request.response_format {
         ResponseFormat::Text => sentence(request),
         ResponseFormat::Json => json!({"answer": sentence(request)}).to_string(),
         ResponseFormat::JsonSchema { schema } => instance(schema, &sentence(request), 0).to_string(),
     });
+    if let Some(end) = request.stop.iter().filter_map(|stop| text.find(stop)).min() {
+        text.truncate(end);
+    }
     let usage = |text: &str| {
         let stated = directives.iter().find_map(|one| match one {
             Directive::Usage { input, output } => Some(TokenUsage::of_call(*input, *output)),
@@ -354,6 +357,15 @@ mod tests {
         assert_eq!(answer["kind"], "a");
         assert_eq!(answer["deep"], json!({"ok": true}));
         assert!(jsonschema::is_valid(&schema, &answer));
+    }
+
+    #[test]
+    fn an_answer_ends_at_a_stop() {
+        let request = ChatRequest {
+            stop: vec!["three".into(), " two".into()],
+            ..asked("[[say one two three]]")
+        };
+        assert_eq!(script(&request, 1).end.expect("an answer").text, "one");
     }
 
     #[test]

@@ -1,0 +1,102 @@
+//! Labels: names for versions that can move.
+
+use super::super::{
+    model::{AgentId, LABEL_MOVED, Label, LabelMove, NewLabel, judge_label},
+    queries,
+};
+use crate::kernel::{
+    check::Check,
+    db::Tenant,
+    error::{FieldCode, NOT_FOUND, OnConstraint, Problem, Result, VALIDATION_FAILED, missing},
+    http::IfMatch,
+    outbox,
+};
+
+/// As many labels as an agent can have.
+const MOST: usize = 20;
+
+/// The labels of an agent, by name.
+///
+/// # Errors
+/// 404.
+pub(in crate::features::agents) fn list(tx: &mut Tenant<'_>, agent: AgentId) -> Result<Vec<Label>> {
+    queries::find(tx.conn(), agent)?;
+    Ok(queries::labels(tx.conn(), agent)?)
+}
+
+/// Makes a label mean a version.
+///
+/// # Errors
+/// 404, 412, 422 for a name that cannot be, or a version that is not there.
+pub(in crate::features::agents) fn put(
+    tx: &mut Tenant<'_>,
+    agent: AgentId,
+    name: &str,
+    seen: &IfMatch,
+    new: &NewLabel,
+) -> Result<Label> {
+    let mut check = Check::default();
+    judge_label("path/label", name, &mut check);
+    check.done()?;
+    queries::lock(tx.conn(), agent)?;
+    if let Some(label) = queries::label(tx.conn(), agent, name)? {
+        seen.allows(label.version)?;
+        if label.number == new.number {
+            return Ok(label);
+        }
+    }
+    point(tx, agent, name, new.number)
+}
+
+/// Takes a label away.
+///
+/// # Errors
+/// 404, 412.
+pub(in crate::features::agents) fn delete(
+    tx: &mut Tenant<'_>,
+    agent: AgentId,
+    name: &str,
+    seen: &IfMatch,
+) -> Result<()> {
+    queries::lock(tx.conn(), agent)?;
+    let label = queries::label(tx.conn(), agent, name)?.ok_or(NOT_FOUND)?;
+    seen.allows(label.version)?;
+    queries::delete_label(tx.conn(), agent, name)?;
+    let moved = LabelMove {
+        agent_id: agent,
+        label: label.label,
+        number: None,
+        previous: Some(label.number),
+    };
+    outbox::emit(tx, LABEL_MOVED.of(agent, &moved))?;
+    Ok(())
+}
+
+/// Points a label of a locked agent at a version, and tells so.
+pub(super) fn point(tx: &mut Tenant<'_>, agent: AgentId, name: &str, number: i32) -> Result<Label> {
+    let before = queries::labels(tx.conn(), agent)?;
+    let known = before.iter().find(|label| label.label == name);
+    if known.is_none() && before.len() >= MOST {
+        let problem = Problem::from(VALIDATION_FAILED);
+        return Err(problem
+            .field(
+                "/label",
+                FieldCode::TooMany,
+                format!("An agent has at most {MOST} labels."),
+            )
+            .into());
+    }
+    if let Some(label) = known.filter(|label| label.number == number) {
+        return Ok(label.clone());
+    }
+    let label = queries::move_label(tx.conn(), agent, name, number)
+        .on_foreign_key("agent_labels_number_fkey", missing("/number", "version"))?;
+    let moved = LabelMove {
+        agent_id: agent,
+        label: label.label.clone(),
+        number: Some(number),
+        previous: label.previous,
+    };
+    outbox::emit(tx, LABEL_MOVED.of(agent, &moved))?;
+    Ok(label)
+}
