@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod inbox;
 pub mod jobs;
+pub mod mail;
 pub mod metrics;
 pub mod outbox;
 pub mod page;

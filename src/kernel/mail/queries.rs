@@ -1,0 +1,71 @@
+//! Rows of mails.
+
+use chrono::{DateTime, Utc};
+use diesel::{ExpressionMethods, PgConnection, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use super::NewMail;
+use crate::kernel::{
+    crypto::Sealed,
+    id::{MailId, WorkspaceId},
+    schema::mails,
+};
+
+/// A mail on its way.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = mails)]
+pub(super) struct Row {
+    pub(super) id: MailId,
+    pub(super) template: String,
+    pub(super) locale: String,
+    pub(super) recipient: String,
+    pub(super) data_sealed: Option<Sealed>,
+    pub(super) state: String,
+    pub(super) tries: i32,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+/// False if a mail with this key was there already.
+pub(super) fn insert(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: MailId,
+    mail: &NewMail<'_>,
+    sealed: &Sealed,
+) -> QueryResult<bool> {
+    let row = (
+        mails::workspace_id.eq(workspace),
+        mails::id.eq(id),
+        mails::template.eq(mail.template.name()),
+        mails::locale.eq(mail.locale),
+        mails::recipient.eq(mail.to.to_string()),
+        mails::data_sealed.eq(sealed),
+        mails::dedupe_key.eq(mail.dedupe_key),
+    );
+    let inserted = diesel::insert_into(mails::table)
+        .values(row)
+        .on_conflict_do_nothing()
+        .execute(conn)?;
+    Ok(inserted == 1)
+}
+
+/// A mail, with one more try counted before anything is sent.
+pub(super) fn take(conn: &mut PgConnection, id: MailId) -> QueryResult<Row> {
+    diesel::update(mails::table.filter(mails::id.eq(id)))
+        .set(mails::tries.eq(mails::tries + 1))
+        .returning(Row::as_returning())
+        .get_result(conn)
+}
+
+/// How a mail ended; what it said is forgotten.
+pub(super) fn end(conn: &mut PgConnection, id: MailId, state: &str, at: Option<DateTime<Utc>>) -> QueryResult<usize> {
+    diesel::update(mails::table.filter(mails::id.eq(id)).filter(mails::state.eq("queued")))
+        .set((mails::state.eq(state), mails::sent_at.eq(at), mails::data_sealed.eq(None::<Sealed>)))
+        .execute(conn)
+}
+
+/// Forgets what old mails said. As `app_kernel`.
+pub(super) fn forget(conn: &mut PgConnection, before: DateTime<Utc>) -> QueryResult<usize> {
+    diesel::update(mails::table.filter(mails::created_at.lt(before)))
+        .set(mails::data_sealed.eq(None::<Sealed>))
+        .execute(conn)
+}

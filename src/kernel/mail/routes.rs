@@ -1,0 +1,55 @@
+//! The mailbox of `guildhall dev` and of the tests. Mounted in development only.
+
+use actix_web::{
+    HttpResponse, Responder, get,
+    http::header::ContentType,
+    web::{Data, Path, Query, ServiceConfig},
+};
+use minijinja::{AutoEscape, Environment, value::Serde};
+use serde::Deserialize;
+
+use super::{Captured, Mailer};
+use crate::kernel::{
+    error::{Error, NOT_FOUND},
+    id::{Id, MailId},
+};
+
+/// The mailbox's two addresses.
+pub fn routes(routes: &mut ServiceConfig) {
+    routes.service(list).service(show);
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    to: Option<String>,
+}
+
+#[get("/dev/mails")]
+async fn list(mailer: Data<Mailer>, wanted: Query<Wanted>) -> Result<impl Responder, Error> {
+    let mailbox = mailer.mailbox().ok_or(NOT_FOUND)?;
+    let mails = mailbox.mails(wanted.to.as_deref());
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "data": mails })))
+}
+
+#[get("/dev/mails/{id}")]
+async fn show(mailer: Data<Mailer>, id: Path<String>) -> Result<impl Responder, Error> {
+    let mailbox = mailer.mailbox().ok_or(NOT_FOUND)?;
+    let id: MailId = id.parse().unwrap_or_else(|_| Id::nil());
+    let mail = mailbox.find(id).ok_or(NOT_FOUND)?;
+    let page = page(&mail).map_err(anyhow::Error::from)?;
+    Ok(HttpResponse::Ok()
+        .insert_header(ContentType::html())
+        // The mail itself sits in a frame without scripts, forms or an origin.
+        .insert_header((
+            "content-security-policy",
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
+        ))
+        .body(page))
+}
+
+fn page(mail: &Captured) -> Result<String, minijinja::Error> {
+    let mut pages = Environment::new();
+    pages.set_auto_escape_callback(|_| AutoEscape::Html);
+    pages.add_template("mail", include_str!("templates/mailbox.html"))?;
+    pages.get_template("mail")?.render(Serde(serde_json::json!({ "mail": mail })))
+}
