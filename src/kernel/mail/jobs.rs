@@ -49,7 +49,10 @@ struct Ready {
 
 async fn send(context: JobContext, mailer: Mailer, keyring: Arc<Keyring>) -> Result<()> {
     let id: MailId = Id::from_uuid(context.job.id.0);
-    let ready = context.db.tenant(context.scope(), move |tx| load(tx, id, &keyring)).await?;
+    let ready = context
+        .db
+        .tenant(context.scope(), move |tx| load(tx, id, &keyring))
+        .await?;
     let Some(ready) = ready else {
         return end(&context, id, "dead").await;
     };

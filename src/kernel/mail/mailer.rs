@@ -193,7 +193,9 @@ mod tests {
             html: "<p>html</p>".into(),
         };
         let to = "ann@example.com".parse().expect("an address");
-        let message = mailer.message(format!("<{id}@example.com>"), &to, mail).expect("well-formed");
+        let message = mailer
+            .message(format!("<{id}@example.com>"), &to, mail)
+            .expect("well-formed");
         let text = String::from_utf8(message.formatted()).expect("ASCII");
         for line in [
             &format!("Message-ID: <{id}@example.com>") as &str,

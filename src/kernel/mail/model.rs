@@ -29,7 +29,11 @@ impl FromStr for Address {
         let address: lettre::Address = text.parse().map_err(|_| NotAnAddress)?;
         // A domain of one label reaches nobody but the machine itself.
         let known = address.user().len() <= 64 && address.domain().contains('.') && !address.domain().starts_with('[');
-        if shaped && known { Ok(Address(address)) } else { Err(NotAnAddress) }
+        if shaped && known {
+            Ok(Address(address))
+        } else {
+            Err(NotAnAddress)
+        }
     }
 }
 
@@ -41,7 +45,10 @@ impl fmt::Display for Address {
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
-        String::deserialize(deserializer)?.trim().parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .trim()
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Rows of mails.
 
 use chrono::{DateTime, Utc};
-use diesel::{ExpressionMethods, PgConnection, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use diesel::{
+    ExpressionMethods, PgConnection, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+};
 
 use super::NewMail;
 use crate::kernel::{
@@ -59,7 +61,11 @@ pub(super) fn take(conn: &mut PgConnection, id: MailId) -> QueryResult<Row> {
 /// How a mail ended; what it said is forgotten.
 pub(super) fn end(conn: &mut PgConnection, id: MailId, state: &str, at: Option<DateTime<Utc>>) -> QueryResult<usize> {
     diesel::update(mails::table.filter(mails::id.eq(id)).filter(mails::state.eq("queued")))
-        .set((mails::state.eq(state), mails::sent_at.eq(at), mails::data_sealed.eq(None::<Sealed>)))
+        .set((
+            mails::state.eq(state),
+            mails::sent_at.eq(at),
+            mails::data_sealed.eq(None::<Sealed>),
+        ))
         .execute(conn)
 }
 

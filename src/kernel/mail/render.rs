@@ -36,8 +36,15 @@ pub(super) fn render(template: Template, locale: &str, data: &Value) -> Result<R
     };
     let mut values = data.clone();
     values["product"] = "Guildhall".into();
-    let text = find("txt")?.render(Serde(&values)).with_context(|| format!("{name}.txt"))?;
-    let html = find("html")?.render(Serde(&values)).with_context(|| format!("{name}.html"))?;
+    let text = find("txt")?
+        .render(Serde(&values))
+        .with_context(|| format!("{name}.txt"))?;
+    let body = find("html")?
+        .render(Serde(&values))
+        .with_context(|| format!("{name}.html"))?;
+    // What was rendered is escaped already; the layout adds a frame and nothing of anybody's.
+    values["body"] = body.into();
+    let html = TEMPLATES.get_template("en/layout.html")?.render(Serde(&values))?;
     let (subject, text) = text
         .strip_prefix("Subject: ")
         .and_then(|text| text.split_once("\n\n"))
@@ -69,7 +76,13 @@ mod tests {
             .iter()
             .map(|template| {
                 let mail = render(*template, "de", &everything()).expect("renders");
-                format!("== {}\nSubject: {}\n\n{}\n-- html\n{}", template.name(), mail.subject, mail.text, mail.html)
+                format!(
+                    "== {}\nSubject: {}\n\n{}\n-- html\n{}",
+                    template.name(),
+                    mail.subject,
+                    mail.text,
+                    mail.html
+                )
             })
             .collect();
         insta::assert_snapshot!(all.join("\n"));

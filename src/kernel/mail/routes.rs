@@ -51,5 +51,7 @@ fn page(mail: &Captured) -> Result<String, minijinja::Error> {
     let mut pages = Environment::new();
     pages.set_auto_escape_callback(|_| AutoEscape::Html);
     pages.add_template("mail", include_str!("templates/mailbox.html"))?;
-    pages.get_template("mail")?.render(Serde(serde_json::json!({ "mail": mail })))
+    pages
+        .get_template("mail")?
+        .render(Serde(serde_json::json!({ "mail": mail })))
 }
