@@ -2,6 +2,7 @@
 //! Everything here is synchronous and opens its own connection: it runs before there is anything to serve.
 
 mod bootstrap;
+mod command;
 mod connection;
 mod orphans;
 
@@ -12,6 +13,7 @@ use diesel::{PgConnection, connection::SimpleConnection, migration::MigrationSou
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 pub use bootstrap::{Bootstrap, Passwords, Urls, bootstrap, clone_database, drop_database};
+pub use command::{Migrate, run};
 use connection::connect;
 pub use orphans::{Orphans, orphans};
 

@@ -1,0 +1,100 @@
+//! `guildhall migrate`: what a deployment does to its database, and when.
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+
+use super::{Bootstrap, Passwords, applied, bootstrap, down, newest, pending, up};
+use crate::kernel::{config::Config, secret::Secret};
+
+/// What to do to the database.
+#[derive(Subcommand)]
+pub enum Migrate {
+    /// Make roles, database, schema and extensions, as an administrator (DATABASE_URL). Once a cluster; safe to repeat.
+    ///
+    /// The passwords of the roles come from GUILDHALL_MIGRATOR_PASSWORD, GUILDHALL_TENANT_PASSWORD and GUILDHALL_KERNEL_PASSWORD; one that
+    /// is not set is left as it is.
+    Bootstrap {
+        /// The database's name.
+        #[arg(long, default_value = "guildhall")]
+        database: String,
+    },
+    /// Run what has not run yet (DATABASE_MIGRATOR_URL).
+    Up,
+    /// Take back the newest migrations (DATABASE_MIGRATOR_URL).
+    Down {
+        /// How many.
+        #[arg(long, default_value_t = 1)]
+        count: usize,
+        /// Data in the tables that go is lost: say that you know.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Say what has run and what has not (DATABASE_MIGRATOR_URL).
+    Status,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A URL that is missing or does not work, a migration that fails.
+pub fn run(command: Migrate, config: &Config) -> Result<()> {
+    match command {
+        Migrate::Bootstrap { database } => {
+            let admin = config
+                .database
+                .admin_url
+                .as_ref()
+                .context("DATABASE_URL is not set: an administrator's, who may make roles")?;
+            let password = |name: &str| {
+                std::env::var(name)
+                    .ok()
+                    .filter(|text| !text.is_empty())
+                    .map(Secret::new)
+            };
+            let passwords = Passwords {
+                migrator: password("GUILDHALL_MIGRATOR_PASSWORD"),
+                tenant: password("GUILDHALL_TENANT_PASSWORD"),
+                kernel: password("GUILDHALL_KERNEL_PASSWORD"),
+                auditor: password("GUILDHALL_AUDITOR_PASSWORD"),
+            };
+            bootstrap(
+                admin.expose(),
+                &Bootstrap {
+                    database: database.clone(),
+                    passwords,
+                },
+            )?;
+            eprintln!("migrate: roles and database {database} are ready; now run `guildhall migrate up`");
+        }
+        Migrate::Up => {
+            let ran = up(migrator(config)?)?;
+            match ran.len() {
+                0 => eprintln!("migrate: nothing to do, the schema is {}", newest()),
+                n => eprintln!("migrate: ran {n}: {}", ran.join(", ")),
+            }
+        }
+        Migrate::Down { count, yes } => {
+            if !yes {
+                bail!("this loses the data of the tables that go; repeat it with --yes");
+            }
+            let gone = down(migrator(config)?, count)?;
+            eprintln!("migrate: took back {}", gone.join(", "));
+        }
+        Migrate::Status => {
+            let url = migrator(config)?;
+            let (ran, waiting) = (applied(url)?, pending(url)?);
+            ran.iter().for_each(|version| println!("applied  {version}"));
+            waiting.iter().for_each(|version| println!("pending  {version}"));
+        }
+    }
+    Ok(())
+}
+
+fn migrator(config: &Config) -> Result<&str> {
+    let url = config
+        .database
+        .migrator_url
+        .as_ref()
+        .context("DATABASE_MIGRATOR_URL is not set: as guildhall_migrator")?;
+    Ok(url.expose())
+}
