@@ -23,17 +23,20 @@ pub enum Signal {
     System,
     /// Events for the relay.
     Outbox,
+    /// Events of payment providers.
+    Inbox,
 }
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Signal; 6] = [
+    pub const ALL: [Signal; 7] = [
         Signal::Steps,
         Signal::Deliveries,
         Signal::DeliveriesSlow,
         Signal::Mail,
         Signal::System,
         Signal::Outbox,
+        Signal::Inbox,
     ];
 
     /// What the hint is called: `wake:{name}`.
@@ -45,6 +48,7 @@ impl Signal {
             Signal::Mail => "mail",
             Signal::System => "system",
             Signal::Outbox => "outbox",
+            Signal::Inbox => "inbox",
         }
     }
 
@@ -72,7 +76,7 @@ impl Rings {
 /// The bells of a process.
 #[derive(Default)]
 pub struct Wakes {
-    bells: [Notify; 6],
+    bells: [Notify; 7],
     abroad: OnceLock<Arc<dyn Fn(Signal) + Send + Sync>>,
 }
 

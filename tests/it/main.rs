@@ -2,6 +2,7 @@
 
 #[cfg(feature = "stripe-stub")]
 mod billing_client;
+mod billing_inbox;
 #[cfg(feature = "stripe-stub")]
 mod billing_stub;
 mod catalogue;

@@ -8,7 +8,7 @@ use super::{
     model::{ConnectionId, InboxEventId, Lane, Waiting},
     queries::{self, Mark},
 };
-use crate::kernel::{db::Tenant, error::Result};
+use crate::kernel::{db::Tenant, error::Result, wake::Signal};
 
 /// Waits before each further look at an event that failed. After the last one it is dead.
 const BACK_OFF: [u64; 8] = [10, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400];
@@ -101,6 +101,7 @@ pub fn move_to<'e>(
 fn open(tx: &mut Tenant<'_>, connection: ConnectionId, lane: &str) -> Result<()> {
     let workspace = tx.workspace();
     queries::open_lane(tx.conn(), workspace, connection, lane)?;
+    tx.wake(Signal::Inbox);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Events of payment providers: proven, stored and acknowledged at the door; looked at later, one lane at a time. What an event carries
 //! is a hint where to look and is never applied.
 
+mod connections;
 mod hint;
 mod lanes;
 mod model;
@@ -9,6 +10,7 @@ mod routes;
 mod service;
 mod worker;
 
+pub use connections::api_key;
 pub use lanes::{Settled, hold, move_to, park_no_longer, release, settle};
 pub use model::{Connection, ConnectionId, InboxEventId, Lane, PLATFORM, Waiting};
 pub use routes::{Receipt, routes};

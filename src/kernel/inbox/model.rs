@@ -1,11 +1,14 @@
 //! Connections, events, lanes.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use uuid::{Uuid, uuid};
 
 use crate::kernel::{
-    access::Scope,
+    access::{Actor, Call, Reach, Scope},
     crypto::Sealed,
+    entitlements::Plan,
     id::{Id, Resource, WorkspaceId},
 };
 
@@ -69,13 +72,28 @@ pub struct Lane {
     /// What waits, oldest first.
     pub events: Vec<Waiting>,
     pub(super) token: Uuid,
-    pub(super) scope: Scope,
+    pub(super) workspace: WorkspaceId,
+    pub(super) plan: Arc<Plan>,
+    pub(super) request_id: Arc<str>,
 }
 
 impl Lane {
-    /// The seller's workspace. Minted here, because the event was proven and its connection names the workspace.
+    /// A fresh scope in the seller's workspace, good for one transaction. Minted here, because the events were proven and their
+    /// connection names the workspace.
     pub fn scope(&self) -> Scope {
-        self.scope.clone()
+        let call = Call::internal("inbox.look", self.request_id.clone());
+        Scope::grant(
+            self.workspace,
+            Actor::System,
+            Reach::default(),
+            self.plan.clone(),
+            Arc::new(call),
+        )
+    }
+
+    /// Whose connection it is.
+    pub fn workspace(&self) -> WorkspaceId {
+        self.workspace
     }
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::model::{Arrival, ConnectionId, InboxEventId, Receiver, Waiting};
 use crate::kernel::{
-    crypto::sha256,
+    crypto::{Sealed, sha256},
     id::{Id, WorkspaceId},
     schema::{inbox_events as events, inbox_lanes as lanes, stripe_connections as connections},
 };
@@ -42,6 +42,17 @@ pub(super) fn receiver(conn: &mut PgConnection, id: ConnectionId) -> QueryResult
         ))
         .first(conn)
         .optional()
+}
+
+/// The sealed key of a connection that is not disconnected.
+pub(super) fn sealed_key(conn: &mut PgConnection, id: ConnectionId) -> QueryResult<Option<Sealed>> {
+    let found: Option<Option<Sealed>> = connections::table
+        .filter(connections::id.eq(id))
+        .filter(connections::state.ne("disconnected"))
+        .select(connections::key_sealed)
+        .first(conn)
+        .optional()?;
+    Ok(found.flatten())
 }
 
 /// Makes the operator's own connection, or sets its mode.

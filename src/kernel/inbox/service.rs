@@ -5,18 +5,20 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::{
+    connections::place,
     hint,
     model::{ConnectionId, InboxEventId, PLATFORM, Receiver},
     queries,
 };
 use crate::kernel::{
     access::Call,
-    crypto::{Aad, Keyring},
+    crypto::Keyring,
     db::Db,
     error::{NOT_FOUND, Result},
     id::WorkspaceId,
     secret::Secret,
     stripe::{API_VERSION, verify},
+    wake::Signal,
 };
 
 /// What the door knows of the operator's own connection.
@@ -83,6 +85,7 @@ impl Door {
                 let fresh = queries::store(tx.conn(), &receiver, &arrival)?;
                 if fresh && arrival.wanted {
                     queries::open_lane(tx.conn(), receiver.workspace, receiver.id, &arrival.lane)?;
+                    tx.wake(Signal::Inbox);
                 }
                 Ok(if fresh { Taken::Stored } else { Taken::Known })
             })
@@ -94,7 +97,7 @@ impl Door {
         let secrets = if of.id == PLATFORM {
             self.platform_secrets.to_vec()
         } else {
-            let place = secret_place(of.workspace, of.id);
+            let place = place(of.workspace, of.id, "webhook_secrets_sealed");
             let open = |sealed| -> Result<_> {
                 let bytes = self.keyring.open(&place, sealed)?;
                 let text = String::from_utf8(bytes.expose().clone()).context("a signing secret is not text")?;
@@ -108,16 +111,6 @@ impl Door {
             Ok(secrets)
         }
     }
-}
-
-/// Where the signing secrets of a connection stand.
-fn secret_place(workspace: WorkspaceId, connection: ConnectionId) -> Aad {
-    Aad::new(
-        Some(workspace.uuid()),
-        "stripe_connections",
-        "webhook_secrets_sealed",
-        connection.uuid().as_bytes(),
-    )
 }
 
 /// Makes the row of the operator's own connection, so that its door opens. Done at every start.

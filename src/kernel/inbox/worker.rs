@@ -2,16 +2,17 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{model::Lane, queries};
 use crate::kernel::{
-    access::{Actor, Call, Reach, Scope},
-    clock::Clock,
-    db::Db,
-    entitlements::Plan,
+    access::Call,
+    db::{Db, Kernel},
+    entitlements,
     error::Result,
     id::RequestId,
+    wake::Signal,
 };
 
 /// What looks at a lane: fetches what its events are about, and applies it in one transaction.
@@ -21,17 +22,16 @@ pub type Look = Arc<dyn Fn(Lane) -> Pin<Box<dyn Future<Output = Result<()>> + Se
 #[derive(Clone)]
 pub struct Worker {
     db: Db,
-    clock: Clock,
     look: Look,
 }
 
-/// How long to rest when nothing waits.
-const REST: Duration = Duration::from_millis(500);
+/// How long to rest when nothing waits and nobody calls.
+const REST: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// A worker that has lanes looked at like this.
-    pub fn new(db: Db, clock: Clock, look: Look) -> Worker {
-        Worker { db, clock, look }
+    pub fn new(db: Db, look: Look) -> Worker {
+        Worker { db, look }
     }
 
     /// Leases the lane that has waited longest and has it looked at. False: nothing waits.
@@ -39,33 +39,11 @@ impl Worker {
     /// # Errors
     /// The database's. What goes wrong in a look is for the look to record; a lane that nobody frees is taken again after a minute.
     pub async fn once(&self) -> Result<bool> {
-        let call = Call::internal("inbox.look", RequestId::new(self.clock.now()).to_string().into());
-        let scope_call = Arc::new(call.clone());
-        let token = Uuid::new_v4();
-        let claimed = self
-            .db
-            .unscoped(&call, move |tx| {
-                let Some(claimed) = queries::claim(tx.conn(), token)? else {
-                    return Ok(None);
-                };
-                let events = queries::waiting(tx.conn(), &claimed)?;
-                Ok(Some((claimed, events)))
-            })
-            .await?;
-        let Some(((workspace, connection, name, epoch), events)) = claimed else {
-            return Ok(false);
-        };
-        let plan = Arc::new(Plan::unlimited());
-        let scope = Scope::grant(workspace, Actor::System, Reach::default(), plan, scope_call);
-        let lane = Lane {
-            connection,
-            name,
-            epoch,
-            events,
-            token,
-            scope,
-        };
-        let (name, epoch) = (lane.name.clone(), lane.epoch);
+        let request_id: Arc<str> = RequestId::new(self.db.clock().now()).to_string().into();
+        let call = Call::internal("inbox.claim", request_id.clone());
+        let claimed = self.db.unscoped(&call, move |tx| claim(tx, request_id)).await?;
+        let Some(lane) = claimed else { return Ok(false) };
+        let (connection, name, epoch) = (lane.connection, lane.name.clone(), lane.epoch);
         if let Err(error) = (self.look)(lane).await {
             tracing::warn!(%connection, lane = name, epoch, %error, "a lane could not be looked at");
         }
@@ -73,16 +51,41 @@ impl Worker {
     }
 
     /// Works until told to stop.
-    pub async fn run(self, stop: tokio::sync::watch::Receiver<bool>) {
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
-            match self.once().await {
-                Ok(true) => {}
-                Ok(false) => tokio::time::sleep(REST).await,
+            let rest = match self.once().await {
+                Ok(true) => continue,
+                Ok(false) => REST,
                 Err(error) => {
                     tracing::warn!(%error, "the inbox cannot be read");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    REST
                 }
+            };
+            tokio::select! {
+                () = self.db.wakes().wait(Signal::Inbox) => {}
+                () = tokio::time::sleep(rest) => {}
+                _ = stop.changed() => {}
             }
         }
     }
+}
+
+fn claim(tx: &mut Kernel<'_>, request_id: Arc<str>) -> Result<Option<Lane>> {
+    let token = Uuid::new_v4();
+    let Some(claimed) = queries::claim(tx.conn(), token)? else {
+        return Ok(None);
+    };
+    let events = queries::waiting(tx.conn(), &claimed)?;
+    let (workspace, connection, name, epoch) = claimed;
+    let plan = Arc::new(entitlements::load(tx.conn(), workspace)?);
+    Ok(Some(Lane {
+        connection,
+        name,
+        epoch,
+        events,
+        token,
+        workspace,
+        plan,
+        request_id,
+    }))
 }

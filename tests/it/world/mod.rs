@@ -18,7 +18,7 @@ use guildhall::{
     },
 };
 
-pub use callers::Caller;
+pub use callers::{Answer, Caller};
 use stack::Borrowed;
 
 /// One test's own Guildhall.
