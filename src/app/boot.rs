@@ -18,9 +18,11 @@ use crate::{
         config::Config,
         crypto::Keyring,
         db::{Db, Sizes},
-        http::{CursorKey, front::Front, operations::Operations},
+        http::{CursorKey, cors::Origins, front::Front, limits::Limits, operations::Operations, outbound::Outbound},
         inbox::Door,
+        redis::Redis,
         secret::Secret,
+        wake,
     },
 };
 
@@ -37,13 +39,16 @@ pub struct Deployment {
     pub documents: Arc<Documents>,
     pub readiness: Arc<Readiness>,
     pub door: Door,
+    pub redis: Redis,
+    pub limits: Limits,
+    pub outbound: Outbound,
 }
 
 /// Whether this process should get traffic.
 #[derive(Default)]
 pub struct Readiness {
     booted: AtomicBool,
-    draining: AtomicBool,
+    draining: Arc<AtomicBool>,
 }
 
 impl Readiness {
@@ -97,7 +102,18 @@ impl Deployment {
         let document = api::document();
         let operations = Arc::new(Operations::read(&document)?);
         let doorkeeper = Data::new(Doorkeeper::new(db.clone(), clock.clone(), config.auth.key_mode));
+        let redis = Redis::open(
+            config.redis_url().map(|url| url.expose().as_str()),
+            &config.redis.prefix,
+        )?;
+        wake::join(db.wakes(), &redis);
+        let limits = Limits::new(config.limits.clone(), redis.clone(), config.server.replicas);
+        limits.keep_tidy();
+        let readiness = Arc::new(Readiness::default());
         let front = Front {
+            limits: limits.clone(),
+            origins: Origins::new(&config.cors.origins, &config.server.public_url)?,
+            draining: readiness.draining.clone(),
             operations: operations.clone(),
             doorkeeper: doorkeeper.clone(),
             clock: clock.clone(),
@@ -110,7 +126,10 @@ impl Deployment {
             door,
             cursors: CursorKey(hmac::Key::new(hmac::HMAC_SHA256, &signing)),
             documents: Arc::new(Documents::new(&document, &front.public_url)?),
-            readiness: Arc::default(),
+            readiness,
+            redis,
+            limits,
+            outbound: Outbound::new(&config)?,
             front: Data::new(front),
             doorkeeper,
             operations,

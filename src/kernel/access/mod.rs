@@ -88,6 +88,11 @@ impl Access {
         self.granted
     }
 
+    /// True if the permission of that name is granted.
+    pub fn allows(&self, name: &str) -> bool {
+        Permission::named(name).is_some_and(|permission| self.granted.has(permission))
+    }
+
     /// The check. The refusal names what is missing.
     pub fn check(&self, permission: Permission) -> Result<(), Problem> {
         if self.granted.has(permission) {

@@ -2,8 +2,10 @@
 
 mod answers;
 mod body;
+pub mod cors;
 mod extract;
 pub mod front;
+pub mod headers;
 pub mod limits;
 pub mod operations;
 pub mod outbound;

@@ -8,7 +8,10 @@ use std::{
 
 use actix_web::http::Method;
 use anyhow::{Context, Result, ensure};
-use utoipa::openapi::{OpenApi, path::Operation as Described};
+use utoipa::openapi::{
+    OpenApi, RefOr,
+    path::{Operation as Described, ParameterIn},
+};
 
 use super::body::DEFAULT_LIMIT;
 use crate::kernel::access::Class;
@@ -28,6 +31,10 @@ pub struct Operation {
     pub admission: Class,
     /// No credential needed.
     pub public: bool,
+    /// Changes nothing: a `GET`.
+    pub reads: bool,
+    /// Documents query parameters.
+    pub queries: bool,
     /// The largest body that it takes, in bytes: `x-body-limit`, else 256 KiB.
     pub body_limit: usize,
 }
@@ -106,7 +113,8 @@ impl Operations {
             for (method, described) in described {
                 if let Some(described) = described {
                     let method = Method::from_bytes(method.as_bytes()).expect("a method");
-                    methods.insert(method, operation(template, described).with_context(|| path.clone())?);
+                    let read = operation(template, &method, described).with_context(|| path.clone())?;
+                    methods.insert(method, read);
                 }
             }
             operations
@@ -154,14 +162,16 @@ fn unlisted() -> Operation {
         id: "unlisted",
         template: "",
         permission: None,
-        rate: RateClass::Free,
+        rate: RateClass::Anonymous,
         admission: Class::Account,
         public: true,
+        reads: false,
+        queries: true,
         body_limit: DEFAULT_LIMIT,
     }
 }
 
-fn operation(template: &'static str, described: &Described) -> Result<Operation> {
+fn operation(template: &'static str, method: &Method, described: &Described) -> Result<Operation> {
     let id: &'static str = described.operation_id.clone().context("no operation_id")?.leak();
     let said = |key: &str| {
         described
@@ -189,6 +199,11 @@ fn operation(template: &'static str, described: &Described) -> Result<Operation>
         .extensions
         .as_ref()
         .and_then(|all| all.get("x-body-limit")?.as_u64());
+    let mut parameters = described.parameters.iter().flatten();
+    let queries = parameters.any(|parameter| match parameter {
+        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
+        RefOr::Ref(_) => true,
+    });
     let body_limit = limit.map_or(DEFAULT_LIMIT, |bytes| bytes as usize);
     ensure!(
         !(public && permission.is_some()),
@@ -201,6 +216,8 @@ fn operation(template: &'static str, described: &Described) -> Result<Operation>
         rate,
         admission,
         public,
+        reads: method == Method::GET,
+        queries,
         body_limit,
     })
 }

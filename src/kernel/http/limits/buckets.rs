@@ -2,7 +2,7 @@
 
 use super::{Ask, Quota};
 use crate::kernel::{
-    access::{Actor, Scope},
+    access::{Actor, Person, Scope, Via},
     config::Limits as Settings,
     entitlements::{Allowance, Plan},
     http::operations::RateClass,
@@ -56,6 +56,18 @@ pub(super) fn in_workspace(settings: &Settings, scope: &Scope, class: RateClass)
         asks.push(Ask::new("workspace", wide(quota)));
     }
     asks
+}
+
+/// What a request about the person alone has to pass: no plan speaks for it.
+pub(super) fn of_person(settings: &Settings, person: &Person) -> [Ask; 2] {
+    let credential = match person.via {
+        Via::Session { id, .. } => id.to_string(),
+        Via::Key(id) => id.to_string(),
+    };
+    [
+        Ask::new("credential", Quota::per_minute(CREDENTIAL).times(settings.factor)).of(credential),
+        Ask::new("user", Quota::per_minute(USER).times(settings.factor)),
+    ]
 }
 
 /// The bucket of a class of operations, if it has one.

@@ -19,7 +19,13 @@ pub use self::{
     verdict::{Standing, Verdict},
 };
 use super::operations::RateClass;
-use crate::kernel::{access::Scope, config, error::Result, metrics, redis::Redis};
+use crate::kernel::{
+    access::{Person, Scope},
+    config,
+    error::Result,
+    metrics,
+    redis::Redis,
+};
 
 /// How often what is no longer needed is thrown away.
 const PRUNE: Duration = Duration::from_secs(60);
@@ -135,6 +141,12 @@ impl Limits {
     pub async fn admit(&self, scope: &Scope, class: RateClass) -> Verdict {
         let asks = buckets::in_workspace(&self.0.settings, scope, class);
         self.check(&Home::workspace(scope.workspace()), &asks).await
+    }
+
+    /// Judges a request of a person about what is theirs alone, by their credential and themselves.
+    pub async fn admit_person(&self, person: &Person) -> Verdict {
+        let asks = buckets::of_person(&self.0.settings, person);
+        self.check(&Home::person(person.user), &asks).await
     }
 
     /// Charges what only the handler knows: a batch of 40 costs 39 more than the one that the front door took.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::kernel::id::WorkspaceId;
+use crate::kernel::id::{UserId, WorkspaceId};
 
 /// So many in a window, sustained, and so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,6 +115,11 @@ impl Home {
     /// Buckets of a workspace.
     pub fn workspace(id: WorkspaceId) -> Home {
         Home(format!("ws:{{{}}}", id.uuid()))
+    }
+
+    /// Buckets of a person, whatever the workspace.
+    pub fn person(id: UserId) -> Home {
+        Home(format!("usr:{{{}}}", id.uuid()))
     }
 
     /// Buckets of an address: of its /64 for version 6, where one household has that many.

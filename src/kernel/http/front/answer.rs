@@ -1,0 +1,164 @@
+//! How every answer leaves: in our words, with its headers, counted and noted.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    Error as ActixError, HttpResponse,
+    error::InternalError,
+    http::{
+        Method,
+        header::{HeaderMap, HeaderName, HeaderValue},
+    },
+    web::Data,
+};
+
+use super::Front;
+use crate::kernel::{
+    access::{Actor, Call, Caller},
+    error::Problem,
+    http::{
+        cors, headers,
+        limits::Verdict,
+        operations::{Operation, RateClass},
+        problem,
+    },
+    metrics,
+    trace::Trace,
+};
+
+/// What is known of a request when its answer leaves.
+pub(super) struct Seen {
+    pub(super) front: Data<Front>,
+    pub(super) operation: Operation,
+    pub(super) method: Method,
+    pub(super) started: Instant,
+    pub(super) request_id: Arc<str>,
+    trace: Trace,
+    /// What its headers said about the page that it came from.
+    origin: HeaderMap,
+    /// What the limits said.
+    pub(super) verdict: Verdict,
+    who: Option<Actor>,
+    workspace: Option<String>,
+}
+
+impl Seen {
+    pub(super) fn new(
+        front: Data<Front>,
+        operation: Operation,
+        method: Method,
+        started: Instant,
+        call: &Call,
+        request: &HeaderMap,
+    ) -> Seen {
+        let mut origin = HeaderMap::new();
+        if let Some(value) = request.get("origin") {
+            origin.insert(HeaderName::from_static("origin"), value.clone());
+        }
+        Seen {
+            front,
+            operation,
+            method,
+            started,
+            request_id: call.request_id.clone(),
+            trace: call.trace,
+            origin,
+            verdict: Verdict::default(),
+            who: None,
+            workspace: None,
+        }
+    }
+
+    /// Notes who it was.
+    pub(super) fn meet(&mut self, caller: &Caller) {
+        match (&caller.access, &caller.person) {
+            (Ok(access), _) => {
+                self.who = Some(access.scope().actor());
+                self.workspace = Some(access.scope().workspace().to_string());
+            }
+            (Err(_), Ok(person)) => {
+                self.who = Some(Actor::User {
+                    id: person.user,
+                    impersonator: None,
+                });
+            }
+            (Err(_), Err(_)) => {}
+        }
+    }
+
+    /// Completes an answer.
+    pub(super) fn finish(&self, response: HttpResponse) -> HttpResponse {
+        let (mut response, code) = match self.operation.rate {
+            // Probes have a document of their own, which says why.
+            RateClass::Free => (response, ""),
+            _ => in_our_words(response, &self.front.public_url, &self.request_id),
+        };
+        let headers = response.headers_mut();
+        headers::dress(headers, &self.request_id);
+        for (name, value) in self.verdict.headers() {
+            headers::default(headers, name, &value);
+        }
+        cors::dress(&self.front.origins, &self.origin, &self.operation, headers);
+        if self.front.is_draining() {
+            // The balancer should come back elsewhere.
+            headers.insert(HeaderName::from_static("connection"), HeaderValue::from_static("close"));
+        }
+        self.note(&response, code, self.started.elapsed());
+        response
+    }
+
+    /// The same for what ended without a response of its own.
+    pub(super) fn fail(&self, problem: Problem) -> ActixError {
+        wrap(self.finish(problem::bare(problem)))
+    }
+
+    /// One line per request, and its counts.
+    fn note(&self, response: &HttpResponse, code: &'static str, took: Duration) {
+        let status = response.status().as_u16();
+        let class = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status / 100).clamp(1, 5) - 1];
+        let operation = self.operation.id;
+        metrics::HTTP_REQUESTS
+            .with_label_values(&[operation, class, code])
+            .inc();
+        metrics::HTTP_SECONDS
+            .with_label_values(&[operation])
+            .observe(took.as_secs_f64());
+        if !code.is_empty() {
+            metrics::REFUSALS.with_label_values(&[code]).inc();
+        }
+        tracing::info!(
+            request_id = %self.request_id,
+            trace_id = %self.trace.id(),
+            operation,
+            method = %self.method,
+            status,
+            code,
+            ms = took.as_secs_f64() * 1_000.0,
+            workspace = self.workspace.as_deref(),
+            actor_kind = self.who.map(|who| who.kind()),
+            actor_id = self.who.and_then(|who| who.public_id()),
+            "request"
+        );
+    }
+}
+
+/// Whatever is not a success becomes a problem document, the framework's own answers too. Also its code.
+fn in_our_words(mut response: HttpResponse, base: &str, request_id: &str) -> (HttpResponse, &'static str) {
+    let status = response.status();
+    let content = response.headers().get("content-type");
+    let ours = content.is_some_and(|value| value.as_bytes() == b"application/problem+json");
+    if !(status.is_client_error() || status.is_server_error()) || ours {
+        return (response, "");
+    }
+    let known = response.extensions_mut().remove::<Problem>();
+    let problem = known.unwrap_or_else(|| problem::stand_in(status));
+    (problem::render(&problem, base, request_id), problem.kind().code)
+}
+
+/// A finished answer as the error that carries it: after a panic or a lost race there is no request left to answer to.
+pub(super) fn wrap(response: HttpResponse) -> ActixError {
+    InternalError::from_response("answered", response).into()
+}

@@ -1,0 +1,283 @@
+//! The front door: what every request goes through, outermost first. It names the request, answers browsers that only ask, judges how
+//! much the caller may ask for, finds out who it is, sets the deadline, and sees to it that whatever comes back is an answer of ours:
+//! with its headers, its log line, and as a problem if it is a refusal.
+
+mod answer;
+mod credentials;
+
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    Error as ActixError, HttpMessage, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method,
+        header::{CONTENT_LENGTH, USER_AGENT},
+    },
+    middleware::Next,
+    web::Data,
+};
+use futures_util::FutureExt;
+use ipnet::IpNet;
+
+use self::answer::{Seen, wrap};
+pub use self::credentials::{ACCESS_COOKIE, cookie};
+pub use super::headers::API_VERSION;
+use super::{
+    cors::{self, Origins},
+    headers,
+    limits::{Limits, Shown},
+    operations::{Operation, Operations, RateClass},
+};
+use crate::kernel::{
+    access::{Call, Caller, Credential, Doorkeeper},
+    clock::Clock,
+    error::{DEADLINE_EXCEEDED, FieldCode, INTERNAL, Outcome, Problem, UNKNOWN_PARAMETER},
+    id::RequestId,
+    metrics,
+    trace::Trace,
+};
+
+/// What the front door needs. One per process.
+pub struct Front {
+    /// Every mounted operation.
+    pub operations: Arc<Operations>,
+    /// Who may come in.
+    pub doorkeeper: Data<Doorkeeper>,
+    /// How much callers may ask for.
+    pub limits: Limits,
+    /// Whose pages may send cookies.
+    pub origins: Origins,
+    /// The time.
+    pub clock: Clock,
+    /// The base of problem types and links.
+    pub public_url: String,
+    /// Whose word about the caller's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Set when the process is about to end.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl Front {
+    /// True if callers should come back elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// The middleware.
+///
+/// # Errors
+/// Never a failure of its own: an error it returns carries the finished answer.
+pub async fn front(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, ActixError> {
+    let front = request
+        .app_data::<Data<Front>>()
+        .expect("mounted with the server")
+        .clone();
+    let started = Instant::now();
+    if let Some(answer) = preflight(&request, &front) {
+        return Ok(request.into_response(answer));
+    }
+    let known = front.operations.find(request.method(), request.path());
+    let operation = known.unwrap_or(front.operations.unlisted()).clone();
+    if request.method() == Method::HEAD {
+        // The server leaves the body out by itself; the routes only know GET.
+        request.head_mut().method = Method::GET;
+    }
+    let call = call(&request, &operation, &front, started);
+    let method = request.method().clone();
+    let mut seen = Seen::new(
+        front.clone(),
+        operation.clone(),
+        method,
+        started,
+        &call,
+        request.headers(),
+    );
+
+    let caller = match admit(&mut seen, &request, call).await {
+        Ok(caller) => caller,
+        Err(refused) => return Err(seen.fail(*refused)),
+    };
+    if let Err(refused) = judge_query(&request, &operation, &caller) {
+        return Err(seen.fail(*refused));
+    }
+    request.extensions_mut().insert(caller);
+
+    let patience = operation.deadline() + body_time(&request);
+    let work = tokio::time::timeout(patience, next.call(request));
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(Ok(answered))) => {
+            let (request, response) = answered.into_parts();
+            Ok(ServiceResponse::new(
+                request,
+                seen.finish(response.map_into_boxed_body()),
+            ))
+        }
+        Ok(Ok(Err(error))) => Err(wrap(seen.finish(error.as_response_error().error_response()))),
+        Ok(Err(_late)) => {
+            let outcome = if seen.method == Method::GET {
+                Outcome::None
+            } else {
+                Outcome::Unknown
+            };
+            Err(seen.fail(Problem::from(DEADLINE_EXCEEDED).outcome(outcome)))
+        }
+        Err(panic) => {
+            metrics::PANICS.with_label_values(&["handler"]).inc();
+            tracing::error!(panic = words(&*panic), request_id = %seen.request_id, "a handler panicked");
+            Err(seen.fail(INTERNAL.into()))
+        }
+    }
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("?")
+}
+
+/// The answer to a browser that asks whether a page may call. It is never limited, and nobody's credential is looked at.
+fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
+    let asked = cors::asked_method(request.method().as_str(), request.headers())?;
+    let methods = front.operations.allowed(request.path())?;
+    let asked = Method::from_bytes(asked.as_bytes()).ok()?;
+    let found = front.operations.find(&asked, request.path());
+    let operation = found.unwrap_or(front.operations.unlisted());
+    let mut answer = HttpResponse::NoContent().finish();
+    for (name, value) in cors::preflight(&front.origins, request.headers(), operation, &methods) {
+        answer.headers_mut().append(name, value);
+    }
+    Some(answer)
+}
+
+/// Finds out who calls, and whether they may ask for so much.
+async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<Caller, Box<Problem>> {
+    let front = seen.front.clone();
+    let (limits, doorkeeper) = (&front.limits, &front.doorkeeper);
+    let (ip, class) = (call.ip, seen.operation.rate);
+    let headers = request.headers();
+    let credential = credentials::credential(headers);
+    let arrival = match class {
+        RateClass::Free | RateClass::Ingress => None,
+        // The customer's software is counted by its licence.
+        RateClass::Public => Some(limits.arrive(ip, Shown::Known).await),
+        _ => Some(limits.arrive(ip, doorkeeper.acquaintance(&credential)).await),
+    };
+    if let Some(refused) = arrival.as_ref().and_then(|arrival| arrival.verdict.problem()) {
+        seen.verdict = arrival.map(|arrival| arrival.verdict).unwrap_or_default();
+        return Err(Box::new(refused));
+    }
+
+    let sensitive = seen.operation.is_sensitive();
+    let named = credentials::workspace(headers);
+    let mut caller = doorkeeper.judge(&credential, named, call, sensitive).await;
+    if let Some(arrival) = arrival {
+        let is_good = caller.person.is_ok() || caller.access.is_ok();
+        seen.verdict = limits.settle(arrival, is_good || is_our_trouble(&caller)).await;
+    }
+    seen.meet(&caller);
+    if seen.verdict.is_allowed() && !matches!(class, RateClass::Free | RateClass::Ingress) {
+        let inside = match (&caller.access, &caller.person) {
+            (Ok(access), _) if seen.operation.permission.is_some() => Some(limits.admit(access.scope(), class).await),
+            (_, Ok(person)) if seen.operation.permission.is_none() => Some(limits.admit_person(person).await),
+            _ => None,
+        };
+        if let Some(inside) = inside {
+            seen.verdict = std::mem::take(&mut seen.verdict).and(inside);
+        }
+    }
+    if let Some(refused) = seen.verdict.problem() {
+        return Err(Box::new(refused));
+    }
+    if credentials::is_ambient(headers)
+        && seen.method != Method::GET
+        && let Err(refused) = cors::expect_own_page(&front.origins, headers)
+    {
+        // Whatever asks for the credential is refused; what needs none goes on without it.
+        caller.person = caller.person.and(Err(refused.clone()));
+        caller.access = caller.access.and(Err(refused));
+    }
+    Ok(caller)
+}
+
+/// True if the credential could not be judged: that is not its fault.
+fn is_our_trouble(caller: &Caller) -> bool {
+    matches!(&caller.person, Err(refusal) if refusal.kind().status >= 500)
+}
+
+/// An operation that documents no query parameter has none: a typo must not be ignored. Asked only where the caller may know the answer.
+fn judge_query(request: &ServiceRequest, operation: &Operation, caller: &Caller) -> Result<(), Box<Problem>> {
+    if operation.queries || request.query_string().is_empty() {
+        return Ok(());
+    }
+    let may_know = match operation.permission {
+        Some(permission) => caller.access.as_ref().is_ok_and(|access| access.allows(permission)),
+        None => operation.public || caller.person.is_ok(),
+    };
+    let unknown = url::form_urlencoded::parse(request.query_string().as_bytes()).next();
+    match unknown.filter(|_| may_know) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let problem = UNKNOWN_PARAMETER.because("This operation has no query parameters.");
+            let (pointer, detail) = (format!("query/{name}"), "There is no such parameter.");
+            Err(Box::new(problem.field(pointer, FieldCode::UnknownField, detail)))
+        }
+    }
+}
+
+fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started: Instant) -> Call {
+    let peer = request.peer_addr().map(|address| address.ip());
+    let trusted = headers::is_trusted(peer, &front.trusted_proxies);
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let given = headers::request_id(request.headers(), trusted);
+    Call {
+        request_id: given.map_or_else(|| RequestId::new(front.clock.now()).to_string().into(), Arc::from),
+        trace: text("traceparent").and_then(Trace::continued).unwrap_or_default(),
+        operation: operation.id,
+        class: operation.admission,
+        deadline: started + operation.deadline() + body_time(request),
+        read_only: request.method() == Method::GET,
+        session: None,
+        ip: headers::client(request.headers(), peer, &front.trusted_proxies),
+        user_agent: text(USER_AGENT.as_str()).map(|agent| agent.chars().take(400).collect()),
+    }
+}
+
+/// A body may take its time to arrive; the handler's own time begins after it.
+fn body_time(request: &ServiceRequest) -> Duration {
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(0) => Duration::ZERO,
+        Some(bytes) => Duration::from_secs(10 + bytes / 65_536),
+        None if request.headers().contains_key("transfer-encoding") => Duration::from_secs(10 + 16),
+        None => Duration::ZERO,
+    }
+}
+
+impl Doorkeeper {
+    /// What the process knows of a credential without asking anybody.
+    fn acquaintance(&self, credential: &Credential) -> Shown {
+        match credential {
+            Credential::None | Credential::Several => Shown::Nothing,
+            Credential::Key(key) => self.remembers_key(key.expose()),
+            Credential::Token(_) | Credential::License(_) => Shown::Unknown,
+        }
+    }
+}
