@@ -99,6 +99,7 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
         .app_data(state.doorkeeper.clone())
         .app_data(Data::from(state.operations.clone()))
         .app_data(Data::new(state.door.clone()))
+        .app_data(Data::new(state.peppers.clone()))
         .app_data(Data::new(state.db.clone()))
         .app_data(Data::new(state.limits.clone()))
         .app_data(Data::new(state.clock.clone()))

@@ -20,6 +20,7 @@ use crate::{
         db::{Db, Sizes},
         http::{CursorKey, cors::Origins, front::Front, limits::Limits, operations::Operations, outbound::Outbound},
         inbox::Door,
+        peppers::Peppers,
         redis::Redis,
         secret::Secret,
         wake,
@@ -42,6 +43,7 @@ pub struct Deployment {
     pub redis: Redis,
     pub limits: Limits,
     pub outbound: Outbound,
+    pub peppers: Peppers,
 }
 
 /// Whether this process should get traffic.
@@ -122,6 +124,7 @@ impl Deployment {
         };
         let door = Door::new(db.clone(), keyring.clone(), config.stripe.signing_secrets());
         Ok(Deployment {
+            peppers: Peppers::new(db.clone(), keyring.clone()),
             keyring,
             door,
             cursors: CursorKey(hmac::Key::new(hmac::HMAC_SHA256, &signing)),

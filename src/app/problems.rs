@@ -3,7 +3,7 @@
 use crate::{
     features::agents,
     kernel::{
-        api_keys,
+        access, api_keys,
         error::{self, Kind},
         jobs, stripe, workspaces,
     },
@@ -13,6 +13,7 @@ use crate::{
 pub fn catalogue() -> Vec<Kind> {
     let mut kinds: Vec<Kind> = [
         error::PROBLEMS,
+        access::PROBLEMS,
         workspaces::PROBLEMS,
         api_keys::PROBLEMS,
         stripe::PROBLEMS,

@@ -1,5 +1,10 @@
 //! Two doors to PostgreSQL. [`Db::tenant`] opens a transaction inside a workspace and takes the proof of admission as its argument;
-//! [`Db::unscoped`] is for what happens before a workspace is known, and only the kernel can name it.
+//! [`Db::unscoped`] is for what happens before a workspace is known, and only the kernel can name it. [`Db::ask`] is the first door for
+//! a single question.
+
+mod ask;
+
+pub use ask::Context;
 
 use std::{
     sync::Arc,

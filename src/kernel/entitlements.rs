@@ -88,6 +88,16 @@ impl Plan {
         }
     }
 
+    /// For whoever acts in a workspace without using up anything of its plan: the customer's software.
+    pub fn nothing() -> Plan {
+        Plan {
+            code: "none".into(),
+            rank: i32::MIN,
+            access: AccessLevel::Full,
+            entitlements: BTreeMap::new(),
+        }
+    }
+
     /// True for the operator's own plan.
     pub fn is_unlimited(&self) -> bool {
         self.rank == i32::MAX

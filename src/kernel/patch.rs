@@ -1,8 +1,12 @@
 //! JSON Merge Patch (RFC 7396).
 
+mod changes;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+
+pub use changes::{Patch, Patchable};
 
 use crate::kernel::check::Metadata;
 

@@ -1,3 +1,4 @@
 //! Tenant tables, as the migrations lay them out. Visible in the features alone.
 
+pub(in crate::features) mod licensing;
 pub(in crate::features) mod runs;

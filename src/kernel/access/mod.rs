@@ -10,7 +10,7 @@ mod scope;
 use std::{marker::PhantomData, sync::Arc};
 
 pub use authors::{Author, Labels, labels};
-pub use doorkeeper::{Credential, Doorkeeper};
+pub use doorkeeper::{Credential, Doorkeeper, LICENSE_UNKNOWN, PROBLEMS};
 pub use permissions::{Needs, Permission, PermissionSet, perm};
 pub use roles::SystemRole;
 pub use scope::{Actor, Call, Class, Reach, Scope, public_id};
@@ -28,6 +28,8 @@ pub struct Caller {
     pub person: Result<Person, Problem>,
     /// What they may do in the workspace that the request names.
     pub access: Result<Access, Problem>,
+    /// SHA-256 of the licence key that was shown, if it is well-formed.
+    pub shown: Option<[u8; 32]>,
 }
 
 /// Somebody who has signed in.

@@ -10,12 +10,14 @@ pub mod limits;
 pub mod operations;
 pub mod outbound;
 pub mod problem;
+mod software;
 mod valid;
 
 pub(in crate::kernel) use body::read as read_body;
 
 pub use answers::{Accepted, Created, Json, Located, NoContent, Reply, Tagged, Versioned};
 pub use extract::{CursorKey, Fresh, IfMatch, NoQuery, Path, Paths, Visit};
+pub use software::{Holder, Knock, Software};
 pub use valid::Valid;
 
 pub use crate::kernel::idempotency::IdempotencyKey;

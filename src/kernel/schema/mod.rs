@@ -3,12 +3,14 @@
 //! security adds the workspace in a tenant transaction, and the kernel door names it.
 
 mod inbox;
+mod licensing;
 mod people;
 mod sign_in;
 mod tenancy;
 mod traces;
 
 pub(in crate::kernel) use inbox::*;
+pub(in crate::kernel) use licensing::*;
 pub(in crate::kernel) use people::*;
 pub(in crate::kernel) use sign_in::*;
 pub(in crate::kernel) use tenancy::*;

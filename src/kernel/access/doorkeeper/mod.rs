@@ -2,6 +2,7 @@
 //! second at most, counted from before the read; whoever changes something here tells it to forget at once.
 
 mod keys;
+mod licenses;
 mod memberships;
 mod queries;
 
@@ -12,6 +13,7 @@ use std::{
 
 use self::{
     keys::KnownKey,
+    licenses::Directory,
     memberships::{KnownPerson, Membership},
 };
 use crate::kernel::{
@@ -27,6 +29,8 @@ use crate::kernel::{
     secret::Secret,
 };
 use moka::sync::Cache;
+
+pub use licenses::{LICENSE_UNKNOWN, PROBLEMS};
 
 /// What a request shows.
 #[derive(Clone, PartialEq)]
@@ -55,6 +59,7 @@ pub struct Doorkeeper {
     mode: KeyMode,
     people: Cache<UserId, Arc<Read<KnownPerson>>>,
     keys: Cache<[u8; 32], Arc<Read<Option<KnownKey>>>>,
+    directory: Directory,
 }
 
 /// Something that was read, and when the reading began.
@@ -73,6 +78,7 @@ impl Doorkeeper {
             mode,
             people: cache().build(),
             keys: Cache::builder().max_capacity(10_000).time_to_live(ABSENCE).build(),
+            directory: Directory::new(),
         }
     }
 
@@ -85,16 +91,26 @@ impl Doorkeeper {
         fresh: bool,
     ) -> Caller {
         let call = Arc::new(call);
+        let shown = match credential {
+            Credential::License(key) => self.license_hash(key.expose()),
+            _ => None,
+        };
         let verdict = match credential {
             Credential::None => Err(UNAUTHENTICATED.into()),
             Credential::Several => Err(AMBIGUOUS_CREDENTIALS.into()),
             Credential::Key(key) => self.judge_key(key.expose(), workspace, &call, fresh).await,
-            Credential::Token(_) | Credential::License(_) => Err(UNAUTHENTICATED.into()),
+            Credential::License(_) => self.judge_license(shown, &call).await,
+            Credential::Token(_) => Err(UNAUTHENTICATED.into()),
         };
         match verdict {
             Ok((person, access)) => {
                 let call = access.as_ref().map_or(call, |access| access.scope().call().clone());
-                Caller { call, person, access }
+                Caller {
+                    call,
+                    person,
+                    access,
+                    shown,
+                }
             }
             Err(error) => {
                 let refusal = told(error);
@@ -102,6 +118,7 @@ impl Doorkeeper {
                     call,
                     person: Err(refusal.clone()),
                     access: Err(refusal),
+                    shown,
                 }
             }
         }
