@@ -108,6 +108,7 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
             sandbox: state.config.runs.sandbox,
         }))
         .app_data(Data::from(state.keyring.clone()))
+        .app_data(Data::new(state.mailer.clone()))
         .app_data(Data::from(state.documents.clone()))
         .app_data(Data::from(state.readiness.clone()));
 }

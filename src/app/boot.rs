@@ -20,6 +20,7 @@ use crate::{
         db::{Db, Sizes},
         http::{CursorKey, cors::Origins, front::Front, limits::Limits, operations::Operations, outbound::Outbound},
         inbox::Door,
+        mail::Mailer,
         peppers::Peppers,
         redis::Redis,
         secret::Secret,
@@ -37,6 +38,7 @@ pub struct Deployment {
     pub doorkeeper: Data<Doorkeeper>,
     pub cursors: CursorKey,
     pub keyring: Arc<Keyring>,
+    pub mailer: Mailer,
     pub documents: Arc<Documents>,
     pub readiness: Arc<Readiness>,
     pub door: Door,
@@ -124,6 +126,7 @@ impl Deployment {
         };
         let door = Door::new(db.clone(), keyring.clone(), config.stripe.signing_secrets());
         Ok(Deployment {
+            mailer: Mailer::new(&config.mail)?,
             peppers: Peppers::new(db.clone(), keyring.clone()),
             keyring,
             door,

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app::{api, boot::Deployment, dev, openapi::Documents},
+    app::{api, boot::Deployment, dev, openapi::Documents, worker},
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -26,6 +26,8 @@ pub struct Cli {
 enum Command {
     /// Serve the API.
     Serve,
+    /// Do what commits leave to be done: jobs, events, mails, webhooks.
+    Worker,
     /// Run everything on this machine: servers of its own, the API, its jobs, a Stripe, a mailbox.
     Dev(dev::Options),
     /// Print the OpenAPI document.
@@ -51,6 +53,7 @@ fn environment(text: &str) -> Result<Environment, String> {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => serve(Config::load(cli.env)?),
+        Command::Worker => work(Config::load(cli.env)?),
         Command::Dev(options) => dev::run(&options),
         Command::Openapi { older } => {
             let documents = Documents::new(&api::document(), "https://api.example.com")?;
@@ -68,5 +71,22 @@ fn serve(config: Config) -> anyhow::Result<()> {
         let server = api::serve(deployment.clone(), socket)?;
         deployment.readiness.booted();
         Ok(server.await?)
+    })
+}
+
+/// Works until a signal, then finishes what it has.
+fn work(config: Config) -> anyhow::Result<()> {
+    let _reporting = telemetry::start(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let deployment = Deployment::new(config, Clock::system())?;
+        let worker = worker::start(&deployment)?;
+        let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = end.recv() => {}
+            interrupt = tokio::signal::ctrl_c() => interrupt?,
+        }
+        worker.drain(worker::PATIENCE).await;
+        Ok(())
     })
 }

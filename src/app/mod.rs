@@ -9,3 +9,4 @@ pub mod migrate;
 pub mod openapi;
 pub mod pages;
 pub mod problems;
+pub mod worker;

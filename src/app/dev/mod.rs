@@ -12,7 +12,11 @@ mod stack;
 #[cfg(feature = "stripe-stub")]
 pub mod stripe;
 
-use std::{process, sync::Arc, time::Instant};
+use std::{
+    process,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::web::Data;
 use anyhow::{Context, Result, ensure};
@@ -26,8 +30,8 @@ use self::{
     stack::Stack,
 };
 use crate::{
-    app::{api, boot::Deployment},
-    kernel::{clock::Clock, telemetry},
+    app::{api, boot::Deployment, worker},
+    kernel::{clock::Clock, mail, telemetry},
 };
 
 /// What `guildhall dev` can be asked for.
@@ -107,8 +111,12 @@ fn serve(home: &Home, secrets: Secrets, stack: Stack, begun: Instant) -> Result<
         start_stripe(home, &secrets, &stack, &url)?;
         let hooks = Data::new(hooks::Hooks::default());
         let server = api::serve_with(deployment.clone(), stack.socket.try_clone()?, move |config| {
-            config.app_data(hooks.clone()).configure(hooks::routes);
+            config
+                .app_data(hooks.clone())
+                .configure(hooks::routes)
+                .configure(mail::routes);
         })?;
+        let worker = worker::start(&deployment)?;
         let handle = server.handle();
         let serving = actix_web::rt::spawn(server);
         deployment.readiness.booted();
@@ -124,6 +132,7 @@ fn serve(home: &Home, secrets: Secrets, stack: Stack, begun: Instant) -> Result<
             () = signals.first() => console::note("stopping at once"),
         }
         serving.abort();
+        worker.drain(Duration::from_secs(2)).await;
         drop(stack);
         Ok(())
     })
@@ -148,6 +157,7 @@ fn summary(url: &str, secrets: &Secrets) -> Vec<(&'static str, String)> {
     vec![
         ("API", format!("{url}/api/v1")),
         ("docs", format!("{url}/docs")),
+        ("mails", format!("{url}/dev/mails?to=")),
         ("hook catcher", format!("{url}/dev/hooks/anything")),
         ("administrator", secrets.administrator.clone()),
     ]

@@ -71,7 +71,10 @@ pub(super) fn end(conn: &mut PgConnection, id: MailId, state: &str, at: Option<D
 
 /// Forgets what old mails said. As `app_kernel`.
 pub(super) fn forget(conn: &mut PgConnection, before: DateTime<Utc>) -> QueryResult<usize> {
-    diesel::update(mails::table.filter(mails::created_at.lt(before)))
+    let waiting = mails::table
+        .filter(mails::state.eq("queued"))
+        .filter(mails::created_at.lt(before));
+    diesel::update(waiting)
         .set(mails::data_sealed.eq(None::<Sealed>))
         .execute(conn)
 }

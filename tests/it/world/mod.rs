@@ -214,6 +214,14 @@ impl World {
     }
 }
 
+impl World {
+    /// Relays events and does jobs until there is nothing left to do at this moment.
+    pub async fn run_jobs(&self) {
+        let runner = guildhall::app::worker::runner(&self.deployment);
+        while runner.turn().await.expect("the queue can be worked") > 0 {}
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         // The server ends by itself; its connections end with it.

@@ -1,0 +1,32 @@
+//! Which jobs a process does, who follows events, and the chores.
+
+use std::time::Duration;
+
+use crate::{
+    app::boot::Deployment,
+    kernel::{
+        jobs::{Runner, Worker},
+        mail,
+        outbox::Relay,
+    },
+};
+
+/// Everything that is done after a commit, not yet started. Tests drive it turn by turn.
+pub fn runner(deployment: &Deployment) -> Runner {
+    let mut runner = Runner::new(deployment.db.clone());
+    let relay = Relay::new(deployment.db.clone());
+    mail::register(&mut runner, &deployment.mailer, &deployment.keyring, &deployment.db);
+    runner.relay(relay);
+    runner
+}
+
+/// Starts doing it.
+///
+/// # Errors
+/// No thread can be made for the leases.
+pub fn start(deployment: &Deployment) -> anyhow::Result<Worker> {
+    Ok(runner(deployment).start()?)
+}
+
+/// How long work may go on after a signal before it is put back into the queue.
+pub const PATIENCE: Duration = Duration::from_secs(30);
