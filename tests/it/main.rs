@@ -8,6 +8,7 @@ mod billing_stub;
 mod catalogue;
 mod database;
 mod dev;
+mod isolation;
 mod migrations;
 mod rules;
 mod tenancy;
