@@ -377,7 +377,7 @@ INSERT INTO workspaces (id, slug, name, kind) VALUES ('00000000-0000-7000-8000-0
 
 SELECT make_shared_table('workspaces', key => 'id', reseller => 'open',
   tenant => 'SELECT, UPDATE',
-  kernel => 'SELECT, INSERT');
+  kernel => 'SELECT, INSERT, UPDATE (billing_customer_id)');
 
 -- Names that a workspace gave up; each still leads to it until then.
 CREATE TABLE workspace_slugs (

@@ -296,6 +296,9 @@ CREATE TABLE workspace_plans (
   seats          integer,                                           -- null: unlimited
   source_version bigint NOT NULL DEFAULT 0,                         -- the lease epoch that computed it: a later lease read later
   valid_until    timestamptz,
+  changed_version bigint NOT NULL DEFAULT 0,                        -- the source version that last changed what the workspace may do
+  told_version   bigint NOT NULL DEFAULT 0,                         -- the one that the workspace was told of
+  told           jsonb,                                             -- what it was told last: what an untold change is told against
   updated_at     timestamptz NOT NULL DEFAULT app_now()
 );
 SELECT make_kernel_table('workspace_plans');

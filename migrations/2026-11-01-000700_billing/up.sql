@@ -110,7 +110,8 @@ CREATE TABLE offers (
   created_at   timestamptz NOT NULL DEFAULT app_now(),
   updated_at   timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT offers_pkey PRIMARY KEY (workspace_id, id),
-  CONSTRAINT offers_workspace_id_code_key UNIQUE (workspace_id, code)
+  CONSTRAINT offers_workspace_id_code_key UNIQUE (workspace_id, code),
+  CONSTRAINT offers_policy_id_fkey FOREIGN KEY (workspace_id, policy_id) REFERENCES policies (workspace_id, id)
 );
 CREATE INDEX offers_created_at_idx ON offers (workspace_id, created_at, id);
 CREATE INDEX offers_policy_id_idx ON offers (workspace_id, policy_id);
@@ -190,7 +191,8 @@ CREATE TABLE billing_customers (
   CONSTRAINT billing_customers_customer_id_key UNIQUE (workspace_id, connection_id, customer_id),
   CONSTRAINT billing_customers_stripe_customer_id_key UNIQUE (workspace_id, connection_id, stripe_customer_id),
   CONSTRAINT billing_customers_connection_id_fkey FOREIGN KEY (workspace_id, connection_id)
-    REFERENCES stripe_connections (workspace_id, id)
+    REFERENCES stripe_connections (workspace_id, id),
+  CONSTRAINT billing_customers_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id)
 );
 CREATE INDEX billing_customers_customer_id_idx ON billing_customers (workspace_id, customer_id);
 CREATE INDEX billing_customers_created_at_idx ON billing_customers (workspace_id, created_at, id);
@@ -217,7 +219,8 @@ CREATE TABLE checkouts (
   created_at        timestamptz NOT NULL DEFAULT app_now(),
   updated_at        timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT checkouts_pkey PRIMARY KEY (workspace_id, id),
-  CONSTRAINT checkouts_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id)
+  CONSTRAINT checkouts_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id),
+  CONSTRAINT checkouts_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id)
 );
 CREATE UNIQUE INDEX checkouts_open_key ON checkouts (workspace_id, connection_id, customer_id, line)
   WHERE state = 'open' AND mode = 'subscription';                   -- decides the race of two clicks
@@ -255,7 +258,8 @@ CREATE TABLE subscriptions (
   CONSTRAINT subscriptions_pkey PRIMARY KEY (workspace_id, id),
   CONSTRAINT subscriptions_stripe_subscription_id_key
     UNIQUE (workspace_id, connection_id, stripe_subscription_id),
-  CONSTRAINT subscriptions_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id)
+  CONSTRAINT subscriptions_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id),
+  CONSTRAINT subscriptions_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id)
 );
 CREATE INDEX subscriptions_customer_id_idx ON subscriptions (workspace_id, customer_id);
 CREATE INDEX subscriptions_created_at_idx ON subscriptions (workspace_id, created_at, id);
@@ -277,7 +281,8 @@ CREATE TABLE subscription_items (
   CONSTRAINT subscription_items_pkey PRIMARY KEY (workspace_id, id),
   CONSTRAINT subscription_items_stripe_item_id_key UNIQUE (workspace_id, subscription_id, stripe_item_id),
   CONSTRAINT subscription_items_subscription_id_fkey FOREIGN KEY (workspace_id, subscription_id)
-    REFERENCES subscriptions (workspace_id, id) ON DELETE CASCADE
+    REFERENCES subscriptions (workspace_id, id) ON DELETE CASCADE,
+  CONSTRAINT subscription_items_license_id_fkey FOREIGN KEY (workspace_id, license_id) REFERENCES licenses (workspace_id, id)
 );
 CREATE INDEX subscription_items_license_id_idx ON subscription_items (workspace_id, license_id);
 SELECT make_tenant_table('subscription_items', customer => 'own');
@@ -326,6 +331,7 @@ CREATE TABLE invoices (
   CONSTRAINT invoices_pkey PRIMARY KEY (workspace_id, id),
   CONSTRAINT invoices_stripe_invoice_id_key UNIQUE (workspace_id, connection_id, stripe_invoice_id),
   CONSTRAINT invoices_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id),
+  CONSTRAINT invoices_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id),
   CONSTRAINT invoices_subscription_id_fkey FOREIGN KEY (workspace_id, subscription_id) REFERENCES subscriptions (workspace_id, id)
 );
 CREATE INDEX invoices_customer_id_idx ON invoices (workspace_id, customer_id);
@@ -380,6 +386,7 @@ CREATE TABLE payments (
   CONSTRAINT payments_stripe_payment_intent_id_key
     UNIQUE (workspace_id, connection_id, stripe_payment_intent_id),
   CONSTRAINT payments_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id),
+  CONSTRAINT payments_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id),
   CONSTRAINT payments_invoice_id_fkey FOREIGN KEY (workspace_id, invoice_id) REFERENCES invoices (workspace_id, id)
 );
 CREATE INDEX payments_customer_id_idx ON payments (workspace_id, customer_id);
@@ -407,6 +414,7 @@ CREATE TABLE refunds (
   CONSTRAINT refunds_pkey PRIMARY KEY (workspace_id, id),
   CONSTRAINT refunds_stripe_refund_id_key UNIQUE (workspace_id, connection_id, stripe_refund_id),
   CONSTRAINT refunds_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id),
+  CONSTRAINT refunds_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id),
   CONSTRAINT refunds_payment_id_fkey FOREIGN KEY (workspace_id, payment_id) REFERENCES payments (workspace_id, id)
 );
 CREATE INDEX refunds_customer_id_idx ON refunds (workspace_id, customer_id);
@@ -435,6 +443,7 @@ CREATE TABLE disputes (
   CONSTRAINT disputes_pkey PRIMARY KEY (workspace_id, id),
   CONSTRAINT disputes_stripe_dispute_id_key UNIQUE (workspace_id, connection_id, stripe_dispute_id),
   CONSTRAINT disputes_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id),
+  CONSTRAINT disputes_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id),
   CONSTRAINT disputes_payment_id_fkey FOREIGN KEY (workspace_id, payment_id) REFERENCES payments (workspace_id, id)
 );
 CREATE INDEX disputes_customer_id_idx ON disputes (workspace_id, customer_id);
@@ -474,6 +483,7 @@ CREATE TABLE orders (
   CONSTRAINT orders_fulfilment_key_key UNIQUE NULLS NOT DISTINCT (workspace_id, connection_id, fulfilment_key),
   CONSTRAINT orders_held_check CHECK ((state = 'held') = (held_because IS NOT NULL)),
   CONSTRAINT orders_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id),
+  CONSTRAINT orders_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id),
   CONSTRAINT orders_offer_id_fkey FOREIGN KEY (workspace_id, offer_id) REFERENCES offers (workspace_id, id),
   CONSTRAINT orders_subscription_id_fkey FOREIGN KEY (workspace_id, subscription_id) REFERENCES subscriptions (workspace_id, id),
   CONSTRAINT orders_invoice_id_fkey FOREIGN KEY (workspace_id, invoice_id) REFERENCES invoices (workspace_id, id)
@@ -502,6 +512,7 @@ CREATE TABLE plan_changes (
   created_at      timestamptz NOT NULL DEFAULT app_now(),
   updated_at      timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT plan_changes_pkey PRIMARY KEY (workspace_id, id),
+  CONSTRAINT plan_changes_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id),
   CONSTRAINT plan_changes_subscription_id_fkey FOREIGN KEY (workspace_id, subscription_id) REFERENCES subscriptions (workspace_id, id)
 );
 CREATE UNIQUE INDEX plan_changes_open_key ON plan_changes (workspace_id, subscription_id)
@@ -528,6 +539,7 @@ CREATE TABLE dunning_cases (
   created_at      timestamptz NOT NULL DEFAULT app_now(),
   updated_at      timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT dunning_cases_pkey PRIMARY KEY (workspace_id, id),
+  CONSTRAINT dunning_cases_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id),
   CONSTRAINT dunning_cases_subscription_id_fkey FOREIGN KEY (workspace_id, subscription_id) REFERENCES subscriptions (workspace_id, id)
 );
 CREATE UNIQUE INDEX dunning_cases_open_key ON dunning_cases (workspace_id, subscription_id) WHERE closed_at IS NULL;
@@ -553,7 +565,8 @@ CREATE TABLE credits (
   created_at            timestamptz NOT NULL DEFAULT app_now(),
   updated_at            timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT credits_pkey PRIMARY KEY (workspace_id, id),
-  CONSTRAINT credits_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id)
+  CONSTRAINT credits_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id),
+  CONSTRAINT credits_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id)
 );
 CREATE INDEX credits_customer_id_idx ON credits (workspace_id, customer_id);
 CREATE INDEX credits_created_at_idx ON credits (workspace_id, created_at, id);

@@ -1,10 +1,10 @@
 //! The catalogue of events.
 
-use crate::kernel::{api_keys, outbox::EventInfo, workspaces};
+use crate::kernel::{api_keys, outbox::EventInfo, plans, workspaces};
 
 /// Every type of event that is ever emitted, by name.
 pub fn catalogue() -> Vec<&'static EventInfo> {
-    let lists = [workspaces::EVENTS, api_keys::EVENTS];
+    let lists = [workspaces::EVENTS, api_keys::EVENTS, plans::EVENTS];
     let mut events: Vec<_> = lists.into_iter().flatten().copied().collect();
     events.sort_by_key(|event| event.name);
     events

@@ -51,30 +51,15 @@ pub struct Plan {
 impl Plan {
     /// What a workspace begins with, and falls back to.
     pub fn free() -> Plan {
-        let limits = [
-            ("seats", 3),
-            ("runs_per_month", 1_000),
-            ("concurrent_steps", 2),
-            ("model_spend_micros_per_month", 20_000_000),
-            ("agents", 5),
-            ("schedules", 2),
-            ("experiments_running", 1),
-            ("licenses", 100),
-            ("machines", 300),
-            ("meter_events_per_month", 100_000),
-            ("resellers", 0),
-            ("webhooks.endpoints", 3),
-            ("event_days", 7),
-            ("audit_days", 90),
-        ];
-        let entitlements = limits
-            .map(|(code, most)| (code.to_owned(), Allowance::AtMost(most)))
-            .into();
+        let seed = &crate::kernel::plans::SEEDS[0];
+        let allowed = seed.entitlements.iter();
         Plan {
-            code: "free".into(),
-            rank: 0,
+            code: seed.code.into(),
+            rank: seed.rank,
             access: AccessLevel::Full,
-            entitlements,
+            entitlements: allowed
+                .map(|(code, allowance)| ((*code).to_owned(), *allowance))
+                .collect(),
         }
     }
 

@@ -27,6 +27,7 @@ pub mod page;
 pub mod passwords;
 pub mod patch;
 pub mod peppers;
+pub mod plans;
 pub mod redis;
 mod schema;
 pub mod secret;

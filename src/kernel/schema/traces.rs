@@ -171,6 +171,9 @@ diesel::table! {
         seats -> Nullable<Integer>,
         source_version -> BigInt,
         valid_until -> Nullable<Timestamptz>,
+        changed_version -> BigInt,
+        told_version -> BigInt,
+        told -> Nullable<Jsonb>,
         updated_at -> Timestamptz,
     }
 }
