@@ -5,6 +5,10 @@ mod schema;
 
 pub mod providers;
 
+pub mod usage;
+
 pub mod prompts;
 
 pub mod agents;
+
+pub mod runs;

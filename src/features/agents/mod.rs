@@ -9,7 +9,7 @@ mod service;
 pub use model::{AGENT_ARCHIVED, Agent, AgentId, EVENTS, Framework, NOT_AVAILABLE, PROBLEMS, VersionNumber, plan};
 pub use routes::routes;
 pub use service::{
-    plans,
+    known, plans,
     resolve::{Choice, Resolved, resolve},
     schemas,
 };

@@ -13,7 +13,7 @@ pub const IR: i32 = 1;
 pub const END: &str = "END";
 
 /// What is executed. It never changes: its name is the SHA-256 of its canonical text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// [`IR`].

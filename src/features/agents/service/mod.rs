@@ -102,6 +102,15 @@ pub(super) fn get(tx: &mut Tenant<'_>, id: AgentId) -> Result<Agent> {
     shown(tx, row)
 }
 
+/// Whether there is such an agent.
+///
+/// # Errors
+/// 404.
+pub fn known(tx: &mut Tenant<'_>, id: AgentId) -> Result<()> {
+    queries::find(tx.conn(), id)?;
+    Ok(())
+}
+
 /// A page of agents.
 ///
 /// # Errors

@@ -1,0 +1,218 @@
+//! The jobs of runs: a step, and the clock.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    model::Status,
+    service::{
+        self, CLOCK, STEP,
+        attempt::{self, Attempt, Failed, Outcome},
+        clock,
+    },
+};
+use crate::{
+    features::{
+        agents::schemas,
+        providers::{self, CallFailure, Completion, Providers, ResponseFormat},
+    },
+    kernel::{
+        error::{Error, Result},
+        jobs::{Fenced, JobContext, Lane, Runner},
+    },
+};
+
+/// So often a record is tried again whose fate is unknown.
+const TRIES: u32 = 5;
+
+/// Registers the kinds of job of this slice.
+pub fn register(runner: &mut Runner, providers: Providers) {
+    runner.on(STEP, Lane::Steps, move |job| step(job, providers));
+    runner.when_given_up(STEP, given_up);
+    runner.on(CLOCK, Lane::System, strike);
+}
+
+/// One attempt at a step: begin, ask, record.
+async fn step(job: JobContext, providers: Providers) -> Result<()> {
+    let lease = job.job.clone();
+    let begun = job
+        .db
+        .tenant(job.scope(), move |tx| attempt::start(tx, &providers, &lease))
+        .await?;
+    let Some(attempt) = begun else { return Ok(()) };
+    let attempt = std::sync::Arc::new(attempt);
+    let outcome = tokio::select! {
+        outcome = ask(&attempt) => outcome,
+        () = stopped(&job, &attempt) => Outcome {
+            result: Err(failed("cancelled", "The run was stopped.", false, None)),
+            said: None,
+            spent: Vec::new(),
+        },
+    };
+    record(&job, &attempt, outcome).await
+}
+
+/// Records what came of it. A record whose fate is unknown is tried again: it is found by its token if it was made.
+async fn record(job: &JobContext, attempt: &std::sync::Arc<Attempt>, outcome: Outcome) -> Result<()> {
+    let mut tries = 0;
+    loop {
+        let (lease, own, result) = (job.job.clone(), attempt.clone(), outcome.clone());
+        let scope = job.scope_within(
+            attempt.origin.request_id.as_deref(),
+            attempt.origin.traceparent.as_deref(),
+        );
+        match job
+            .db
+            .tenant(scope, move |tx| attempt::commit(tx, &lease, &own, result))
+            .await
+        {
+            Ok(()) => return Ok(()),
+            Err(Error::Broken(error)) if error.is::<Fenced>() => {
+                let (lease, own, result) = (job.job.clone(), attempt.clone(), outcome.clone());
+                if let Err(error) = job
+                    .db
+                    .tenant(job.scope(), move |tx| attempt::confess(tx, &lease, &own, &result))
+                    .await
+                {
+                    tracing::warn!(%error, "the real cost of a lost attempt could not be told");
+                }
+                return Err(Error::Broken(error));
+            }
+            Err(Error::Refused(problem)) if problem.kind().status == 503 && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(100 << tries)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Ends when the attempt has no use any more: its run was stopped at once, or the time for a graceful end is over.
+async fn stopped(job: &JobContext, attempt: &Attempt) {
+    job.cancelled().await;
+    let run = attempt.run;
+    let is_over = job
+        .db
+        .tenant(job.scope(), move |tx| service::status(tx, run).map(|run| run.status))
+        .await;
+    if !matches!(is_over, Ok(Status::Running | Status::Waiting | Status::Pending)) {
+        return;
+    }
+    tokio::time::sleep(clock::GRACE.to_std().unwrap_or_default()).await;
+}
+
+/// Asks the models in order, until one answers or fails in a way that another would not mend.
+async fn ask(attempt: &Attempt) -> Outcome {
+    let mut spent = Vec::new();
+    let number = u32::try_from(attempt.number).unwrap_or(1);
+    let mut last = failed("step_failed", "No model was asked.", false, None);
+    for model in &attempt.models {
+        let mut request = attempt.request.clone();
+        request.model.clone_from(&model.id);
+        let call = providers::complete(model, &request, number);
+        let answer = tokio::time::timeout(attempt.timeout, call).await;
+        match answer {
+            Err(_) => {
+                last = failed(
+                    "timeout",
+                    &format!("No answer within {} s.", attempt.timeout.as_secs()),
+                    true,
+                    None,
+                )
+            }
+            Ok(Ok(completion)) => {
+                spent.push((model.clone(), completion.usage.clone()));
+                let said = Some(completion.text.clone());
+                return match understood(&request.response_format, completion) {
+                    Ok(value) => Outcome {
+                        result: Ok(value),
+                        said,
+                        spent,
+                    },
+                    Err(failed) => Outcome {
+                        result: Err(failed),
+                        said: None,
+                        spent,
+                    },
+                };
+            }
+            Ok(Err(failure)) => {
+                if let Some(usage) = failure.usage.clone() {
+                    spent.push((model.clone(), usage));
+                }
+                let is_final = !failure.retryable;
+                last = of_call(model.provider, failure);
+                if is_final {
+                    break;
+                }
+            }
+        }
+    }
+    Outcome {
+        result: Err(last),
+        said: None,
+        spent,
+    }
+}
+
+/// What an answer means in the shape that was asked for.
+fn understood(format: &ResponseFormat, completion: Completion) -> Result<Value, Failed> {
+    let document = |text: &str| serde_json::from_str::<Value>(text).ok();
+    match format {
+        ResponseFormat::Text => Ok(Value::String(completion.text)),
+        ResponseFormat::Json => {
+            document(&completion.text).ok_or_else(|| failed("invalid_output", "The answer is not JSON.", true, None))
+        }
+        ResponseFormat::JsonSchema { schema } => {
+            let value = document(&completion.text)
+                .ok_or_else(|| failed("invalid_output", "The answer is not JSON.", true, None))?;
+            match schemas::accepts(schema, &value, "") {
+                Ok(()) => Ok(value),
+                Err(faults) => {
+                    let first = faults
+                        .first()
+                        .map(|fault| format!("{}: {}", fault.pointer, fault.detail));
+                    Err(failed(
+                        "invalid_output",
+                        &format!("The answer is not as asked: {}", first.unwrap_or_default()),
+                        true,
+                        None,
+                    ))
+                }
+            }
+        }
+    }
+}
+
+fn of_call(provider: &str, failure: CallFailure) -> Failed {
+    let cause = json!({ "provider": provider, "http_status": failure.http_status, "code": failure.code });
+    Failed {
+        retry_after: failure.retry_after,
+        ..failed(failure.code, &failure.message, failure.retryable, Some(cause))
+    }
+}
+
+fn failed(code: &'static str, message: &str, retryable: bool, cause: Option<Value>) -> Failed {
+    Failed {
+        code,
+        message: message.to_owned(),
+        retryable,
+        cause,
+        retry_after: None,
+    }
+}
+
+/// The lease of a step was lost too often.
+async fn given_up(job: JobContext) -> Result<()> {
+    let lease = job.job.clone();
+    job.db
+        .tenant(job.scope(), move |tx| attempt::exhausted(tx, &lease))
+        .await
+}
+
+/// Looks whether the time of a run is over.
+async fn strike(job: JobContext) -> Result<()> {
+    let lease = job.job.clone();
+    job.db.tenant(job.scope(), move |tx| clock::strike(tx, &lease)).await
+}

@@ -1,0 +1,391 @@
+//! Runs as callers see them.
+
+pub(super) mod input;
+pub(super) mod rows;
+mod step;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+pub use step::{Message, MessageList, RunUsage, Step, StepId, StepList, StepStatus};
+
+use self::rows::Row;
+use crate::{
+    features::{
+        agents::{AgentId, Framework},
+        providers::TokenUsage,
+    },
+    kernel::{
+        access::{Author, Labels},
+        check::Metadata,
+        http::{Located, Versioned},
+        id::{Id, Resource},
+        page::{Filters, Unfit, id_filter, time_filter},
+    },
+};
+
+crate::problems! {
+    /// The run has ended; nothing about it changes any more.
+    /// Fix: start another one.
+    pub RUN_FINISHED = 409, "run-finished", "The run has ended";
+    /// The run has no result yet; `status` says how far it is.
+    /// Fix: ask again later, or wait for its event.
+    pub RUN_NOT_FINISHED = 409, "run-not-finished", "The run has not ended yet";
+    /// The input is not what the agent takes; `errors` says what is wrong.
+    /// Fix: look at the version's `input_schema`.
+    pub INPUT_INVALID = 422, "input-invalid", "The input is not acceptable";
+    /// A template of the agent cannot be rendered with this input.
+    /// Fix: send the value that `detail` names, or change the template.
+    pub TEMPLATE_FAILED = 422, "template-failed", "A template cannot be rendered";
+}
+
+crate::events! {
+    /// A run was accepted.
+    pub RUN_CREATED: Run = "run.created", group "runs", filterable ["agent_id"], audience [audit, webhook, live];
+    /// A run was asked to stop.
+    pub RUN_CANCEL_REQUESTED: Run = "run.cancel_requested", group "runs", filterable ["agent_id"], audience [audit];
+    /// A run ended well; its output is there.
+    pub RUN_COMPLETED: Run = "run.completed", group "runs", filterable ["agent_id"], audience [webhook, live, mail];
+    /// A run ended badly; its error says why.
+    pub RUN_FAILED: Run = "run.failed", group "runs", filterable ["agent_id"], audience [webhook, live, mail];
+    /// A run was stopped.
+    pub RUN_CANCELLED: Run = "run.cancelled", group "runs", filterable ["agent_id"], audience [webhook, live, mail];
+    /// A run waits for something.
+    pub RUN_WAITING: Run = "run.waiting", group "runs", filterable ["agent_id"], audience [webhook, live, mail];
+}
+
+crate::words! {
+    /// How far a run is.
+    pub enum Status {
+        /// It waits in the queue.
+        Pending "pending",
+        /// A step of it is at work, or will be tried again.
+        Running "running",
+        /// It waits for something outside; `wait_reason` says for what.
+        Waiting "waiting",
+        /// It ended well.
+        Completed "completed",
+        /// It ended badly.
+        Failed "failed",
+        /// It was stopped.
+        Cancelled "cancelled",
+    }
+}
+
+impl Status {
+    /// Nothing changes any more.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Status::Completed | Status::Failed | Status::Cancelled)
+    }
+
+    /// Whether a run can go from here to there.
+    pub const fn leads_to(self, next: Status) -> bool {
+        use Status::{Cancelled, Completed, Failed, Pending, Running, Waiting};
+        matches!(
+            (self, next),
+            (Pending | Waiting, Running)
+                | (Running, Waiting | Completed)
+                | (Pending | Running | Waiting, Failed | Cancelled)
+        )
+    }
+}
+
+crate::words! {
+    /// What kind of work a run is.
+    pub enum RunKind {
+        /// An agent was executed.
+        Execution "execution",
+        /// An arm of an experiment.
+        Trial "trial",
+        /// A project was generated.
+        Generation "generation",
+        /// A document was taken in.
+        Ingestion "ingestion",
+        /// A question was answered out of knowledge.
+        Answer "answer",
+        /// Code was analysed.
+        CodeAnalysis "code_analysis",
+        /// A site was mirrored.
+        AssetSync "asset_sync",
+        /// A recording was imported.
+        CaptureImport "capture_import",
+    }
+}
+
+impl Resource for Run {
+    const PREFIX: &'static str = "run";
+}
+/// `run_…`
+pub type RunId = Id<Run>;
+
+/// A run.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Run {
+    /// Names it.
+    pub id: RunId,
+    /// What kind of work it is.
+    pub kind: RunKind,
+    /// How far it is.
+    pub status: Status,
+    /// What it waits for, while it waits: `approval`, `input`, `timer`, `event`, `child`, `budget`, `recovery`, `upgrade`, `paused`.
+    #[schema(required)]
+    pub wait_reason: Option<String>,
+    /// In percent, as far as that can be told.
+    #[schema(minimum = 0, maximum = 100)]
+    pub progress: i32,
+    /// The agent that is executed.
+    #[schema(required)]
+    pub agent_id: Option<AgentId>,
+    /// Its version; null: its draft.
+    #[schema(required, example = 7)]
+    pub agent_version: Option<i32>,
+    /// The label by which the version was chosen.
+    #[schema(required, example = "production")]
+    pub label: Option<String>,
+    /// What the agent's configuration is written for.
+    #[schema(required)]
+    pub framework: Option<Framework>,
+    /// Why it exists: `api`, `ui`, `schedule`, `webhook`, `mcp`, `openai`, `experiment`, `subrun`, `system`.
+    #[schema(example = "api")]
+    pub trigger: String,
+    /// Whom it is about, in the caller's words.
+    #[schema(required)]
+    pub subject: Option<String>,
+    /// 1 to 10: orders the runs of the workspace.
+    pub priority: i32,
+    /// What it was given.
+    #[schema(value_type = Object)]
+    pub input: Value,
+    /// What came out.
+    #[schema(required, value_type = Option<Object>)]
+    pub output: Option<Value>,
+    /// Why it failed: `{code, message, retryable, node_id, step_id, attempt, cause}`.
+    #[schema(required, value_type = Option<Object>)]
+    pub error: Option<Value>,
+    /// The tokens of all its calls.
+    pub usage: TokenUsage,
+    /// What it cost, in micros of a US dollar.
+    pub cost_micros: i64,
+    /// What it may cost.
+    #[schema(required)]
+    pub max_cost_micros: Option<i64>,
+    /// What was saved by using results again.
+    pub saved_cost_micros: i64,
+    /// Its steps so far.
+    pub step_count: i32,
+    /// The number of its last event.
+    pub event_seq: i32,
+    /// How often a worker was lost over it.
+    pub recoveries: i32,
+    /// The run that started it.
+    #[schema(required)]
+    pub parent_run_id: Option<RunId>,
+    /// The first run of its family: itself, if it has no parent.
+    pub root_run_id: RunId,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// The workspace's own tags.
+    pub metadata: Metadata,
+    /// The request that started it.
+    #[schema(required)]
+    pub request_id: Option<String>,
+    /// Raised by every change; the `ETag`.
+    pub version: i64,
+    /// Who started it.
+    pub created_by: Author,
+    /// When it was accepted.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When its first step began.
+    #[schema(required)]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[schema(required)]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// When it is given up, however it stands.
+    pub expires_at: DateTime<Utc>,
+    /// When somebody asked it to stop.
+    #[schema(required)]
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// How long it waited in the queue, in milliseconds.
+    #[schema(required)]
+    pub queue_ms: Option<i64>,
+    /// How long it took from its first step to its end, in milliseconds.
+    #[schema(required)]
+    pub duration_ms: Option<i64>,
+    /// When its contents were removed.
+    #[schema(required)]
+    pub purged_at: Option<DateTime<Utc>>,
+}
+
+impl Run {
+    /// The run of a row, with its author's name.
+    pub(super) fn shown(row: Row, authors: &Labels) -> Run {
+        Run {
+            created_by: authors.author(&row.created_by_type, row.created_by_id),
+            framework: row.framework.as_deref().and_then(Framework::named),
+            usage: serde_json::from_value(row.usage).unwrap_or_default(),
+            metadata: serde_json::from_value(row.metadata).unwrap_or_default(),
+            queue_ms: row
+                .started_at
+                .map(|started| (started - row.created_at).num_milliseconds()),
+            duration_ms: row
+                .started_at
+                .zip(row.finished_at)
+                .map(|(from, to)| (to - from).num_milliseconds()),
+            id: row.id,
+            kind: row.kind,
+            status: row.status,
+            wait_reason: row.wait_reason,
+            progress: row.progress,
+            agent_id: row.agent_id,
+            agent_version: row.agent_version,
+            label: row.label,
+            trigger: row.trigger,
+            subject: row.subject,
+            priority: row.priority,
+            input: row.input,
+            output: row.output,
+            error: row.error,
+            cost_micros: row.cost_micros,
+            max_cost_micros: row.max_cost_micros,
+            saved_cost_micros: row.saved_cost_micros,
+            step_count: row.step_seq,
+            event_seq: row.event_seq,
+            recoveries: row.recoveries,
+            parent_run_id: row.parent_run_id,
+            root_run_id: row.root_run_id,
+            tags: row.tags,
+            request_id: row.request_id,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            expires_at: row.expires_at,
+            cancel_requested_at: row.cancel_requested_at,
+            purged_at: row.purged_at,
+        }
+    }
+}
+
+impl Located for Run {
+    fn path(&self) -> String {
+        format!("/api/v1/runs/{}", self.id)
+    }
+}
+
+impl Versioned for Run {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+/// How far a run is: cheap to ask often.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RunStatus {
+    /// How far it is.
+    pub status: Status,
+    /// What it waits for.
+    #[schema(required)]
+    pub wait_reason: Option<String>,
+    /// In percent.
+    pub progress: i32,
+    /// The number of its last event.
+    pub event_seq: i32,
+    /// The `ETag`.
+    #[serde(skip)]
+    pub version: i64,
+}
+
+impl Versioned for RunStatus {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+/// What came out of a run.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RunResult {
+    /// How it ended.
+    pub status: Status,
+    /// What came out.
+    #[schema(required, value_type = Option<Object>)]
+    pub output: Option<Value>,
+    /// Why it failed.
+    #[schema(required, value_type = Option<Object>)]
+    pub error: Option<Value>,
+}
+
+crate::pages! {
+    /// A page of runs.
+    pub RunPage of Run;
+}
+
+/// What a list of runs can be filtered by.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilters {
+    pub kinds: Vec<RunKind>,
+    pub statuses: Vec<Status>,
+    pub agents: Vec<AgentId>,
+    pub subjects: Vec<String>,
+    pub tags: Vec<String>,
+    pub created_after: Option<DateTime<Utc>>,
+    pub created_before: Option<DateTime<Utc>>,
+}
+
+impl Filters for RunFilters {
+    const RESOURCE: &'static str = "runs";
+    const NAMES: &'static [&'static str] = &[
+        "kind",
+        "status",
+        "agent_id",
+        "subject",
+        "tag",
+        "created_after",
+        "created_before",
+    ];
+
+    fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
+        match name {
+            "kind" => self
+                .kinds
+                .push(RunKind::named(value).ok_or_else(|| Unfit::choice(RunKind::WORDS))?),
+            "status" => self
+                .statuses
+                .push(Status::named(value).ok_or_else(|| Unfit::choice(Status::WORDS))?),
+            "agent_id" => self.agents.push(id_filter(value)),
+            "subject" => self.subjects.push(value.replace('\0', "\u{fffd}")),
+            "tag" => self.tags.push(value.replace('\0', "\u{fffd}")),
+            "created_after" => self.created_after = Some(time_filter(value)?),
+            _ => self.created_before = Some(time_filter(value)?),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_moves_only_along_its_table() {
+        let moves: Vec<String> = Status::ALL
+            .iter()
+            .flat_map(|from| Status::ALL.iter().map(move |to| (*from, *to)))
+            .filter(|(from, to)| from.leads_to(*to))
+            .map(|(from, to)| format!("{from}>{to}"))
+            .collect();
+        assert_eq!(
+            moves.join(" "),
+            "pending>running pending>failed pending>cancelled running>waiting running>completed running>failed \
+             running>cancelled waiting>running waiting>failed waiting>cancelled"
+        );
+        for end in [Status::Completed, Status::Failed, Status::Cancelled] {
+            assert!(end.is_final() && Status::ALL.iter().all(|next| !end.leads_to(*next)));
+        }
+    }
+}

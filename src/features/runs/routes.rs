@@ -1,0 +1,352 @@
+//! HTTP of runs.
+
+use std::time::{Duration, Instant};
+
+use actix_web::{HttpRequest, HttpResponse, Responder, get, post, web::Data};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::{
+    model::{
+        MessageList, Run, RunFilters, RunId, RunPage, RunResult, RunStatus, RunUsage, Status, Step, StepList,
+        input::{Cancellation, NewExecution},
+    },
+    service,
+};
+use crate::{
+    features::{agents::AgentId, providers::Providers},
+    kernel::{
+        access::{Can, Scope, perm},
+        db::Db,
+        error::{Error, FieldCode, INVALID_PARAMETER, Problem, Result, UNKNOWN_PARAMETER},
+        http::{Accepted, IdempotencyKey, Json, NoQuery, Path, Paths, Tagged, Valid},
+        idempotency::{Once, once},
+        page::PageQuery,
+    },
+};
+
+/// The routes of this slice.
+pub fn routes(routes: &mut ServiceConfig) {
+    routes
+        .service(execute)
+        .service(list_of_agent)
+        .service(list_executions)
+        .service(show_execution)
+        .service(list)
+        .service(show)
+        .service(status)
+        .service(result)
+        .service(list_steps)
+        .service(show_step)
+        .service(list_messages)
+        .service(money)
+        .service(cancel);
+}
+
+/// Execute an agent.
+///
+/// The run is accepted with 202 and goes on by itself. With `wait`, the answer is 200 and the run as it ended, if it ends in time.
+#[utoipa::path(operation_id = "agents_execute",
+               params(("id" = AgentId, Path, description = "The agent."),
+                      ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end, as far as the request's deadline permits.", minimum = 0, maximum = 60)),
+               request_body = NewExecution,
+               responses((status = 202, description = "It was accepted.", body = Run), (status = 200, description = "It ended in time.", body = Run)),
+               extensions(("x-permission" = json!("runs:execute")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("execute")),
+                          ("x-admission" = json!("interactive")), ("x-body-limit" = json!(1_048_576))))]
+#[post("/agents/{id}/execute")]
+async fn execute(
+    can: Can<perm::RunsExecute>,
+    wait: WaitQuery,
+    db: Data<Db>,
+    providers: Data<Providers>,
+    Path(id): Path<AgentId>,
+    key: IdempotencyKey,
+    new: Valid<NewExecution>,
+) -> Result<Executed> {
+    let granted = can.granted();
+    let scope = Scope::from(can);
+    let accepted = db
+        .tenant(scope.clone(), move |tx| {
+            once(tx, &key, &new, |tx| {
+                service::accept::accept(tx, &providers, id, &new, granted).map(Accepted)
+            })
+        })
+        .await?;
+    match accepted {
+        Once::Now(Accepted(run)) => {
+            let run = settled(&db, &scope, run, wait.0).await?;
+            let is_over = run.status.is_final() && !wait.0.is_zero();
+            Ok(if is_over {
+                Executed::Over(Json(run))
+            } else {
+                Executed::Accepted(Once::Now(Accepted(run)))
+            })
+        }
+        before @ Once::Before(_) => Ok(Executed::Accepted(before)),
+    }
+}
+
+/// The answer to an execution.
+enum Executed {
+    Accepted(Once<Accepted<Run>>),
+    Over(Json<Run>),
+}
+
+impl Responder for Executed {
+    type Body = actix_web::body::BoxBody;
+
+    fn respond_to(self, request: &HttpRequest) -> HttpResponse {
+        match self {
+            Executed::Accepted(answer) => answer.respond_to(request),
+            Executed::Over(answer) => answer.respond_to(request),
+        }
+    }
+}
+
+/// The run as it is once it has ended or waits, or when the time is over.
+async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> Result<Run> {
+    // What is left must do for one more look and the way back.
+    let spare = scope.call().time_left().saturating_sub(Duration::from_millis(400));
+    let until = Instant::now() + wait.min(spare);
+    let mut pause = Duration::from_millis(10);
+    while !run.status.is_final() && run.status != Status::Waiting && Instant::now() + pause < until {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(200));
+        let id = run.id;
+        run = db.tenant(scope.clone(), move |tx| service::get(tx, id)).await?;
+    }
+    Ok(run)
+}
+
+/// `?wait=`: seconds, and nothing else.
+struct WaitQuery(Duration);
+
+impl actix_web::FromRequest for WaitQuery {
+    type Error = Error;
+    type Future = std::future::Ready<Result<WaitQuery>>;
+
+    fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
+        std::future::ready(read_wait(request.query_string()))
+    }
+}
+
+fn read_wait(query: &str) -> Result<WaitQuery> {
+    let mut wait = 0;
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if name != "wait" {
+            let problem = Problem::from(UNKNOWN_PARAMETER);
+            return Err(problem
+                .field(format!("query/{name}"), FieldCode::UnknownField, "Known is: wait.")
+                .into());
+        }
+        wait = value.parse().ok().filter(|seconds| *seconds <= 60).ok_or_else(|| {
+            Problem::from(INVALID_PARAMETER).field(
+                "query/wait",
+                FieldCode::TooLarge,
+                "A number of seconds from 0 to 60.",
+            )
+        })?;
+    }
+    Ok(WaitQuery(Duration::from_secs(wait)))
+}
+
+/// List an agent's executions.
+#[utoipa::path(operation_id = "agents_list_executions",
+               params(("id" = AgentId, Path, description = "The agent."),
+                      ("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
+                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
+                      ("order" = Option<String>, Query, description = "`-created_at` (newest first) or `created_at`."),
+                      ("status" = Option<Vec<Status>>, Query, description = "Only these states.")),
+               responses((status = 200, description = "A page of them.", body = RunPage)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/agents/{id}/executions")]
+async fn list_of_agent(
+    can: Can<perm::RunsRead>,
+    db: Data<Db>,
+    Path(id): Path<AgentId>,
+    query: PageQuery<RunFilters>,
+) -> Result<Json<RunPage>> {
+    db.tenant(can, move |tx| service::of_agent(tx, id, query))
+        .await
+        .map(|page| Json(page.into()))
+}
+
+/// List executions.
+#[utoipa::path(operation_id = "executions_list",
+               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
+                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
+                      ("order" = Option<String>, Query, description = "`-created_at` (newest first) or `created_at`."),
+                      ("status" = Option<Vec<Status>>, Query, description = "Only these states."),
+                      ("agent_id" = Option<Vec<AgentId>>, Query, description = "Only of these agents.")),
+               responses((status = 200, description = "A page of them.", body = RunPage)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/executions")]
+async fn list_executions(
+    can: Can<perm::RunsRead>,
+    db: Data<Db>,
+    mut query: PageQuery<RunFilters>,
+) -> Result<Json<RunPage>> {
+    query.filters.kinds = vec![super::model::RunKind::Execution];
+    db.tenant(can, move |tx| service::list(tx, &query))
+        .await
+        .map(|page| Json(page.into()))
+}
+
+/// Show an execution.
+#[utoipa::path(operation_id = "executions_get", params(("id" = RunId, Path, description = "The run.")),
+               responses((status = 200, description = "The run.", body = Run)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/executions/{id}")]
+async fn show_execution(
+    can: Can<perm::RunsRead>,
+    _query: NoQuery,
+    db: Data<Db>,
+    Path(id): Path<RunId>,
+) -> Result<Tagged<Run>> {
+    db.tenant(can, move |tx| service::execution(tx, id)).await.map(Tagged)
+}
+
+/// List runs.
+#[utoipa::path(operation_id = "runs_list",
+               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
+                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
+                      ("order" = Option<String>, Query, description = "`-created_at` (newest first) or `created_at`."),
+                      ("kind" = Option<Vec<super::model::RunKind>>, Query, description = "Only these kinds."),
+                      ("status" = Option<Vec<Status>>, Query, description = "Only these states."),
+                      ("agent_id" = Option<Vec<AgentId>>, Query, description = "Only of these agents."),
+                      ("subject" = Option<Vec<String>>, Query, description = "Only about these."),
+                      ("tag" = Option<Vec<String>>, Query, description = "Only with one of these tags."),
+                      ("created_after" = Option<String>, Query, description = "Only later ones.", format = DateTime),
+                      ("created_before" = Option<String>, Query, description = "Only earlier ones.", format = DateTime)),
+               responses((status = 200, description = "A page of them.", body = RunPage)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/runs")]
+async fn list(can: Can<perm::RunsRead>, db: Data<Db>, query: PageQuery<RunFilters>) -> Result<Json<RunPage>> {
+    db.tenant(can, move |tx| service::list(tx, &query))
+        .await
+        .map(|page| Json(page.into()))
+}
+
+/// Show a run.
+///
+/// With `wait`, the answer comes when the run has ended or waits, or when the time is over.
+#[utoipa::path(operation_id = "runs_get",
+               params(("id" = RunId, Path, description = "The run."),
+                      ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end, as far as the request's deadline permits.", minimum = 0, maximum = 60)),
+               responses((status = 200, description = "The run.", body = Run)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/runs/{id}")]
+async fn show(can: Can<perm::RunsRead>, wait: WaitQuery, db: Data<Db>, Path(id): Path<RunId>) -> Result<Tagged<Run>> {
+    let scope = Scope::from(can);
+    let run = db.tenant(scope.clone(), move |tx| service::get(tx, id)).await?;
+    settled(&db, &scope, run, wait.0).await.map(Tagged)
+}
+
+/// Show how far a run is.
+#[utoipa::path(operation_id = "runs_status", params(("id" = RunId, Path, description = "The run.")),
+               responses((status = 200, description = "How far it is.", body = RunStatus)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/runs/{id}/status")]
+async fn status(
+    can: Can<perm::RunsRead>,
+    _query: NoQuery,
+    db: Data<Db>,
+    Path(id): Path<RunId>,
+) -> Result<Tagged<RunStatus>> {
+    db.tenant(can, move |tx| service::status(tx, id)).await.map(Tagged)
+}
+
+/// Show what came out of a run.
+#[utoipa::path(operation_id = "runs_result", params(("id" = RunId, Path, description = "The run.")),
+               responses((status = 200, description = "What came out.", body = RunResult)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/runs/{id}/result")]
+async fn result(
+    can: Can<perm::RunsRead>,
+    _query: NoQuery,
+    db: Data<Db>,
+    Path(id): Path<RunId>,
+) -> Result<Json<RunResult>> {
+    db.tenant(can, move |tx| service::result(tx, id)).await.map(Json)
+}
+
+/// List a run's steps.
+#[utoipa::path(operation_id = "runs_list_steps", params(("id" = RunId, Path, description = "The run.")),
+               responses((status = 200, description = "All of them.", body = StepList)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/runs/{id}/steps")]
+async fn list_steps(
+    can: Can<perm::RunsRead>,
+    _query: NoQuery,
+    db: Data<Db>,
+    Path(id): Path<RunId>,
+) -> Result<Json<StepList>> {
+    db.tenant(can, move |tx| service::steps(tx, id))
+        .await
+        .map(|data| Json(StepList { data }))
+}
+
+/// Show a step.
+#[utoipa::path(operation_id = "runs_get_step",
+               params(("id" = RunId, Path, description = "The run."), ("number" = i32, Path, description = "The step's number in the run.")),
+               responses((status = 200, description = "The step.", body = Step)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/runs/{id}/steps/{number}")]
+async fn show_step(
+    can: Can<perm::RunsRead>,
+    _query: NoQuery,
+    db: Data<Db>,
+    Paths(id, number): Paths<RunId, i64>,
+) -> Result<Json<Step>> {
+    let number = i32::try_from(number).unwrap_or(-1);
+    db.tenant(can, move |tx| service::step(tx, id, number)).await.map(Json)
+}
+
+/// List what was said in a run.
+#[utoipa::path(operation_id = "runs_list_messages", params(("id" = RunId, Path, description = "The run.")),
+               responses((status = 200, description = "All of it.", body = MessageList)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/runs/{id}/messages")]
+async fn list_messages(
+    can: Can<perm::RunsRead>,
+    _query: NoQuery,
+    db: Data<Db>,
+    Path(id): Path<RunId>,
+) -> Result<Json<MessageList>> {
+    db.tenant(can, move |tx| service::messages(tx, id))
+        .await
+        .map(|data| Json(MessageList { data }))
+}
+
+/// Show what a run cost.
+#[utoipa::path(operation_id = "runs_usage", params(("id" = RunId, Path, description = "The run.")),
+               responses((status = 200, description = "The sums and the entries of the ledger.", body = RunUsage)),
+               extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/runs/{id}/usage")]
+async fn money(
+    can: Can<perm::RunsRead>,
+    _query: NoQuery,
+    db: Data<Db>,
+    Path(id): Path<RunId>,
+) -> Result<Json<RunUsage>> {
+    db.tenant(can, move |tx| service::money(tx, id)).await.map(Json)
+}
+
+/// Stop a run.
+///
+/// Answers at once. A graceful stop lets a call that is under way end, for at most 10 seconds: the run is then still `running`, with
+/// `cancel_requested_at` set.
+#[utoipa::path(operation_id = "runs_cancel", params(("id" = RunId, Path, description = "The run.")), request_body = Cancellation,
+               responses((status = 200, description = "It is stopped, or will be.", body = Run)),
+               extensions(("x-permission" = json!("runs:cancel")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+#[post("/runs/{id}/cancel")]
+async fn cancel(
+    can: Can<perm::RunsCancel>,
+    _query: NoQuery,
+    db: Data<Db>,
+    Path(id): Path<RunId>,
+    how: Valid<Cancellation>,
+) -> Result<Tagged<Run>> {
+    db.tenant(can, move |tx| service::cancel::cancel(tx, id, how.mode))
+        .await
+        .map(Tagged)
+}

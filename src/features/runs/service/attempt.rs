@@ -1,0 +1,644 @@
+//! An attempt at a step: begun in one transaction, made without one, recorded in another. The lease's epoch decides whose record counts.
+
+use std::{sync::Arc, time::Duration as Wait};
+
+use aws_lc_rs::rand;
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        model::{
+            RunId, Status, StepId, StepStatus,
+            rows::{Failure, Row, StepRow},
+        },
+        queries::{self, steps::Ending},
+    },
+    clock, state, tick,
+    turn::{self, JobEnd, Turn},
+};
+use crate::{
+    features::{
+        agents::{
+            plan::{Common, Llm, OnError, Plan, Retry, Work},
+            plans,
+        },
+        providers::{ChatRequest, Message, Model, Providers, Role, TokenUsage},
+        usage::{self, Entry, EntryKind},
+    },
+    kernel::{
+        db::Tenant,
+        error::{Error, Result},
+        id::Id,
+        jobs::{self, Fenced, Job},
+    },
+};
+
+/// How soon a run is looked at again that needs a newer worker, in seconds.
+const UPGRADE_SECONDS: i64 = 60;
+
+/// What there is to be done.
+pub(in crate::features::runs) struct Attempt {
+    pub(in crate::features::runs) run: RunId,
+    pub(in crate::features::runs) step: StepId,
+    /// Which try, from 1.
+    pub(in crate::features::runs) number: i32,
+    /// Tells this attempt's record from every other.
+    pub(in crate::features::runs) token: Uuid,
+    /// The question, and who is asked in order.
+    pub(in crate::features::runs) request: ChatRequest,
+    pub(in crate::features::runs) models: Vec<Model>,
+    /// The longest that it may take.
+    pub(in crate::features::runs) timeout: Wait,
+    /// The request and trace that the run belongs to.
+    pub(in crate::features::runs) origin: Origin,
+}
+
+/// Where a run comes from.
+#[derive(Clone, Debug, Default)]
+pub(in crate::features::runs) struct Origin {
+    pub(in crate::features::runs) request_id: Option<String>,
+    pub(in crate::features::runs) traceparent: Option<String>,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug)]
+pub(in crate::features::runs) struct Outcome {
+    /// What came out, or why nothing did.
+    pub(in crate::features::runs) result: Result<Value, Failed>,
+    /// What the model said, to be added to the conversation.
+    pub(in crate::features::runs) said: Option<String>,
+    /// What every call used, in order.
+    pub(in crate::features::runs) spent: Vec<(Model, TokenUsage)>,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug)]
+pub(in crate::features::runs) struct Failed {
+    pub(in crate::features::runs) code: &'static str,
+    pub(in crate::features::runs) message: String,
+    pub(in crate::features::runs) retryable: bool,
+    pub(in crate::features::runs) cause: Option<Value>,
+    pub(in crate::features::runs) retry_after: Option<Wait>,
+}
+
+/// The plan of a run, unless it takes a newer worker.
+///
+/// # Errors
+/// 503 if the database fails.
+pub(super) fn plan_of(tx: &mut Tenant<'_>, run: &Row) -> Result<Option<Arc<Plan>>> {
+    let name = run
+        .plan_sha256
+        .as_slice()
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("a plan's name has 32 bytes"))?;
+    Ok(plans::load(tx, &name)?.ok())
+}
+
+/// Begins an attempt. `None`: there is nothing to do, and the job is ended.
+///
+/// # Errors
+/// [`Fenced`] if the lease was lost, 503.
+pub(in crate::features::runs) fn start(
+    tx: &mut Tenant<'_>,
+    providers: &Providers,
+    job: &Job,
+) -> Result<Option<Attempt>> {
+    let Some((run, step)) = open(tx, job)? else {
+        return Ok(None);
+    };
+    let Some(plan) = plan_of(tx, &run)? else {
+        upgrade(tx, run, job)?;
+        return Ok(None);
+    };
+    let node = plan.nodes.get(&step.node_id).cloned();
+    let mut turn = Turn::of(tx, run, plan)?;
+    let lost = match step.status {
+        StepStatus::Running => Some(lose(&mut turn, &step)?),
+        _ => None,
+    };
+    let was_waiting = turn.run.status != Status::Running;
+    if was_waiting {
+        turn.go(Status::Running);
+        let alarm = clock::alarm(&turn.run, turn.now);
+        let known = turn.run.created_at + Duration::seconds(i64::from(turn.run.queue_timeout_seconds));
+        turn.alarm = Some(alarm).filter(|alarm| *alarm < known);
+    }
+    let Some((common, llm)) = node.and_then(|node| match node.work {
+        Work::Llm(llm) => Some((node.common, llm)),
+        Work::Prompt { .. } | Work::Transform { .. } => None,
+    }) else {
+        return give_up(
+            turn,
+            &step,
+            Failure::of("internal", "The step is not one that waits in the queue."),
+            job,
+        );
+    };
+    let models: Vec<Model> = std::iter::once(&llm.model)
+        .chain(&llm.fallback_models)
+        .filter_map(|name| providers.find(name))
+        .collect();
+    let Some(first) = models.first().cloned() else {
+        return give_up(
+            turn,
+            &step,
+            Failure::of("step_failed", format!("There is no model {} any more.", llm.model)),
+            job,
+        );
+    };
+    let request = question(&mut turn, &step, &llm, &first)?;
+    let worst = TokenUsage {
+        estimated: true,
+        ..TokenUsage::of_call(request.estimated_tokens(), i64::from(llm.max_output_tokens))
+    };
+    let dearest = models
+        .iter()
+        .filter_map(|model| model.price)
+        .map(|price| price.of(worst.input_tokens, worst.output_tokens))
+        .max();
+    let hold = dearest.unwrap_or(0);
+    if let Some(most) = turn.run.max_cost_micros {
+        let held = queries::steps::held(turn.tx.conn(), turn.run.id, step.id)?;
+        if turn.run.cost_micros + held + hold > most {
+            let message = format!(
+                "The next call may cost {hold} micros; {} of {most} are spent.",
+                turn.run.cost_micros + held
+            );
+            return give_up(turn, &step, Failure::of("budget_exceeded", message), job);
+        }
+    }
+    let number = if lost.is_some() { step.attempt } else { step.attempt + 1 };
+    let (usage, cost_micros, prior_attempts) =
+        lost.unwrap_or((step.usage.clone(), step.cost_micros, step.prior_attempts.clone()));
+    let mine = StepRow {
+        epoch: job.epoch,
+        attempt: number,
+        held_micros: hold,
+        held_usage: Some(serde_json::to_value(&worst).map_err(anyhow::Error::from)?),
+        model: Some(first.id.clone()),
+        usage,
+        cost_micros,
+        prior_attempts,
+        ..step
+    };
+    if !queries::steps::begin(turn.tx.conn(), &mine, turn.now)? {
+        return Err(fenced());
+    }
+    turn.event(
+        "step.started",
+        Some(mine.number),
+        json!({ "node": mine.node_id, "attempt": number, "model": first.id }),
+    );
+    let attempt = Attempt {
+        run: turn.run.id,
+        step: mine.id,
+        number,
+        token: Uuid::new_v4(),
+        request,
+        models,
+        timeout: Wait::from_secs(u64::from(common.timeout_seconds.unwrap_or(600).clamp(1, 86_400))),
+        origin: origin(&turn.run),
+    };
+    turn.close(&JobEnd::Keep)?;
+    Ok(Some(attempt))
+}
+
+/// Run and step of a job, locked, if there is anything left to do about them. Else the job is ended.
+fn open(tx: &mut Tenant<'_>, job: &Job) -> Result<Option<(Row, StepRow)>> {
+    let run = match queries::steps::find(tx.conn(), Id::from_uuid(job.id.0))? {
+        Some(step) => queries::lock(tx.conn(), step.run_id)?,
+        None => {
+            jobs::finish(tx, job)?;
+            return Ok(None);
+        }
+    };
+    // Read again under the run's lock: every change of a step holds it.
+    let step = queries::steps::find(tx.conn(), Id::from_uuid(job.id.0))?;
+    match step {
+        Some(step) if !run.status.is_final() && matches!(step.status, StepStatus::Pending | StepStatus::Running) => {
+            if step.epoch >= job.epoch {
+                return Err(fenced());
+            }
+            Ok(Some((run, step)))
+        }
+        _ => {
+            jobs::finish(tx, job)?;
+            Ok(None)
+        }
+    }
+}
+
+fn fenced() -> Error {
+    Error::Broken(Fenced.into())
+}
+
+fn origin(run: &Row) -> Origin {
+    let span = &run.id.uuid().simple().to_string()[16..];
+    Origin {
+        request_id: run.request_id.clone(),
+        traceparent: run.trace_id.as_ref().map(|trace| format!("00-{trace}-{span}-00")),
+    }
+}
+
+/// The run takes a worker that knows more than this one: it waits for it.
+fn upgrade(tx: &mut Tenant<'_>, run: Row, job: &Job) -> Result<()> {
+    let mut turn = Turn::of(tx, run, Arc::default())?;
+    if turn.run.status == Status::Running {
+        turn.wait("upgrade");
+    }
+    let later = turn.now + Duration::seconds(UPGRADE_SECONDS);
+    turn.close(&JobEnd::Retry(job, later)).map(drop)
+}
+
+/// The attempt before was lost with its worker: what it may have cost is charged, and it is written down.
+fn lose(turn: &mut Turn<'_, '_>, step: &StepRow) -> Result<(Value, i64, Value)> {
+    turn.run.recoveries += 1;
+    turn.event(
+        "recovery.started",
+        Some(step.number),
+        json!({ "attempt": step.attempt, "epoch": step.epoch }),
+    );
+    let held: TokenUsage = step
+        .held_usage
+        .clone()
+        .and_then(|held| serde_json::from_value(held).ok())
+        .unwrap_or_default();
+    let model = step.model.clone().unwrap_or_default();
+    let mut entry = entry(&turn.run, step.id, step.epoch, 0, &model, &held, Some(step.held_micros));
+    entry.kind = EntryKind::Estimate;
+    let cost = turn.spend(&entry)?;
+    let mut usage: TokenUsage = serde_json::from_value(step.usage.clone()).unwrap_or_default();
+    usage.add(&held, 1);
+    let error = Failure {
+        retryable: true,
+        ..Failure::of("lost", "The worker was lost.")
+    };
+    let prior = with_attempt(step, &error, turn.now, cost);
+    Ok((
+        serde_json::to_value(usage).map_err(anyhow::Error::from)?,
+        step.cost_micros + cost,
+        prior,
+    ))
+}
+
+/// The last ten attempts, this one included.
+fn with_attempt(step: &StepRow, error: &Failure, now: DateTime<Utc>, cost: i64) -> Value {
+    let mut attempts = step.prior_attempts.as_array().cloned().unwrap_or_default();
+    attempts.push(json!({
+        "attempt": step.attempt, "epoch": step.epoch, "started_at": step.started_at, "ended_at": now, "error": error, "cost_micros": cost,
+    }));
+    let surplus = attempts.len().saturating_sub(10);
+    Value::Array(attempts.split_off(surplus))
+}
+
+/// Ends a step that cannot be tried, and its run.
+fn give_up(mut turn: Turn<'_, '_>, step: &StepRow, failure: Failure, job: &Job) -> Result<Option<Attempt>> {
+    let failure = Failure {
+        node_id: Some(step.node_id.clone()),
+        step_id: Some(step.id),
+        ..failure
+    };
+    turn.event(
+        "step.failed",
+        Some(step.number),
+        json!({ "node": step.node_id, "error": failure }),
+    );
+    turn.fail(&failure)?;
+    turn.close(&JobEnd::Finish(job))?;
+    Ok(None)
+}
+
+/// The conversation that the step continues, as a question to a model.
+fn question(turn: &mut Turn<'_, '_>, step: &StepRow, llm: &Llm, model: &Model) -> Result<ChatRequest> {
+    let upto = step
+        .input
+        .as_ref()
+        .and_then(|input| input["upto"].as_i64())
+        .and_then(|upto| i32::try_from(upto).ok())
+        .unwrap_or(0);
+    let said = queries::trail::said(turn.tx.conn(), turn.run.id, &llm.scope, upto)?;
+    let messages = said
+        .into_iter()
+        .map(|(role, content)| Message {
+            role: Role::named(&role).unwrap_or(Role::User),
+            content: content.as_str().map_or_else(|| content.to_string(), str::to_owned),
+        })
+        .collect();
+    Ok(ChatRequest {
+        model: model.id.clone(),
+        messages,
+        temperature: llm.temperature,
+        top_p: llm.top_p,
+        max_output_tokens: llm.max_output_tokens,
+        stop: llm.stop.clone(),
+        seed: llm.seed,
+        reasoning_effort: llm.reasoning_effort.clone(),
+        response_format: llm.response_format.clone(),
+    })
+}
+
+fn entry(
+    run: &Row,
+    step: StepId,
+    epoch: i64,
+    call: i32,
+    model: &str,
+    usage: &TokenUsage,
+    cost_micros: Option<i64>,
+) -> Entry {
+    Entry {
+        kind: EntryKind::Call,
+        run: run.id.uuid(),
+        step: step.uuid(),
+        epoch,
+        call,
+        provider: model.split('/').next().unwrap_or_default().to_owned(),
+        model: model.to_owned(),
+        agent: run.agent_id.map(|agent| (agent.uuid(), run.agent_version)),
+        framework: run.framework.clone(),
+        starter: (run.created_by_type.clone(), run.created_by_id),
+        usage: usage.clone(),
+        cost_micros,
+    }
+}
+
+/// Records what came of an attempt, moves the run on, and ends the job.
+///
+/// # Errors
+/// [`Fenced`] if the step is another worker's by now, 503.
+pub(in crate::features::runs) fn commit(
+    tx: &mut Tenant<'_>,
+    job: &Job,
+    attempt: &Attempt,
+    outcome: Outcome,
+) -> Result<()> {
+    let run = queries::lock(tx.conn(), attempt.run)?;
+    let step = queries::steps::find(tx.conn(), attempt.step)?
+        .ok_or_else(|| anyhow::anyhow!("a step was deleted under its worker"))?;
+    if step.commit_token == Some(attempt.token) {
+        return Ok(());
+    }
+    if run.status.is_final() {
+        return late(tx, job, run, &step, &outcome);
+    }
+    if step.epoch != job.epoch || step.status != StepStatus::Running {
+        return Err(fenced());
+    }
+    let plan = plan_of(tx, &run)?.ok_or_else(|| anyhow::anyhow!("the plan was understood when the step began"))?;
+    let common = plan
+        .nodes
+        .get(&step.node_id)
+        .map_or_else(Common::default, |node| node.common.clone());
+    let mut turn = Turn::of(tx, run, plan)?;
+    let (mut usage, mut cost) = (
+        serde_json::from_value(step.usage.clone()).unwrap_or_default(),
+        step.cost_micros,
+    );
+    let mut own = 0;
+    for (call, (model, tokens)) in (0..).zip(&outcome.spent) {
+        let price = model
+            .price
+            .map(|price| price.of(tokens.input_tokens, tokens.output_tokens));
+        own += turn.spend(&entry(&turn.run, step.id, job.epoch, call, &model.id, tokens, price))?;
+        TokenUsage::add(&mut usage, tokens, 1);
+    }
+    cost += own;
+    let usage = serde_json::to_value(usage).map_err(anyhow::Error::from)?;
+    let model = outcome
+        .spent
+        .last()
+        .map(|(model, _)| model.id.as_str())
+        .or(step.model.as_deref());
+    let ending =
+        |status, output, error, prior: &'_ Value, finished_at| (status, output, error, prior.clone(), finished_at);
+    let (end, next) = match outcome.result {
+        Ok(value) => {
+            if let (Some(text), Some(scope)) = (
+                outcome.said,
+                step.input.as_ref().and_then(|input| input["scope"].as_str()),
+            ) {
+                tick::say(
+                    &mut turn,
+                    scope,
+                    step.id,
+                    vec![(Role::Assistant.key(), Value::String(text))],
+                )?;
+            }
+            turn.event(
+                "step.completed",
+                Some(step.number),
+                json!({ "node": step.node_id, "attempt": step.attempt, "cost_micros": own }),
+            );
+            (
+                ending(
+                    StepStatus::Completed,
+                    Some(state::storable(value)),
+                    None,
+                    &step.prior_attempts,
+                    Some(turn.now),
+                ),
+                Next::Go,
+            )
+        }
+        Err(failed) => {
+            let failure = Failure {
+                code: if failed.code == "timeout" {
+                    "timeout".into()
+                } else {
+                    "step_failed".into()
+                },
+                message: failed.message.clone(),
+                retryable: failed.retryable,
+                node_id: Some(step.node_id.clone()),
+                step_id: Some(step.id),
+                attempt: Some(step.attempt),
+                cause: failed.cause.clone(),
+            };
+            let again = failed.retryable && step.attempt < step.max_attempts && turn.run.cancel_requested_at.is_none();
+            if again {
+                let wait = back_off(common.retry.unwrap_or_default(), step.attempt, failed.retry_after);
+                let due = turn.now + Duration::from_std(wait).unwrap_or_default();
+                turn.event(
+                    "step.retrying",
+                    Some(step.number),
+                    json!({ "attempt": step.attempt, "error": failure, "due_at": due }),
+                );
+                let prior = with_attempt(&step, &failure, turn.now, own);
+                (ending(StepStatus::Pending, None, None, &prior, None), Next::Retry(due))
+            } else {
+                turn.event(
+                    "step.failed",
+                    Some(step.number),
+                    json!({ "node": step.node_id, "attempt": step.attempt, "error": failure }),
+                );
+                let output = (common.on_error == OnError::Continue).then(|| json!({ "error": failure }));
+                let next = if output.is_some() {
+                    Next::Go
+                } else {
+                    Next::Fail(failure.clone())
+                };
+                (
+                    ending(
+                        StepStatus::Failed,
+                        output,
+                        Some(failure.document()),
+                        &step.prior_attempts,
+                        Some(turn.now),
+                    ),
+                    next,
+                )
+            }
+        }
+    };
+    let (status, output, error, prior, finished_at) = end;
+    let ending = Ending {
+        status,
+        output,
+        error,
+        prior_attempts: &prior,
+        model,
+        usage: &usage,
+        cost_micros: cost,
+        token: attempt.token,
+        finished_at,
+    };
+    if !queries::steps::end(turn.tx.conn(), step.id, job.epoch, ending)? {
+        return Err(fenced());
+    }
+    proceed(turn, job, next)
+}
+
+/// What follows a step's end.
+enum Next {
+    Go,
+    Retry(DateTime<Utc>),
+    Fail(Failure),
+}
+
+fn proceed(mut turn: Turn<'_, '_>, job: &Job, next: Next) -> Result<()> {
+    let failure = match next {
+        Next::Retry(due) => return turn.close(&JobEnd::Retry(job, due)).map(drop),
+        Next::Fail(failure) => Some(failure),
+        Next::Go => {
+            turn.run.open_steps = (turn.run.open_steps - 1).max(0);
+            if turn.run.cancel_requested_at.is_some() {
+                turn.cancel()?;
+                return turn.close(&JobEnd::Finish(job)).map(drop);
+            }
+            match turn.run.open_steps {
+                0 => tick::over(&mut turn)?.err(),
+                _ => None,
+            }
+        }
+    };
+    match failure {
+        Some(_) if turn.run.cancel_requested_at.is_some() => turn.cancel()?,
+        Some(failure) => turn.fail(&failure)?,
+        None => {}
+    }
+    turn.close(&JobEnd::Finish(job)).map(drop)
+}
+
+/// The run ended meanwhile: only what was spent still counts.
+fn late(tx: &mut Tenant<'_>, job: &Job, mut run: Row, step: &StepRow, outcome: &Outcome) -> Result<()> {
+    if step.epoch == job.epoch {
+        for (call, (model, tokens)) in (0..).zip(&outcome.spent) {
+            let price = model
+                .price
+                .map(|price| price.of(tokens.input_tokens, tokens.output_tokens));
+            let cost = usage::record(tx, &entry(&run, step.id, job.epoch, call, &model.id, tokens, price))?;
+            turn::add(&mut run, tokens, cost);
+        }
+        queries::save_money(tx.conn(), &run)?;
+    }
+    jobs::finish(tx, job)
+}
+
+/// The lease was lost, and with it the right to record anything but the truth about money: an estimate that was charged for this attempt
+/// is corrected.
+///
+/// # Errors
+/// 503 if the database fails.
+pub(in crate::features::runs) fn confess(
+    tx: &mut Tenant<'_>,
+    job: &Job,
+    attempt: &Attempt,
+    outcome: &Outcome,
+) -> Result<()> {
+    let mut run = queries::lock(tx.conn(), attempt.run)?;
+    let Some((model, _)) = outcome.spent.first() else {
+        return Ok(());
+    };
+    let mut sum = TokenUsage::default();
+    let mut price = 0;
+    for (model, tokens) in &outcome.spent {
+        sum.add(tokens, 1);
+        price += model
+            .price
+            .map_or(0, |price| price.of(tokens.input_tokens, tokens.output_tokens));
+    }
+    let real = entry(&run, attempt.step, job.epoch, 0, &model.id, &sum, Some(price));
+    if let Some(difference) = usage::correct(tx, &real)? {
+        turn::add(&mut run, &TokenUsage::default(), difference);
+        queries::save_money(tx.conn(), &run)?;
+    }
+    Ok(())
+}
+
+/// The lease was lost too often: something about the step kills workers.
+///
+/// # Errors
+/// 503; a lost lease.
+pub(in crate::features::runs) fn exhausted(tx: &mut Tenant<'_>, job: &Job) -> Result<()> {
+    let Some((run, step)) = open(tx, job)? else {
+        return Ok(());
+    };
+    let plan = plan_of(tx, &run)?;
+    let mut turn = Turn::of(tx, run, plan.unwrap_or_default())?;
+    if step.status == StepStatus::Running {
+        lose(&mut turn, &step)?;
+    }
+    let failure = Failure::of(
+        "recovery_exhausted",
+        format!("{} workers in a row were lost over it.", job.recoveries),
+    );
+    give_up(turn, &step, failure, job).map(drop)
+}
+
+/// How long to wait before the next try: any time up to a limit that doubles, or what the provider asks for, up to ten minutes.
+fn back_off(retry: Retry, attempt: i32, asked: Option<Wait>) -> Wait {
+    if let Some(asked) = asked {
+        return asked.min(Wait::from_secs(600));
+    }
+    let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(20);
+    let most = retry
+        .initial_ms
+        .saturating_mul(1 << doublings)
+        .min(retry.max_ms.min(128_000));
+    let mut bytes = [0; 4];
+    rand::fill(&mut bytes).expect("the operating system gives random bytes");
+    Wait::from_millis(most * u64::from(u32::from_le_bytes(bytes)) / u64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_follow_the_provider() {
+        let retry = Retry {
+            attempts: 10,
+            initial_ms: 500,
+            max_ms: 128_000,
+        };
+        for (attempt, most) in [(1, 500), (2, 1_000), (5, 8_000), (10, 128_000), (1_000, 128_000)] {
+            for _ in 0..50 {
+                assert!(back_off(retry, attempt, None) <= Wait::from_millis(most));
+            }
+        }
+        assert_eq!(back_off(retry, 1, Some(Wait::from_secs(7))), Wait::from_secs(7));
+        assert_eq!(back_off(retry, 1, Some(Wait::from_secs(9_999))), Wait::from_secs(600));
+    }
+}

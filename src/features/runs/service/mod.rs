@@ -1,0 +1,145 @@
+//! The rules of runs.
+
+pub(super) mod accept;
+pub(super) mod attempt;
+pub(super) mod cancel;
+pub(super) mod clock;
+mod state;
+mod tick;
+mod turn;
+
+pub(super) use turn::{CLOCK, STEP};
+
+use super::{
+    model::{Message, RUN_NOT_FINISHED, Run, RunFilters, RunId, RunKind, RunResult, RunStatus, RunUsage, Step},
+    queries,
+};
+use crate::{
+    features::{agents::AgentId, usage},
+    kernel::{
+        access,
+        db::Tenant,
+        error::{NOT_FOUND, Result},
+        page::{Page, PageQuery},
+    },
+};
+
+/// One run.
+///
+/// # Errors
+/// 404.
+pub(super) fn get(tx: &mut Tenant<'_>, id: RunId) -> Result<Run> {
+    let row = queries::find(tx.conn(), id)?;
+    turn::shown(tx, row)
+}
+
+/// One run, if it is an execution.
+///
+/// # Errors
+/// 404.
+pub(super) fn execution(tx: &mut Tenant<'_>, id: RunId) -> Result<Run> {
+    get(tx, id).and_then(|run| {
+        if run.kind == RunKind::Execution {
+            Ok(run)
+        } else {
+            Err(NOT_FOUND.into())
+        }
+    })
+}
+
+/// A page of runs.
+///
+/// # Errors
+/// 503 if the database fails.
+pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<RunFilters>) -> Result<Page<Run>> {
+    let rows = queries::list(tx.conn(), query)?;
+    let page = query.page(rows, |row| (row.created_at, row.id.uuid()));
+    let authors = access::labels(
+        tx,
+        page.data
+            .iter()
+            .map(|row| (row.created_by_type.as_str(), row.created_by_id)),
+    )?;
+    Ok(page.map(|row| Run::shown(row, &authors)))
+}
+
+/// A page of an agent's executions.
+///
+/// # Errors
+/// 404.
+pub(super) fn of_agent(tx: &mut Tenant<'_>, agent: AgentId, mut query: PageQuery<RunFilters>) -> Result<Page<Run>> {
+    crate::features::agents::known(tx, agent)?;
+    query.filters.agents = vec![agent];
+    query.filters.kinds = vec![RunKind::Execution];
+    list(tx, &query)
+}
+
+/// How far a run is.
+///
+/// # Errors
+/// 404.
+pub(super) fn status(tx: &mut Tenant<'_>, id: RunId) -> Result<RunStatus> {
+    let row = queries::find(tx.conn(), id)?;
+    Ok(RunStatus {
+        status: row.status,
+        wait_reason: row.wait_reason,
+        progress: row.progress,
+        event_seq: row.event_seq,
+        version: row.version,
+    })
+}
+
+/// What came out of a run.
+///
+/// # Errors
+/// 404, 409 `run-not-finished`.
+pub(super) fn result(tx: &mut Tenant<'_>, id: RunId) -> Result<RunResult> {
+    let row = queries::find(tx.conn(), id)?;
+    if !row.status.is_final() {
+        return Err(RUN_NOT_FINISHED.with("status", row.status).into());
+    }
+    Ok(RunResult {
+        status: row.status,
+        output: row.output,
+        error: row.error,
+    })
+}
+
+/// The steps of a run.
+///
+/// # Errors
+/// 404.
+pub(super) fn steps(tx: &mut Tenant<'_>, id: RunId) -> Result<Vec<Step>> {
+    queries::find(tx.conn(), id)?;
+    Ok(queries::steps::list(tx.conn(), id)?)
+}
+
+/// One step of a run, by its number.
+///
+/// # Errors
+/// 404.
+pub(super) fn step(tx: &mut Tenant<'_>, id: RunId, number: i32) -> Result<Step> {
+    Ok(queries::steps::one(tx.conn(), id, number)?)
+}
+
+/// What was said in a run.
+///
+/// # Errors
+/// 404.
+pub(super) fn messages(tx: &mut Tenant<'_>, id: RunId) -> Result<Vec<Message>> {
+    queries::find(tx.conn(), id)?;
+    Ok(queries::trail::messages(tx.conn(), id)?)
+}
+
+/// What a run cost.
+///
+/// # Errors
+/// 404.
+pub(super) fn money(tx: &mut Tenant<'_>, id: RunId) -> Result<RunUsage> {
+    let row = queries::find(tx.conn(), id)?;
+    Ok(RunUsage {
+        usage: serde_json::from_value(row.usage).unwrap_or_default(),
+        cost_micros: row.cost_micros,
+        data: usage::of_run(tx, id.uuid())?,
+    })
+}

@@ -1,0 +1,235 @@
+//! One transaction's work on one run: its locked row, and everything that is written and queued when it ends.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Value, json};
+
+use super::super::{
+    model::{
+        RUN_CANCELLED, RUN_COMPLETED, RUN_FAILED, RUN_WAITING, Run, Status, StepId,
+        rows::{Failure, NewEvent, Row},
+    },
+    queries,
+};
+use crate::{
+    features::{agents::plan::Plan, providers::TokenUsage, usage},
+    kernel::{
+        access,
+        db::Tenant,
+        error::Result,
+        id::JobId,
+        jobs::{self, Job, Lane, OnExists, Push},
+        outbox,
+    },
+};
+
+/// What a step's job is called.
+pub(in crate::features::runs) const STEP: &str = "run.step";
+/// What the job is called that ends a run whose time ran out.
+pub(in crate::features::runs) const CLOCK: &str = "run.clock";
+
+/// How long the contents of a run are kept where the plan says nothing, in days.
+const PAYLOAD_DAYS: i64 = 30;
+
+/// What becomes of the job that this transaction was done for.
+pub(super) enum JobEnd<'a> {
+    /// There is none, or it goes on.
+    Keep,
+    /// It is done.
+    Finish(&'a Job),
+    /// It is done again then.
+    Retry(&'a Job, DateTime<Utc>),
+}
+
+/// One transaction's work on one run.
+pub(super) struct Turn<'t, 'c> {
+    pub(super) tx: &'t mut Tenant<'c>,
+    pub(super) run: Row,
+    pub(super) plan: Arc<Plan>,
+    pub(super) now: DateTime<Utc>,
+    before: Status,
+    events: Vec<NewEvent>,
+    /// Steps to be queued.
+    pub(super) queued: Vec<StepId>,
+    /// When the clock must look at the run again.
+    pub(super) alarm: Option<DateTime<Utc>>,
+}
+
+impl<'t, 'c> Turn<'t, 'c> {
+    /// Begins with a run that is locked, or that this transaction made.
+    pub(super) fn of(tx: &'t mut Tenant<'c>, run: Row, plan: Arc<Plan>) -> Result<Turn<'t, 'c>> {
+        let now = tx.now()?;
+        Ok(Turn {
+            before: run.status,
+            tx,
+            run,
+            plan,
+            now,
+            events: Vec::new(),
+            queued: Vec::new(),
+            alarm: None,
+        })
+    }
+
+    /// Notes what happened; the run's lock makes the numbers gapless and in the order of the commits.
+    pub(super) fn event(&mut self, kind: &'static str, step: Option<i32>, data: Value) {
+        self.run.event_seq += 1;
+        self.events.push(NewEvent {
+            run_id: self.run.id,
+            seq: self.run.event_seq,
+            kind,
+            step_number: step,
+            data,
+        });
+    }
+
+    /// Moves the run on. The clocks follow.
+    pub(super) fn go(&mut self, status: Status) {
+        debug_assert!(self.run.status.leads_to(status), "{} > {status}", self.run.status);
+        if let Some(since) = self.run.active_since.take() {
+            self.run.active_ms += (self.now - since).num_milliseconds().max(0);
+        }
+        self.run.status = status;
+        self.run.wait_reason = None;
+        if status == Status::Running {
+            self.run.active_since = Some(self.now);
+            if self.run.started_at.is_none() {
+                self.run.started_at = Some(self.now);
+                self.event("run.started", None, json!({}));
+            } else {
+                self.event("run.resumed", None, json!({}));
+            }
+        }
+        if status.is_final() {
+            self.run.finished_at = Some(self.now);
+            self.run.open_steps = 0;
+            let days = self.tx.scope().plan().entitlements.contains_key("payload_days");
+            let days = days
+                .then(|| self.tx.scope().plan().limit("payload_days"))
+                .flatten()
+                .unwrap_or(PAYLOAD_DAYS);
+            self.run.payload_until = Some(self.now + Duration::days(days.clamp(1, 3_650)));
+        }
+    }
+
+    /// The run waits; no step of it is pending or at work.
+    pub(super) fn wait(&mut self, reason: &str) {
+        self.go(Status::Waiting);
+        self.run.wait_reason = Some(reason.to_owned());
+        self.event("run.waiting", None, json!({ "reason": reason }));
+    }
+
+    /// Ends the run badly: whatever is open of it is stopped.
+    pub(super) fn fail(&mut self, failure: &Failure) -> Result<()> {
+        queries::steps::stop(self.tx.conn(), self.run.id, self.now)?;
+        self.go(Status::Failed);
+        self.run.error = Some(failure.document());
+        self.event("run.failed", None, json!({ "error": failure.document() }));
+        Ok(())
+    }
+
+    /// Stops the run.
+    pub(super) fn cancel(&mut self) -> Result<()> {
+        queries::steps::stop(self.tx.conn(), self.run.id, self.now)?;
+        self.go(Status::Cancelled);
+        self.event("run.cancelled", None, json!({}));
+        Ok(())
+    }
+
+    /// Adds an entry to the ledger and to the sums.
+    pub(super) fn spend(&mut self, entry: &usage::Entry) -> Result<i64> {
+        let cost = usage::record(self.tx, entry)?;
+        self.add(&entry.usage, cost);
+        self.event(
+            "usage.recorded",
+            None,
+            json!({ "kind": entry.kind, "model": entry.model, "cost_micros": cost }),
+        );
+        Ok(cost)
+    }
+
+    /// Adds to the run's sums.
+    pub(super) fn add(&mut self, usage: &TokenUsage, cost: i64) {
+        add(&mut self.run, usage, cost);
+    }
+
+    /// Writes everything: the trail, the run, the events for others, and last the queue, whose rows are hot.
+    pub(super) fn close(self, job: &JobEnd<'_>) -> Result<Run> {
+        let Turn {
+            tx,
+            run,
+            now,
+            before,
+            events,
+            queued,
+            alarm,
+            ..
+        } = self;
+        if !events.is_empty() {
+            queries::trail::add_events(tx.conn(), &events)?;
+        }
+        let run = queries::save(tx.conn(), &run)?;
+        let group = run.id.uuid();
+        let (priority, status, is_over) = (run.priority as i16, run.status, run.status.is_final());
+        let shown = shown(tx, run)?;
+        let event = match status {
+            Status::Completed => Some(RUN_COMPLETED),
+            Status::Failed => Some(RUN_FAILED),
+            Status::Cancelled => Some(RUN_CANCELLED),
+            Status::Waiting => Some(RUN_WAITING),
+            Status::Pending | Status::Running => None,
+        };
+        if let Some(event) = event.filter(|_| before != status) {
+            outbox::emit(tx, event.of(shown.id, &shown))?;
+        }
+        if is_over {
+            // Drops what waits of the run, its clock included, and asks the workers to stop what they have.
+            jobs::cancel(tx, group)?;
+        }
+        let push = |lane, kind, job_id, due, on_exists| Push {
+            priority,
+            group_id: group,
+            due,
+            on_exists,
+            ..Push::now(lane, kind, job_id)
+        };
+        for step in queued {
+            let push = push(Lane::Steps, STEP, JobId(step.uuid()), None, OnExists::Keep);
+            jobs::push(
+                tx,
+                Push {
+                    floor_epoch: Some(0),
+                    ..push
+                },
+            )?;
+        }
+        match job {
+            JobEnd::Keep => {}
+            JobEnd::Finish(job) => jobs::finish(tx, job)?,
+            JobEnd::Retry(job, due) => jobs::retry(tx, job, Some(*due))?,
+        }
+        if let Some(due) = alarm.filter(|_| !is_over) {
+            let due = Some(due.max(now));
+            jobs::push(
+                tx,
+                push(Lane::System, CLOCK, JobId::of(group, CLOCK), due, OnExists::Sooner),
+            )?;
+        }
+        Ok(shown)
+    }
+}
+
+/// Adds to a run's sums.
+pub(super) fn add(run: &mut Row, usage: &TokenUsage, cost: i64) {
+    let mut sum: TokenUsage = serde_json::from_value(run.usage.take()).unwrap_or_default();
+    sum.add(usage, 1);
+    run.usage = serde_json::to_value(sum).expect("plain numbers");
+    run.cost_micros = (run.cost_micros + cost).max(0);
+}
+
+/// The run as callers see it.
+pub(super) fn shown(tx: &mut Tenant<'_>, row: Row) -> Result<Run> {
+    let authors = access::labels(tx, [(row.created_by_type.as_str(), row.created_by_id)].into_iter())?;
+    Ok(Run::shown(row, &authors))
+}
