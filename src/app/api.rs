@@ -14,7 +14,7 @@ use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 
 use crate::{
     app::{boot::Deployment, openapi, pages},
-    features::{agents, providers::Providers},
+    features::{agents, providers::Providers, runs},
     kernel::{
         api_keys,
         error::{Error, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND},
@@ -29,6 +29,7 @@ pub fn slices(routes: &mut ServiceConfig) {
     api_keys::routes(routes);
     inbox::routes(routes);
     agents::routes(routes);
+    runs::routes(routes);
 }
 
 /// What stands beside the versioned API: probes, documents, pages behind links.

@@ -1,10 +1,13 @@
 //! The catalogue of events.
 
-use crate::kernel::{api_keys, outbox::EventInfo, plans, workspaces};
+use crate::{
+    features::{agents, runs},
+    kernel::{api_keys, outbox::EventInfo, plans, workspaces},
+};
 
 /// Every type of event that is ever emitted, by name.
 pub fn catalogue() -> Vec<&'static EventInfo> {
-    let lists = [workspaces::EVENTS, api_keys::EVENTS, plans::EVENTS];
+    let lists = [workspaces::EVENTS, api_keys::EVENTS, plans::EVENTS, agents::EVENTS, runs::EVENTS];
     let mut events: Vec<_> = lists.into_iter().flatten().copied().collect();
     events.sort_by_key(|event| event.name);
     events

@@ -1,7 +1,7 @@
 //! The catalogue of refusals, and a page for each.
 
 use crate::{
-    features::agents,
+    features::{agents, runs},
     kernel::{
         access, api_keys,
         error::{self, Kind},
@@ -19,6 +19,7 @@ pub fn catalogue() -> Vec<Kind> {
         stripe::PROBLEMS,
         jobs::PROBLEMS,
         agents::PROBLEMS,
+        runs::PROBLEMS,
     ]
     .into_iter()
     .flatten()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     app::boot::Deployment,
+    features::{providers::Providers, runs},
     kernel::{
         jobs::{Runner, Worker},
         mail,
@@ -16,6 +17,12 @@ pub fn runner(deployment: &Deployment) -> Runner {
     let mut runner = Runner::new(deployment.db.clone());
     let relay = Relay::new(deployment.db.clone());
     mail::register(&mut runner, &deployment.mailer, &deployment.keyring, &deployment.db);
+    runs::register(
+        &mut runner,
+        Providers {
+            sandbox: deployment.config.runs.sandbox,
+        },
+    );
     runner.relay(relay);
     runner
 }

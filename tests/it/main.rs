@@ -1,5 +1,6 @@
 //! One binary for all tests over HTTP: a file for each slice, the rules of the house, and the world that they share.
 
+mod agents;
 #[cfg(feature = "stripe-stub")]
 mod billing_client;
 mod billing_inbox;
@@ -11,6 +12,7 @@ mod dev;
 mod isolation;
 mod migrations;
 mod rules;
+mod runs;
 mod tenancy;
 mod workspaces;
 mod world;

@@ -30,7 +30,7 @@ crate::problems! {
     /// The run has ended; nothing about it changes any more.
     /// Fix: start another one.
     pub RUN_FINISHED = 409, "run-finished", "The run has ended";
-    /// The run has no result yet; `status` says how far it is.
+    /// The run has no result yet; `state` says how far it is.
     /// Fix: ask again later, or wait for its event.
     pub RUN_NOT_FINISHED = 409, "run-not-finished", "The run has not ended yet";
     /// The input is not what the agent takes; `errors` says what is wrong.

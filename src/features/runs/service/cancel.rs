@@ -21,7 +21,7 @@ pub(in crate::features::runs) fn cancel(tx: &mut Tenant<'_>, id: RunId, mode: Ca
     let run = queries::lock(tx.conn(), id)?;
     match run.status {
         Status::Cancelled => return shown(tx, run),
-        Status::Completed | Status::Failed => return Err(RUN_FINISHED.with("status", run.status).into()),
+        Status::Completed | Status::Failed => return Err(RUN_FINISHED.with("state", run.status).into()),
         Status::Pending | Status::Running | Status::Waiting => {}
     }
     let asked_before = run.cancel_requested_at.is_some();

@@ -96,7 +96,7 @@ pub(super) fn status(tx: &mut Tenant<'_>, id: RunId) -> Result<RunStatus> {
 pub(super) fn result(tx: &mut Tenant<'_>, id: RunId) -> Result<RunResult> {
     let row = queries::find(tx.conn(), id)?;
     if !row.status.is_final() {
-        return Err(RUN_NOT_FINISHED.with("status", row.status).into());
+        return Err(RUN_NOT_FINISHED.with("state", row.status).into());
     }
     Ok(RunResult {
         status: row.status,
