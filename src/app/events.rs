@@ -7,7 +7,13 @@ use crate::{
 
 /// Every type of event that is ever emitted, by name.
 pub fn catalogue() -> Vec<&'static EventInfo> {
-    let lists = [workspaces::EVENTS, api_keys::EVENTS, plans::EVENTS, agents::EVENTS, runs::EVENTS];
+    let lists = [
+        workspaces::EVENTS,
+        api_keys::EVENTS,
+        plans::EVENTS,
+        agents::EVENTS,
+        runs::EVENTS,
+    ];
     let mut events: Vec<_> = lists.into_iter().flatten().copied().collect();
     events.sort_by_key(|event| event.name);
     events

@@ -27,11 +27,7 @@ async fn an_agent_is_published_as_it_is_made_and_its_draft_goes_on() {
         .await
         .refused("precondition-required");
     let change = json!({ "config": { "temperature": 0.5 }, "metadata": { "team": "a" } });
-    let changed = owner
-        .patch(&path, change.clone())
-        .header("if-match", tag)
-        .await
-        .ok();
+    let changed = owner.patch(&path, change.clone()).header("if-match", tag).await.ok();
     assert_eq!(changed.body["draft"]["differs_from"], 1);
     assert_eq!(
         changed.body["config"],
