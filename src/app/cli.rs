@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app::{api, boot::Deployment, dev, openapi::Documents, worker},
+    app::{api, boot::Deployment, dev, doctor, guard, migrate, openapi::Documents, worker},
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -30,6 +30,15 @@ enum Command {
     Worker,
     /// Run everything on this machine: servers of its own, the API, its jobs, a Stripe, a mailbox.
     Dev(dev::Options),
+    /// Make and migrate the database.
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
+    /// Look at configuration, database, isolation, clock and queues, and say what to do about each finding.
+    Doctor {
+        /// Also count rows that point at nothing (DATABASE_MIGRATOR_URL). Reads whole tables.
+        #[arg(long)]
+        rows: bool,
+    },
     /// Print the OpenAPI document.
     Openapi {
         /// In version 3.0.3 instead of 3.1.0.
@@ -55,6 +64,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve => serve(Config::load(cli.env)?),
         Command::Worker => work(Config::load(cli.env)?),
         Command::Dev(options) => dev::run(&options),
+        Command::Migrate(command) => migrate::run(command, &Config::load(cli.env)?),
+        Command::Doctor { rows } => doctor::run(&Config::load(cli.env)?, rows),
         Command::Openapi { older } => {
             let documents = Documents::new(&api::document(), "https://api.example.com")?;
             print!("{}", if older { documents.older } else { documents.current });
@@ -69,6 +80,12 @@ fn serve(config: Config) -> anyhow::Result<()> {
     actix_web::rt::System::new().block_on(async move {
         let deployment = std::sync::Arc::new(Deployment::new(config, Clock::system())?);
         let server = api::serve(deployment.clone(), socket)?;
+        tokio::pin!(server);
+        // Until the gate has passed, probes are answered and say that this process is not ready.
+        tokio::select! {
+            passed = guard::may_serve(&deployment.db, deployment.config.is_production()) => passed?,
+            ended = &mut server => return Ok(ended?),
+        }
         deployment.readiness.booted();
         Ok(server.await?)
     })
@@ -80,6 +97,7 @@ fn work(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async move {
         let deployment = Deployment::new(config, Clock::system())?;
+        guard::may_serve(&deployment.db, deployment.config.is_production()).await?;
         let worker = worker::start(&deployment)?;
         let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {

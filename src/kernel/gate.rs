@@ -68,14 +68,15 @@ impl Gate {
     pub fn new(tenant: usize, kernel: usize) -> Gate {
         let ms = Duration::from_millis;
         let long = (tenant / 5).max(1);
+        let interactive = tenant.saturating_sub(long).max(1);
         let ingress = (kernel / 5).max(1);
         let account = (kernel * 2 / 5).max(1);
         let hall = |permits, line, longest| Arc::new(Hall::new(Room { permits, line, longest }));
         Gate {
-            credential: hall((kernel - ingress - account).max(1), 16, ms(200)),
+            credential: hall(kernel.saturating_sub(ingress + account).max(1), 16, ms(200)),
             account: hall(account, 16, ms(300)),
             ingress: hall(ingress, 64, ms(1_000)),
-            interactive: hall((tenant - long).max(1), 2 * (tenant - long).max(1), ms(300)),
+            interactive: hall(interactive, 2 * interactive, ms(300)),
             long: hall(long, 8, ms(2_000)),
             job: hall(tenant, 256, ms(30_000)),
         }

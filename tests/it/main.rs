@@ -9,6 +9,7 @@ mod billing_stub;
 mod catalogue;
 mod database;
 mod dev;
+mod doctor;
 mod isolation;
 mod migrations;
 mod rules;

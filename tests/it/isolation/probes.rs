@@ -261,9 +261,6 @@ impl Builder<'_> {
     }
 }
 
-/// What may come of a statement: a number of rows, or an SQLSTATE.
-pub type Outcome = String;
-
 /// Denied by a grant, or by a policy's check.
 const DENIED: &str = "42501";
 
@@ -302,9 +299,12 @@ pub fn is_allowed(probe: &Probe, table: &Table, standing: Standing, outcome: &st
     match standing {
         Standing::Nobody => loud,
         Standing::Unsaid => loud || unsaid(probe.verb, outcome),
-        Standing::Member => member(probe.verb, outcome) || (own == "23505" && collided(probe.verb, outcome)),
+        Standing::Member => member(probe.verb, outcome) || collided(probe.verb, outcome, own),
         Standing::Narrowed => narrowed(probe.verb, outcome),
-        Standing::OwnOnly => narrowed(probe.verb, outcome) || is_made(probe.verb, outcome),
+        Standing::OwnOnly => {
+            let verb = probe.verb;
+            narrowed(verb, outcome) || is_made(verb, outcome) || collided(verb, outcome, own)
+        }
     }
 }
 
@@ -320,12 +320,13 @@ fn unsaid(verb: Verb, outcome: &str) -> bool {
 }
 
 /// A row that cannot be made beside another of its own.
-fn collided(verb: Verb, outcome: &str) -> bool {
-    match verb {
-        Verb::DoNothing => outcome == "0",
-        Verb::Upsert | Verb::InsertChild => outcome == "23505",
-        _ => false,
-    }
+fn collided(verb: Verb, outcome: &str, own: &str) -> bool {
+    own == "23505"
+        && match verb {
+            Verb::DoNothing => outcome == "0",
+            Verb::Upsert | Verb::InsertChild => outcome == "23505",
+            _ => false,
+        }
 }
 
 fn member(verb: Verb, outcome: &str) -> bool {

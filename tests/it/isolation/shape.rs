@@ -39,7 +39,6 @@ pub struct UniqueKey {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct ForeignKey {
-    pub name: String,
     pub target: String,
     pub columns: Vec<String>,
     pub target_columns: Vec<String>,

@@ -15,7 +15,7 @@ SELECT jsonb_agg(jsonb_build_object(
         FROM unnest(x.indkey::int2[]) n JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = n))), '[]')
       FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
       WHERE x.indrelid = c.oid AND x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL),
-    'foreign_keys', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', k.conname, 'target', t.relname,
+    'foreign_keys', (SELECT coalesce(jsonb_agg(jsonb_build_object('target', t.relname,
         'columns', (SELECT jsonb_agg(a.attname ORDER BY o) FROM unnest(k.conkey) WITH ORDINALITY x(n, o)
                      JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.n),
         'target_columns', (SELECT jsonb_agg(a.attname ORDER BY o) FROM unnest(k.confkey) WITH ORDINALITY x(n, o)

@@ -40,65 +40,61 @@ fn judge_function(function: &Function, registry: &Registry, report: &mut Report)
         let what = format!("it is written in {}, which can read anything", function.language);
         report.add(14, name, what, format!("DROP FUNCTION {name}"));
     }
-    let (wanted, definer) = match (registry.definer.get(name), registry.functions.get(name)) {
-        (Some(line), _) => {
-            if function.owner != line.owner {
-                let fix = format!("ALTER FUNCTION {name} OWNER TO {}", line.owner);
-                report.add(
-                    12,
-                    name,
-                    format!("it runs as {}, and should as {}", function.owner, line.owner),
-                    fix,
-                );
-            }
-            (line.execute.clone(), true)
+    rights(function, registry, report);
+    executors(function, &execute, registry, report);
+}
+
+/// Whose rights it runs with, and by which search path.
+fn rights(function: &Function, registry: &Registry, report: &mut Report) {
+    let name = &function.signature;
+    let line = registry.definer.get(name);
+    if let Some(line) = line.filter(|line| line.owner != function.owner) {
+        let what = format!("it runs as {}, and should as {}", function.owner, line.owner);
+        report.add(12, name, what, format!("ALTER FUNCTION {name} OWNER TO {}", line.owner));
+    }
+    match (function.definer, line.is_some()) {
+        (true, false) => {
+            let fix = format!("ALTER FUNCTION {name} SECURITY INVOKER");
+            report.add(12, name, "it lends its owner's rights and is not on the list", fix);
         }
-        (None, Some(execute)) => (execute.clone(), false),
-        (None, None) => (BTreeSet::new(), false),
-    };
-    if function.definer != definer {
-        let (what, fix) = match function.definer {
-            true => (
-                "it lends its owner's rights and is not on the list",
-                format!("ALTER FUNCTION {name} SECURITY INVOKER"),
-            ),
-            false => (
+        (false, true) => {
+            let fix = format!("ALTER FUNCTION {name} SECURITY DEFINER");
+            report.add(
+                12,
+                name,
                 "it is listed as running with its owner's rights and does not",
-                format!("ALTER FUNCTION {name} SECURITY DEFINER"),
-            ),
-        };
-        report.add(12, name, what, fix);
+                fix,
+            );
+        }
+        _ => {}
     }
-    if function.definer
-        && !function
-            .settings
-            .iter()
-            .any(|setting| setting == "search_path=guildhall, pg_temp")
-    {
-        let fix = format!("ALTER FUNCTION {name} SET search_path = guildhall, pg_temp");
+    let path = |setting: &String| setting == "search_path=guildhall, pg_temp";
+    if function.definer && !function.settings.iter().any(path) {
+        let what = "its search path is its caller's: a caller could lend it other tables";
         report.add(
             12,
             name,
-            "its search path is its caller's: a caller could lend it other tables",
-            fix,
+            what,
+            format!("ALTER FUNCTION {name} SET search_path = guildhall, pg_temp"),
         );
     }
-    let extra = execute.difference(&wanted).filter(|role| *role != "PUBLIC");
-    for role in extra {
-        report.add(
-            12,
-            name,
-            format!("{role} may run it, which the list does not say"),
-            format!("REVOKE EXECUTE ON FUNCTION {name} FROM {role}"),
-        );
+}
+
+/// Who may run it, compared both ways.
+fn executors(function: &Function, execute: &BTreeSet<String>, registry: &Registry, report: &mut Report) {
+    let name = &function.signature;
+    let listed = registry.definer.get(name).map(|line| &line.execute);
+    let wanted = listed
+        .or_else(|| registry.functions.get(name))
+        .cloned()
+        .unwrap_or_default();
+    for role in execute.difference(&wanted).filter(|role| *role != "PUBLIC") {
+        let what = format!("{role} may run it, which the list does not say");
+        report.add(12, name, what, format!("REVOKE EXECUTE ON FUNCTION {name} FROM {role}"));
     }
-    for role in wanted.difference(&execute) {
-        report.add(
-            12,
-            name,
-            format!("{role} may not run it, and should"),
-            format!("GRANT EXECUTE ON FUNCTION {name} TO {role}"),
-        );
+    for role in wanted.difference(execute) {
+        let fix = format!("GRANT EXECUTE ON FUNCTION {name} TO {role}");
+        report.add(12, name, format!("{role} may not run it, and should"), fix);
     }
 }
 

@@ -1,0 +1,236 @@
+//! `guildhall doctor`: looks at everything that a deployment stands on, and says what to do about what is wrong.
+
+use anyhow::{Result, bail};
+use chrono::Duration;
+
+use crate::{
+    app::migrate,
+    kernel::{
+        catalogue::{self, Depth, Severity},
+        clock::Clock,
+        config::Config,
+        db::{Db, Sizes},
+        error::Error,
+        redis::{Redis, State},
+        secret::Secret,
+        vitals::{self, Vitals},
+    },
+};
+
+/// How serious a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    Look,
+    Wrong,
+}
+
+/// One line of the report, and what to do about it.
+struct Line {
+    verdict: Verdict,
+    says: String,
+    fix: Option<String>,
+}
+
+impl Line {
+    fn fine(says: impl Into<String>) -> Line {
+        Line {
+            verdict: Verdict::Fine,
+            says: says.into(),
+            fix: None,
+        }
+    }
+
+    fn look(says: impl Into<String>, fix: impl Into<String>) -> Line {
+        Line {
+            verdict: Verdict::Look,
+            says: says.into(),
+            fix: Some(fix.into()),
+        }
+    }
+
+    fn wrong(says: impl Into<String>, fix: impl Into<String>) -> Line {
+        Line {
+            verdict: Verdict::Wrong,
+            ..Line::look(says, fix)
+        }
+    }
+}
+
+/// Looks and prints. `rows` also counts rows that point at nothing, which reads whole tables.
+///
+/// # Errors
+/// Something is wrong: the report on standard output says what.
+pub fn run(config: &Config, rows: bool) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut lines = vec![Line::fine(
+        "configuration: read, every key known, nothing unsafe for this environment",
+    )];
+    lines.extend(runtime.block_on(database(config)));
+    lines.push(runtime.block_on(redis(config)));
+    if rows {
+        lines.push(orphans(config));
+    }
+    for line in &lines {
+        let mark = match line.verdict {
+            Verdict::Fine => "ok   ",
+            Verdict::Look => "look ",
+            Verdict::Wrong => "WRONG",
+        };
+        println!("{mark}  {}", line.says);
+        if let Some(fix) = &line.fix {
+            println!("       → {fix}");
+        }
+    }
+    let wrong = lines.iter().filter(|line| line.verdict == Verdict::Wrong).count();
+    match wrong {
+        0 => Ok(()),
+        1 => bail!("one thing is wrong"),
+        more => bail!("{more} things are wrong"),
+    }
+}
+
+async fn database(config: &Config) -> Vec<Line> {
+    let urls = (&config.database.tenant_url, &config.database.kernel_url);
+    let (Some(tenant), Some(kernel)) = urls else {
+        let fix = "`guildhall migrate bootstrap` makes the roles; it prints both URLs.";
+        return vec![Line::wrong(
+            "database: DATABASE_TENANT_URL or DATABASE_KERNEL_URL is not set",
+            fix,
+        )];
+    };
+    let clock = Clock::system();
+    let sizes = Sizes { tenant: 1, kernel: 1 };
+    let db = Db::open(tenant.clone(), kernel.clone(), sizes, clock.clone());
+    if !db.answers().await {
+        let fix = "Is PostgreSQL up, and do app_tenant and app_kernel log in with these passwords?";
+        return vec![Line::wrong("database: it cannot be reached through both doors", fix)];
+    }
+    let mut lines = vec![Line::fine("database: both doors open")];
+    lines.extend(catalogue(&db, config.is_production()).await);
+    match vitals::read(&db).await {
+        Ok(vitals) => lines.extend(judge(&vitals, &clock)),
+        Err(error) => lines.push(Line::wrong(
+            format!("queues: they cannot be read ({})", told(&error)),
+            "Run `guildhall migrate up`.",
+        )),
+    }
+    lines
+}
+
+async fn catalogue(db: &Db, production: bool) -> Vec<Line> {
+    let report = match catalogue::check(db, migrate::newest(), Depth::Full).await {
+        Ok(report) => report,
+        Err(error) => {
+            let says = format!("isolation: the catalogue cannot be read ({})", told(&error));
+            return vec![Line::wrong(says, "Is this PostgreSQL 15 or newer?")];
+        }
+    };
+    if report.findings.is_empty() {
+        return vec![Line::fine(
+            "isolation: roles, row-level security, policies, grants, keys and code are as the registry says",
+        )];
+    }
+    let lines = report.findings.iter().map(|finding| {
+        let says = format!("isolation, rule {}: {}: {}", finding.rule, finding.object, finding.what);
+        match finding.severity {
+            Severity::Refuse => Line::wrong(says, &finding.fix),
+            Severity::RefuseInProduction if production => Line::wrong(says, &finding.fix),
+            Severity::RefuseInProduction | Severity::Warn => Line::look(says, &finding.fix),
+        }
+    });
+    lines.collect()
+}
+
+/// How far the two clocks may be apart: half of what a token's times are forgiven.
+const DRIFT: Duration = Duration::seconds(15);
+
+fn judge(vitals: &Vitals, clock: &Clock) -> Vec<Line> {
+    let apart = (clock.now() - vitals.now).abs();
+    let mut lines = vec![match apart <= DRIFT {
+        true => Line::fine(format!("clock: {} ms from the database's", apart.num_milliseconds())),
+        false => Line::wrong(
+            format!(
+                "clock: {} s from the database's, so tokens expire early or late",
+                apart.num_seconds()
+            ),
+            "Let both machines follow an NTP server.",
+        ),
+    }];
+    let (waiting, oldest) = vitals.events;
+    let behind = oldest.map_or(Duration::zero(), |due| vitals.now - due);
+    lines.push(match behind > Duration::minutes(1) {
+        false => Line::fine(format!("events: {waiting} on their way")),
+        true => Line::wrong(
+            format!("events: {waiting} wait, the oldest for {} s", behind.num_seconds()),
+            "Is a `guildhall worker` running? Its log says what the relay could not hand on.",
+        ),
+    });
+    if vitals.dead_events > 0 {
+        lines.push(Line::look(
+            format!("events: {} could not be handed on in ten tries", vitals.dead_events),
+            "Table outbox_dead says which consumer refused them and why.",
+        ));
+    }
+    let (ready, running) = vitals.jobs;
+    lines.push(Line::fine(format!("jobs: {ready} ready, {running} running")));
+    if vitals.lost_leases > 0 {
+        lines.push(Line::wrong(
+            format!(
+                "jobs: {} have a worker that is gone, and nobody takes them back",
+                vitals.lost_leases
+            ),
+            "Is a `guildhall worker` running? It takes them back within seconds.",
+        ));
+    }
+    lines
+}
+
+async fn redis(config: &Config) -> Line {
+    let url = config.redis_url().map(|url| url.expose().as_str());
+    let off = "without it, limits count per process and hints wait for a poll";
+    match Redis::open(url, &config.redis.prefix) {
+        Err(error) => Line::wrong(format!("Redis: {error:#}"), "Correct REDIS_URL, or set it to `off`."),
+        Ok(redis) => match redis.check().await {
+            State::Off => Line::look(format!("Redis: off; {off}"), "Set REDIS_URL for more than one process."),
+            State::Up => Line::fine("Redis: answers"),
+            State::Down => Line::wrong(
+                format!("Redis: does not answer; {off}"),
+                "Is it up, and is REDIS_URL right?",
+            ),
+        },
+    }
+}
+
+fn orphans(config: &Config) -> Line {
+    let Some(url) = config.database.migrator_url.as_ref().map(Secret::expose) else {
+        return Line::wrong(
+            "rows: DATABASE_MIGRATOR_URL is not set",
+            "Only a role that sees every row can count.",
+        );
+    };
+    match migrate::orphans(url) {
+        Err(error) => Line::wrong(
+            format!("rows: they could not be counted ({error:#})"),
+            "Is the URL the migrator's?",
+        ),
+        Ok(orphans) if orphans.is_empty() => Line::fine("rows: every reference leads somewhere"),
+        Ok(orphans) => {
+            let found = orphans
+                .iter()
+                .map(|found| format!("{} in {} by {}", found.rows, found.table, found.constraint));
+            let found: Vec<String> = found.collect();
+            Line::wrong(
+                format!("rows: some point at nothing: {}", found.join(", ")),
+                "Restore what they point at, or remove them; then find out which import or restore brought them.",
+            )
+        }
+    }
+}
+
+fn told(error: &Error) -> String {
+    match error {
+        Error::Refused(problem) => problem.kind().title.to_owned(),
+        Error::Broken(error) => format!("{error:#}"),
+    }
+}

@@ -1,0 +1,45 @@
+//! The gate before the first request: a database that is away is waited for, a wrong one is refused.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    app::migrate,
+    kernel::{
+        catalogue::{self, Depth},
+        db::Db,
+        error::Error,
+    },
+};
+
+/// Between two looks at a database that is away.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Returns when the database is there and behind the walls that it should be behind.
+///
+/// # Errors
+/// A wrong database: each difference, and what to do about it.
+pub async fn may_serve(db: &Db, production: bool) -> Result<()> {
+    let mut said = false;
+    let report = loop {
+        match catalogue::check(db, migrate::newest(), Depth::Boot).await {
+            Ok(report) => break report,
+            Err(Error::Refused(problem)) if problem.kind().status == 503 => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::warn!("the database cannot be reached; waiting for it");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(Error::Refused(problem)) => bail!("the database could not be looked at: {}", problem.kind().title),
+            Err(Error::Broken(error)) => return Err(error.context("the database could not be looked at")),
+        }
+    };
+    if !report.allows_serving(production) {
+        bail!("this database is not safe to serve:\n{report}`guildhall doctor` looks closer.");
+    }
+    for finding in &report.findings {
+        tracing::warn!(rule = finding.rule, object = %finding.object, fix = %finding.fix, "{}", finding.what);
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! `guildhall doctor`, and the gate that every serving process passes first.
+
+use std::{collections::HashMap, time::Duration};
+
+use guildhall::{
+    app::{doctor, guard},
+    kernel::{
+        clock::Clock,
+        config::{Config, Environment},
+        db::{Db, Sizes},
+        secret::Secret,
+    },
+};
+
+use crate::database::{Database, PLATFORM, enter, run};
+
+const SIZES: Sizes = Sizes { tenant: 1, kernel: 1 };
+
+fn config(database: &Database) -> Config {
+    let urls = &database.urls;
+    let variables: HashMap<String, String> = [
+        ("DATABASE_TENANT_URL", &urls.tenant),
+        ("DATABASE_KERNEL_URL", &urls.kernel),
+        ("DATABASE_MIGRATOR_URL", &urls.migrator),
+    ]
+    .map(|(name, url)| (name.to_owned(), url.expose().clone()))
+    .into();
+    Config::from_variables(Environment::Development, variables).expect("a sound configuration")
+}
+
+fn db(tenant: &str, kernel: &str) -> Db {
+    let secret = |url: &str| Secret::new(url.to_owned());
+    Db::open(secret(tenant), secret(kernel), SIZES, Clock::system())
+}
+
+#[test]
+fn the_doctor_is_content_with_a_healthy_deployment() {
+    let database = Database::migrated();
+    doctor::run(&config(&database), true).expect("nothing is wrong");
+}
+
+#[test]
+fn the_doctor_finds_a_hole_a_relay_that_stands_still_and_rows_that_point_at_nothing() {
+    let orphan = "SET LOCAL session_replication_role = replica;
+        INSERT INTO memberships (id, user_id, display_name, role) VALUES (gen_random_uuid(), gen_random_uuid(), 'Nobody', 'viewer')";
+    for (trouble, rows, well) in [
+        ("ALTER TABLE agents DISABLE ROW LEVEL SECURITY", false, false),
+        (
+            "INSERT INTO outbox_queue (event_id, due_at) VALUES (gen_random_uuid(), app_now() - interval '10 minutes')",
+            false,
+            false,
+        ),
+        (orphan, false, true),
+        (orphan, true, false),
+    ] {
+        let database = Database::migrated();
+        let mut admin = database.admin();
+        enter(&mut admin, PLATFORM);
+        run(&mut admin, &format!("{trouble}; COMMIT"));
+        let answer = doctor::run(&config(&database), rows);
+        assert_eq!(answer.is_ok(), well, "{trouble}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sound_database_may_be_served_and_a_wrong_one_is_refused_with_what_to_do() {
+    let database = Database::migrated();
+    let (tenant, kernel) = (database.urls.tenant.expose(), database.urls.kernel.expose());
+    guard::may_serve(&db(tenant, kernel), true).await.expect("sound");
+
+    run(&mut database.admin(), "ALTER TABLE agents NO FORCE ROW LEVEL SECURITY");
+    let refused = guard::may_serve(&db(tenant, kernel), true).await.expect_err("a hole");
+    assert!(
+        refused
+            .to_string()
+            .contains("ALTER TABLE agents FORCE ROW LEVEL SECURITY"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_waited_for() {
+    let database = Database::migrated();
+    let away = |url: &str| url.replace(&database.name, "guildhall_nowhere");
+    let db = db(
+        &away(database.urls.tenant.expose()),
+        &away(database.urls.kernel.expose()),
+    );
+    let waiting = tokio::time::timeout(Duration::from_secs(3), guard::may_serve(&db, true)).await;
+    assert!(waiting.is_err(), "it neither gave up nor served");
+}
