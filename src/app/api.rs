@@ -13,13 +13,15 @@ use anyhow::Result;
 use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 
 use crate::{
-    app::{boot::Deployment, openapi, pages},
-    features::{agents, providers::Providers, runs},
+    app::{boot::Deployment, events, openapi, pages},
+    features::{agents, providers::Providers, runs, webhooks},
     kernel::{
         api_keys,
         error::{Error, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND},
         http::front,
-        inbox, workspaces,
+        inbox,
+        outbox::Catalogue,
+        workspaces,
     },
 };
 
@@ -28,6 +30,7 @@ pub fn slices(routes: &mut ServiceConfig) {
     workspaces::routes(routes);
     api_keys::routes(routes);
     inbox::routes(routes);
+    webhooks::routes(routes);
     agents::routes(routes);
     runs::routes(routes);
 }
@@ -110,6 +113,8 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
         }))
         .app_data(Data::from(state.keyring.clone()))
         .app_data(Data::new(state.mailer.clone()))
+        .app_data(Data::new(state.outbound.clone()))
+        .app_data(Data::new(Catalogue::new(events::catalogue())))
         .app_data(Data::from(state.documents.clone()))
         .app_data(Data::from(state.readiness.clone()));
 }

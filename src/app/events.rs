@@ -1,7 +1,7 @@
 //! The catalogue of events.
 
 use crate::{
-    features::{agents, runs},
+    features::{agents, runs, webhooks},
     kernel::{api_keys, outbox::EventInfo, plans, workspaces},
 };
 
@@ -11,6 +11,7 @@ pub fn catalogue() -> Vec<&'static EventInfo> {
         workspaces::EVENTS,
         api_keys::EVENTS,
         plans::EVENTS,
+        webhooks::EVENTS,
         agents::EVENTS,
         runs::EVENTS,
     ];

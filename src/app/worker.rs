@@ -3,20 +3,27 @@
 use std::time::Duration;
 
 use crate::{
-    app::boot::Deployment,
-    features::{providers::Providers, runs},
+    app::{boot::Deployment, events},
+    features::{providers::Providers, runs, webhooks},
     kernel::{
         jobs::{Runner, Worker},
         mail,
-        outbox::Relay,
+        outbox::{Catalogue, Relay},
     },
 };
 
 /// Everything that is done after a commit, not yet started. Tests drive it turn by turn.
 pub fn runner(deployment: &Deployment) -> Runner {
     let mut runner = Runner::new(deployment.db.clone());
-    let relay = Relay::new(deployment.db.clone());
+    let mut relay = Relay::new(deployment.db.clone());
     mail::register(&mut runner, &deployment.mailer, &deployment.keyring, &deployment.db);
+    webhooks::register(
+        &mut runner,
+        &mut relay,
+        &deployment.outbound,
+        &deployment.keyring,
+        Catalogue::new(events::catalogue()),
+    );
     runs::register(
         &mut runner,
         Providers {

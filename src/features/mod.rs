@@ -3,6 +3,8 @@
 
 mod schema;
 
+pub mod webhooks;
+
 pub mod providers;
 
 pub mod usage;

@@ -15,5 +15,6 @@ mod migrations;
 mod rules;
 mod runs;
 mod tenancy;
+mod webhooks;
 mod workspaces;
 mod world;

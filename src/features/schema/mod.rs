@@ -2,3 +2,4 @@
 
 pub(in crate::features) mod licensing;
 pub(in crate::features) mod runs;
+pub(in crate::features) mod webhooks;

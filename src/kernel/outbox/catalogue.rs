@@ -1,6 +1,8 @@
 //! The types of events: one const each, the source of the API's list, of the webhooks in the OpenAPI document and of every sample.
 
-use std::{borrow::Cow, marker::PhantomData};
+use std::{borrow::Cow, marker::PhantomData, ops::Deref, sync::Arc};
+
+use serde_json::Value;
 
 /// Who hears of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +78,42 @@ impl EventInfo {
     /// The resource that it is about: the part before the dot.
     pub fn resource(&self) -> &'static str {
         self.name.split_once('.').map_or(self.name, |(resource, _)| resource)
+    }
+}
+
+impl EventInfo {
+    /// The JSON schema of its `data`.
+    pub fn schema_json(&self) -> Value {
+        serde_json::to_value((self.shape)()).unwrap_or_default()
+    }
+
+    /// An example of its `data`.
+    pub fn example(&self) -> Value {
+        let schema = self.schema_json();
+        [schema.get("example"), schema.pointer("/examples/0")]
+            .into_iter()
+            .flatten()
+            .next()
+            .cloned()
+            .unwrap_or_else(|| serde_json::json!({}))
+    }
+}
+
+/// Every type of event, for whoever must know them all. Copies are one.
+#[derive(Clone)]
+pub struct Catalogue(Arc<[&'static EventInfo]>);
+
+impl Catalogue {
+    /// The catalogue of these types.
+    pub fn new(events: Vec<&'static EventInfo>) -> Catalogue {
+        Catalogue(events.into())
+    }
+}
+
+impl Deref for Catalogue {
+    type Target = [&'static EventInfo];
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-pub use catalogue::{Audience, EventInfo, EventType};
+pub use catalogue::{Audience, Catalogue, EventInfo, EventType};
 pub use queries::Event;
 pub use relay::Relay;
 

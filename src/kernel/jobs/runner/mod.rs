@@ -408,7 +408,10 @@ impl Runner {
     pub async fn turn(&self) -> Result<usize> {
         self.unscoped("jobs.promote", |tx| Ok(queries::promote(tx.conn())?))
             .await?;
-        let mut done = 0;
+        let mut done = match &self.relay {
+            Some(relay) => relay.turn().await?,
+            None => 0,
+        };
         for lane in Lane::ALL {
             if !self.slots.contains_key(&lane) {
                 continue;

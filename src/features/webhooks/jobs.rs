@@ -1,0 +1,247 @@
+//! The pump: load what is due, send it, record what came back. The lease of its job makes it the endpoint's only sender.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, stream};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+use super::{
+    model::EndpointId,
+    queries::Taken,
+    service::{
+        fan_out,
+        outcome::{Verdict, judge},
+        pump::{self, Batch, Letter, Next},
+        record::{self, Sent, pairs},
+        sign,
+    },
+};
+use crate::kernel::{
+    clock::Clock,
+    crypto::Keyring,
+    error::Result,
+    http::outbound::{Outbound, Outgoing},
+    id::Id,
+    jobs::{JobContext, Lane, Runner, retry},
+    metrics,
+    outbox::{Catalogue, Relay},
+    secret::Secret,
+};
+
+/// What the job is called.
+pub const KIND: &str = "webhook.pump";
+
+/// A pump works so long in a row, then queues up behind the others.
+const SHIFT: Duration = Duration::from_secs(10);
+/// So much of an answer is kept.
+const KEPT: usize = 4 * 1_024;
+
+/// Follows events, and sends in this process.
+pub fn register(
+    runner: &mut Runner,
+    relay: &mut Relay,
+    outbound: &Outbound,
+    keyring: &Arc<Keyring>,
+    catalogue: Catalogue,
+) {
+    relay.hand_to("webhooks", move |tx, events| fan_out::fan_out(tx, &catalogue, events));
+    runner.at_once(Lane::Deliveries, 180);
+    // A thousand dead servers delay only each other.
+    runner.at_once(Lane::DeliveriesSlow, 76);
+    for lane in [Lane::Deliveries, Lane::DeliveriesSlow] {
+        let (outbound, keyring) = (outbound.clone(), keyring.clone());
+        runner.on(KIND, lane, move |job| run(job, outbound.clone(), keyring.clone()));
+    }
+    runner.when_given_up(KIND, rest);
+}
+
+async fn run(context: JobContext, outbound: Outbound, keyring: Arc<Keyring>) -> Result<()> {
+    let id: EndpointId = Id::from_uuid(context.job.id.0);
+    let begun = Instant::now();
+    loop {
+        let (job, keys) = (context.job.clone(), keyring.clone());
+        let tired = begun.elapsed() > SHIFT;
+        let next = context
+            .db
+            .tenant(context.scope(), move |tx| pump::load(tx, &keys, &job, id, tired))
+            .await?;
+        let Next::Send(batch) = next else { return Ok(()) };
+        let sent = send_all(&outbound, context.db.clock(), *batch).await;
+        let job = context.job.clone();
+        let goes_on = context
+            .db
+            .tenant(context.scope(), move |tx| record::record(tx, &job, id, sent))
+            .await?;
+        if !goes_on {
+            return Ok(());
+        }
+    }
+}
+
+/// A pump that cost its worker the lease too often: it is tried again later, for the endpoint's events are still there.
+async fn rest(context: JobContext) -> Result<()> {
+    let job = context.job.clone();
+    context
+        .db
+        .tenant(context.scope(), move |tx| {
+            let due = tx.now()? + chrono::Duration::minutes(10);
+            retry(tx, &job, Some(due))
+        })
+        .await
+}
+
+/// Sends a batch, all at once. No transaction and no connection is held meanwhile.
+async fn send_all(outbound: &Outbound, clock: &Clock, batch: Batch) -> Vec<Sent> {
+    let Batch {
+        endpoint,
+        secrets,
+        headers,
+        letters,
+    } = batch;
+    let (url, secrets, headers) = (endpoint.url.as_str(), &secrets, &headers);
+    let at_once = letters.len().max(1);
+    stream::iter(letters)
+        .map(|letter| async move {
+            if letter.delivery.attempts_total == 1 {
+                let waited = (clock.now() - letter.event_at).to_std().unwrap_or_default();
+                metrics::WEBHOOK_DELAY
+                    .with_label_values(&["1"])
+                    .observe(waited.as_secs_f64());
+            }
+            let Letter { delivery, body, .. } = letter;
+            let webhook_id = delivery.event_id.to_string();
+            send(
+                outbound,
+                clock,
+                Letterhead {
+                    url,
+                    secrets,
+                    headers,
+                    webhook_id,
+                },
+                delivery,
+                body,
+            )
+            .await
+        })
+        .buffer_unordered(at_once)
+        .collect()
+        .await
+}
+
+/// What is the same for every attempt.
+pub(super) struct Letterhead<'a> {
+    pub url: &'a str,
+    pub secrets: &'a [Secret<Vec<u8>>],
+    pub headers: &'a BTreeMap<String, String>,
+    pub webhook_id: String,
+}
+
+/// One attempt.
+pub(super) async fn send(
+    outbound: &Outbound,
+    clock: &Clock,
+    head: Letterhead<'_>,
+    delivery: Taken,
+    body: Vec<u8>,
+) -> Sent {
+    let started_at = clock.now();
+    let headers = request_headers(&head, &delivery, started_at, &body);
+    let shown = pairs(
+        headers
+            .iter()
+            .filter(|(name, _)| !head.headers.keys().any(|own| own.eq_ignore_ascii_case(name.as_str())))
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default())),
+    );
+    metrics::WEBHOOK_IN_FLIGHT.inc();
+    let begun = Instant::now();
+    let answer = outbound.send(Outgoing::post(head.url, headers, body)).await;
+    metrics::WEBHOOK_IN_FLIGHT.dec();
+    let now = clock.now();
+    let blank = Sent {
+        delivery,
+        verdict: Verdict::Failed {
+            busy: false,
+            hint: None,
+        },
+        started_at,
+        took: begun.elapsed(),
+        status: None,
+        error: None,
+        request_headers: shown,
+        response_headers: json!([]),
+        response_body: None,
+        ip: None,
+    };
+    let sent = match answer {
+        Ok(answer) => Sent {
+            verdict: judge(
+                answer.status,
+                answer.header("webhook-delivery"),
+                answer.header("retry-after"),
+                now,
+            ),
+            status: Some(answer.status),
+            response_headers: response_headers(&answer.headers),
+            response_body: Some(answer.text(KEPT)),
+            ip: Some(answer.peer.to_string()),
+            ..blank
+        },
+        Err(failure) => {
+            if failure.code() == "target_not_allowed" {
+                metrics::WEBHOOK_BLOCKED.with_label_values(&["send"]).inc();
+            }
+            Sent {
+                error: Some(failure.code()),
+                ..blank
+            }
+        }
+    };
+    metrics::WEBHOOK_ATTEMPTS
+        .with_label_values(&[outcome_name(&sent)])
+        .inc();
+    sent
+}
+
+fn outcome_name(sent: &Sent) -> &'static str {
+    match (sent.status, sent.error) {
+        (_, Some(error)) => error,
+        (Some(200..=299), None) => "2xx",
+        (Some(300..=399), None) => "3xx",
+        (Some(400..=499), None) => "4xx",
+        (Some(500..=599), None) => "5xx",
+        _ => "other",
+    }
+}
+
+fn request_headers(head: &Letterhead<'_>, delivery: &Taken, now: DateTime<Utc>, body: &[u8]) -> HeaderMap {
+    let timestamp = now.timestamp();
+    let signature = sign::header(head.secrets, &head.webhook_id, timestamp, body);
+    let mut headers = HeaderMap::new();
+    // The endpoint's own first, so that none of them can stand in for one of ours.
+    let own = head.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    let ours = [
+        ("content-type", "application/json".to_owned()),
+        ("user-agent", "Guildhall-Webhooks/1".to_owned()),
+        ("webhook-id", head.webhook_id.clone()),
+        ("webhook-timestamp", timestamp.to_string()),
+        ("webhook-signature", signature),
+        ("webhook-attempt", delivery.attempts_total.to_string()),
+    ];
+    for (name, value) in own.chain(ours) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+fn response_headers(headers: &[(String, String)]) -> Value {
+    pairs(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+}

@@ -1,0 +1,483 @@
+//! Endpoints.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use diesel::{Queryable, Selectable};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{
+    features::schema::webhooks::webhook_endpoints,
+    kernel::{
+        check::{Check, Validate, patched, trimmed},
+        error::FieldCode,
+        http::{Located, Versioned},
+        id::{Id, ResellerId, Resource},
+        page::{Filters, Unfit},
+    },
+};
+
+/// `whe_…`
+pub type EndpointId = Id<Endpoint>;
+
+impl Resource for Endpoint {
+    const PREFIX: &'static str = "whe";
+}
+
+crate::words! {
+    /// How much of the resource an event carries.
+    pub enum Payload {
+        /// All of it.
+        Full "full",
+        /// Its id and version only.
+        Thin "thin",
+    }
+}
+
+crate::words! {
+    /// In which order an endpoint gets its events.
+    pub enum Ordering {
+        /// As they come; several at a time.
+        None "none",
+        /// One at a time: while the first is retried, the others wait.
+        HeadOfLine "head_of_line",
+    }
+}
+
+crate::words! {
+    /// Who made an endpoint.
+    pub enum Source {
+        /// A person, in an application.
+        App "app",
+        /// A program, through the API.
+        Api "api",
+        /// Zapier.
+        Zapier "zapier",
+        /// n8n.
+        N8n "n8n",
+    }
+}
+
+crate::words! {
+    /// Why an endpoint is disabled.
+    pub enum DisabledReason {
+        /// Somebody asked for it.
+        Manual "manual",
+        /// The receiver answered 410.
+        Gone "gone",
+        /// The receiver asked for it, by a header of its answer.
+        Receiver "receiver",
+        /// It failed for five days, or ten events in a row were given up.
+        Failing "failing",
+        /// Its address may not be called.
+        TargetNotAllowed "target_not_allowed",
+        /// It wanted one delivery, and got it.
+        Once "once",
+        /// Its time was over.
+        Expired "expired",
+    }
+}
+
+/// An address that events are sent to.
+#[derive(Clone, Debug, Queryable, Selectable, Serialize, ToSchema)]
+#[diesel(table_name = webhook_endpoints)]
+#[schema(as = WebhookEndpoint,
+         example = json!({"id": "whe_01jd8qv4x2fkr9s3m5n7p0t1wz", "external_id": null, "url": "https://hooks.example.com/guildhall",
+                          "description": "CRM", "events": ["run.*"], "filter": {}, "payload": "full", "enabled": true, "disabled_reason": null,
+                          "disabled_at": null, "ordering": "none", "max_hold_seconds": 60, "rate_per_s": 10, "max_in_flight": 10,
+                          "header_names": [], "source": "api", "once": false, "expires_at": null, "api_version": "2026-11-01",
+                          "first_failure_at": null, "last_success_at": null, "reseller_id": null, "version": 1,
+                          "created_at": "2026-11-20T17:30:00.123Z", "updated_at": "2026-11-20T17:30:00.123Z"}))]
+pub struct Endpoint {
+    /// Names the endpoint.
+    pub id: EndpointId,
+    /// The caller's own key.
+    pub external_id: Option<String>,
+    /// Where events are sent.
+    pub url: String,
+    /// What people call it.
+    pub description: String,
+    /// Which events: names of the catalogue, `run.*`, `*`. None: a draft.
+    pub events: Vec<String>,
+    /// Only events whose fields have one of these values.
+    #[schema(value_type = BTreeMap<String, Vec<String>>)]
+    pub filter: Value,
+    /// How much of the resource an event carries.
+    pub payload: Payload,
+    /// Whether events are sent.
+    pub enabled: bool,
+    /// Why not.
+    pub disabled_reason: Option<DisabledReason>,
+    /// Since when not.
+    pub disabled_at: Option<DateTime<Utc>>,
+    /// In which order.
+    pub ordering: Ordering,
+    /// How long one that is retried holds up the others, in seconds; 0: until it is given up.
+    pub max_hold_seconds: i32,
+    /// At most so many attempts a second.
+    pub rate_per_s: i32,
+    /// At most so many attempts at once.
+    pub max_in_flight: i32,
+    /// The names of the headers that are sent beside ours. Their values are not shown.
+    pub header_names: Vec<String>,
+    /// Who made it.
+    pub source: Source,
+    /// Whether it ends with its first delivery.
+    pub once: bool,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The API version that its events are written in.
+    pub api_version: String,
+    /// Since when nothing arrived.
+    pub first_failure_at: Option<DateTime<Utc>>,
+    /// When something last arrived.
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// The reseller whose it is.
+    pub reseller_id: Option<ResellerId>,
+    /// The version, which is also the `ETag`.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Versioned for Endpoint {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+/// An endpoint that was just made, or given a new secret.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedWebhookEndpoint)]
+pub struct CreatedEndpoint {
+    /// The endpoint.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// Verifies deliveries (Standard Webhooks). `POST …/secret/reveal` shows it again.
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=")]
+    pub secret: String,
+}
+
+impl Versioned for CreatedEndpoint {
+    fn version(&self) -> i64 {
+        self.endpoint.version
+    }
+}
+
+impl Located for CreatedEndpoint {
+    const SECRET: bool = true;
+
+    fn path(&self) -> String {
+        format!("/api/v1/webhook-endpoints/{}", self.endpoint.id)
+    }
+}
+
+/// The secrets of an endpoint that sign at present.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookSecrets, example = json!({"secrets": [{"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=", "expires_at": null}]}))]
+pub struct Secrets {
+    /// Newest first; every one of them signs.
+    pub secrets: Vec<ShownSecret>,
+}
+
+/// One secret.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookSecret)]
+pub struct ShownSecret {
+    /// `whsec_` and base64 of 32 bytes.
+    pub secret: String,
+    /// When it stops signing.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A page of endpoints.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookEndpointPage)]
+pub struct EndpointPage {
+    /// Newest first.
+    pub data: Vec<Endpoint>,
+    /// Pass it as `cursor` for the next page; null at the end.
+    pub next_cursor: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
+}
+
+/// What a new endpoint needs.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewWebhookEndpoint, example = json!({"url": "https://hooks.example.com/guildhall", "events": ["run.*"], "description": "CRM"}))]
+pub struct NewEndpoint {
+    /// Where events are sent: https, a public address.
+    #[schema(max_length = 2048)]
+    pub url: String,
+    /// Which events.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    pub events: Vec<String>,
+    /// What people call it.
+    #[serde(default, deserialize_with = "trimmed")]
+    #[schema(max_length = 500)]
+    pub description: String,
+    /// The caller's own key.
+    #[serde(default)]
+    #[schema(max_length = 255)]
+    pub external_id: Option<String>,
+    /// Only events whose fields have one of these values.
+    #[serde(default)]
+    pub filter: BTreeMap<String, Vec<String>>,
+    /// How much of the resource an event carries.
+    #[serde(default = "full")]
+    pub payload: Payload,
+    /// In which order.
+    #[serde(default = "unordered")]
+    pub ordering: Ordering,
+    /// How long one that is retried holds up the others.
+    #[serde(default = "minute")]
+    #[schema(minimum = 0, maximum = 86400)]
+    pub max_hold_seconds: i32,
+    /// At most so many attempts a second.
+    #[serde(default = "ten")]
+    #[schema(minimum = 1, maximum = 10)]
+    pub rate_per_s: i32,
+    /// At most so many attempts at once.
+    #[serde(default = "ten")]
+    #[schema(minimum = 1, maximum = 50)]
+    pub max_in_flight: i32,
+    /// Headers to send beside ours.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Ends with its first delivery.
+    #[serde(default)]
+    pub once: bool,
+    /// Ends then.
+    #[serde(default)]
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+fn full() -> Payload {
+    Payload::Full
+}
+fn unordered() -> Ordering {
+    Ordering::None
+}
+fn minute() -> i32 {
+    60
+}
+fn ten() -> i32 {
+    10
+}
+
+impl Validate for NewEndpoint {
+    fn validate(&self, check: &mut Check) {
+        check.line("/url", &self.url, 1..=2_048);
+        check.text("/description", &self.description, 0..=500);
+        check.external_id(self.external_id.as_ref());
+        judge_events(check, &self.events);
+        judge_filter(check, &self.filter);
+        judge_headers(check, &self.headers);
+        check.number("/max_hold_seconds", self.max_hold_seconds.into(), 0..=86_400);
+        check.number("/rate_per_s", self.rate_per_s.into(), 1..=10);
+        check.number("/max_in_flight", self.max_in_flight.into(), 1..=50);
+    }
+}
+
+/// What may change of an endpoint.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = WebhookEndpointPatch, example = json!({"events": ["run.completed", "run.failed"]}))]
+pub struct EndpointPatch {
+    /// Where events are sent.
+    #[serde(default)]
+    #[schema(max_length = 2048)]
+    pub url: Option<String>,
+    /// Which events.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    pub events: Option<Vec<String>>,
+    /// What people call it.
+    #[serde(default)]
+    #[schema(max_length = 500)]
+    pub description: Option<String>,
+    /// Only events whose fields have one of these values.
+    #[serde(default)]
+    pub filter: Option<BTreeMap<String, Vec<String>>>,
+    /// How much of the resource an event carries.
+    #[serde(default)]
+    pub payload: Option<Payload>,
+    /// In which order.
+    #[serde(default)]
+    pub ordering: Option<Ordering>,
+    /// How long one that is retried holds up the others.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 86400)]
+    pub max_hold_seconds: Option<i32>,
+    /// At most so many attempts a second.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 10)]
+    pub rate_per_s: Option<i32>,
+    /// At most so many attempts at once.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 50)]
+    pub max_in_flight: Option<i32>,
+    /// Headers to send beside ours: all of them.
+    #[serde(default)]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Ends then; null: never.
+    #[serde(default, deserialize_with = "patched")]
+    pub expires_at: Option<Option<DateTime<Utc>>>,
+}
+
+impl Validate for EndpointPatch {
+    fn validate(&self, check: &mut Check) {
+        if let Some(url) = &self.url {
+            check.line("/url", url, 1..=2_048);
+        }
+        if let Some(description) = &self.description {
+            check.text("/description", description, 0..=500);
+        }
+        judge_events(check, self.events.as_deref().unwrap_or_default());
+        if let Some(filter) = &self.filter {
+            judge_filter(check, filter);
+        }
+        if let Some(headers) = &self.headers {
+            judge_headers(check, headers);
+        }
+        for (pointer, number, most) in [
+            ("/max_hold_seconds", self.max_hold_seconds, 86_400),
+            ("/rate_per_s", self.rate_per_s, 10),
+            ("/max_in_flight", self.max_in_flight, 50),
+        ] {
+            let least = i64::from(pointer != "/max_hold_seconds");
+            check.number(pointer, number.map_or(least, i64::from), least..=most);
+        }
+    }
+}
+
+fn judge_events(check: &mut Check, events: &[String]) {
+    check.count("/events", events.len(), 100);
+    for (place, event) in events.iter().enumerate() {
+        check.line(&format!("/events/{place}"), event, 1..=100);
+    }
+}
+
+fn judge_filter(check: &mut Check, filter: &BTreeMap<String, Vec<String>>) {
+    check.count("/filter", filter.len(), 5);
+    for (field, values) in filter {
+        let pointer = format!("/filter/{}", crate::kernel::check::escape(field));
+        check.count(&pointer, values.len(), 50);
+        if values.is_empty() {
+            check.refuse(&pointer, FieldCode::Required, "At least one value.");
+        }
+    }
+}
+
+/// Headers that are ours, or that belong to the connection.
+const RESERVED: [&str; 10] = [
+    "host",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+fn judge_headers(check: &mut Check, headers: &BTreeMap<String, String>) {
+    check.count("/headers", headers.len(), 20);
+    for (name, value) in headers {
+        let pointer = format!("/headers/{}", crate::kernel::check::escape(name));
+        let lower = name.to_ascii_lowercase();
+        let token = !name.is_empty()
+            && name.len() <= 100
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let ours = RESERVED.contains(&lower.as_str())
+            || ["content-", "webhook-", "guildhall-"]
+                .iter()
+                .any(|start| lower.starts_with(start));
+        if !token {
+            check.refuse(&pointer, FieldCode::InvalidFormat, "Not the name of a header.");
+        } else if ours {
+            check.refuse(&pointer, FieldCode::InvalidChoice, "That header is set by us.");
+        }
+        if value.len() > 1_024 || !value.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            check.refuse(
+                &pointer,
+                FieldCode::InvalidCharacters,
+                "At most 1,024 printable ASCII characters.",
+            );
+        }
+    }
+}
+
+/// How long the old secret goes on signing.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = WebhookSecretRotation, example = json!({"grace_seconds": 86400}))]
+pub struct Rotation {
+    /// In seconds; 0: it stops at once.
+    #[serde(default = "day")]
+    #[schema(minimum = 0, maximum = 604800)]
+    pub grace_seconds: i64,
+}
+
+fn day() -> i64 {
+    86_400
+}
+
+impl Validate for Rotation {
+    fn validate(&self, check: &mut Check) {
+        check.number("/grace_seconds", self.grace_seconds, 0..=604_800);
+    }
+}
+
+/// Which event to try.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = WebhookTest, example = json!({"event_type": "member.joined"}))]
+pub struct Test {
+    /// A name of the catalogue.
+    pub event_type: String,
+}
+
+impl Validate for Test {
+    fn validate(&self, check: &mut Check) {
+        check.line("/event_type", &self.event_type, 1..=100);
+    }
+}
+
+/// Filters of the list of endpoints.
+#[derive(Default)]
+pub struct EndpointFilters {
+    pub urls: Vec<String>,
+    pub sources: Vec<Source>,
+    pub events: Vec<String>,
+    pub enabled: Vec<bool>,
+}
+
+impl Filters for EndpointFilters {
+    const RESOURCE: &'static str = "webhook_endpoints";
+    const NAMES: &'static [&'static str] = &["url", "source", "event", "enabled"];
+
+    fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
+        match name {
+            "url" => self.urls.push(value.into()),
+            "event" => self.events.push(value.into()),
+            "source" => self
+                .sources
+                .push(Source::named(value).ok_or_else(|| Unfit::choice(Source::WORDS))?),
+            _ => self
+                .enabled
+                .push(value.parse().map_err(|_| Unfit::choice(&["true", "false"]))?),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! Endpoints and deliveries as rows and on the wire.
+
+mod delivery;
+mod endpoint;
+
+pub use delivery::*;
+pub use endpoint::*;
+
+crate::problems! {
+    /// The endpoint is disabled; nothing is sent to it.
+    /// Fix: enable it first.
+    pub ENDPOINT_DISABLED = 409, "endpoint-disabled", "The endpoint is disabled";
+    /// The delivery is being sent at this moment.
+    /// Fix: look at it again in a few seconds.
+    pub DELIVERY_IN_FLIGHT = 409, "delivery-in-flight", "The delivery is under way";
+}
+
+crate::events! {
+    /// A webhook endpoint was made.
+    pub ENDPOINT_CREATED: Endpoint = "webhook_endpoint.created", group "integrations", filterable [], audience [audit];
+    /// A webhook endpoint was changed.
+    pub ENDPOINT_UPDATED: Endpoint = "webhook_endpoint.updated", group "integrations", filterable [], audience [audit];
+    /// A webhook endpoint was deleted.
+    pub ENDPOINT_DELETED: Endpoint = "webhook_endpoint.deleted", group "integrations", filterable [], audience [audit];
+    /// A webhook endpoint was enabled. Told to the other endpoints only.
+    pub ENDPOINT_ENABLED: Endpoint = "webhook_endpoint.enabled", group "integrations", filterable [], audience [audit, webhook, live];
+    /// A webhook endpoint was disabled, by somebody or by its failures. Told to the other endpoints only.
+    pub ENDPOINT_DISABLED_EVENT: Endpoint = "webhook_endpoint.disabled", group "integrations", filterable [], audience [audit, webhook, live];
+    /// A webhook endpoint was sent a test.
+    pub ENDPOINT_TESTED: Endpoint = "webhook_endpoint.tested", group "integrations", filterable [], audience [audit];
+    /// A new signing secret was made for a webhook endpoint.
+    pub SECRET_ROTATED: Endpoint = "webhook_endpoint.secret_rotated", group "integrations", filterable [], audience [audit];
+    /// A delivery failed for the fourth time. Told to the other endpoints only.
+    pub DELIVERY_FAILING: Delivery = "webhook_delivery.failing", group "integrations", filterable ["endpoint_id"], audience [webhook];
+    /// A delivery was given up. Told to the other endpoints only.
+    pub DELIVERY_EXHAUSTED: Delivery = "webhook_delivery.exhausted", group "integrations", filterable ["endpoint_id"], audience [webhook];
+    /// A delivery that had failed four times or more arrived after all. Told to the other endpoints only.
+    pub DELIVERY_RECOVERED: Delivery = "webhook_delivery.recovered", group "integrations", filterable ["endpoint_id"], audience [webhook];
+    /// Somebody had a delivery sent again.
+    pub DELIVERY_RETRIED: Delivery = "webhook_delivery.retried", group "integrations", filterable [], audience [audit];
+}

@@ -1,0 +1,83 @@
+//! HTTP of deliveries.
+
+use actix_web::{get, post, web::Data};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::{
+    features::webhooks::{
+        model::{Delivery, DeliveryDetail, DeliveryFilters, DeliveryId, DeliveryPage, EndpointId},
+        service::deliveries as service,
+    },
+    kernel::{
+        access::{Can, perm},
+        db::Db,
+        error::Result,
+        http::{Json, NoQuery, Path, Tagged},
+        id::EventId,
+        idempotency::{IdempotencyKey, Once, once},
+        page::{Page, PageQuery},
+    },
+};
+
+pub(super) fn routes(routes: &mut ServiceConfig) {
+    routes.service(list).service(show).service(retry);
+}
+
+/// List webhook deliveries.
+#[utoipa::path(operation_id = "webhook_deliveries_list",
+               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
+                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
+                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+                      ("endpoint_id" = Option<EndpointId>, Query, description = "Only to this endpoint."),
+                      ("event_type" = Option<String>, Query, description = "Only of this type."),
+                      ("event_id" = Option<EventId>, Query, description = "Only of this event."),
+                      ("state" = Option<String>, Query, description = "Only in this state."),
+                      ("http_status" = Option<i64>, Query, description = "Only last answered with this."),
+                      ("created_after" = Option<String>, Query, description = "Only later ones (RFC 3339)."),
+                      ("created_before" = Option<String>, Query, description = "Only earlier ones (RFC 3339).")),
+               responses((status = 200, description = "A page.", body = DeliveryPage)),
+               extensions(("x-permission" = json!("webhooks:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/webhook-deliveries")]
+async fn list(
+    can: Can<perm::WebhooksRead>,
+    db: Data<Db>,
+    query: PageQuery<DeliveryFilters>,
+) -> Result<Json<Page<Delivery>>> {
+    db.tenant(can, move |tx| service::list(tx, &query)).await.map(Json)
+}
+
+/// Show a webhook delivery.
+///
+/// With what was sent and what came back.
+#[utoipa::path(operation_id = "webhook_deliveries_get", params(("id" = DeliveryId, Path, description = "The delivery.")),
+               responses((status = 200, description = "The delivery and its attempts.", body = DeliveryDetail)),
+               extensions(("x-permission" = json!("webhooks:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/webhook-deliveries/{id}")]
+async fn show(
+    can: Can<perm::WebhooksRead>,
+    db: Data<Db>,
+    id: Path<DeliveryId>,
+    _none: NoQuery,
+) -> Result<Tagged<DeliveryDetail>> {
+    db.tenant(can, move |tx| service::get(tx, id.0)).await.map(Tagged)
+}
+
+/// Send a webhook delivery again.
+///
+/// It goes before everything else that waits for its endpoint.
+#[utoipa::path(operation_id = "webhook_deliveries_retry", params(("id" = DeliveryId, Path, description = "The delivery.")),
+               responses((status = 200, description = "It waits to be sent.", body = Delivery)),
+               extensions(("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+#[post("/webhook-deliveries/{id}/retry")]
+async fn retry(
+    can: Can<perm::WebhooksWrite>,
+    db: Data<Db>,
+    id: Path<DeliveryId>,
+    key: IdempotencyKey,
+    _none: NoQuery,
+) -> Result<Once<Json<Delivery>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &(), |tx| service::retry(tx, id.0).map(Json))
+    })
+    .await
+}

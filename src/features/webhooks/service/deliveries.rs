@@ -1,0 +1,90 @@
+//! The log of deliveries, and sending one again.
+
+use crate::{
+    features::webhooks::{
+        model::{
+            DELIVERY_IN_FLIGHT, DELIVERY_RETRIED, Delivery, DeliveryDetail, DeliveryFilters, DeliveryId, DeliveryState,
+            ENDPOINT_DISABLED, ENDPOINT_TESTED, EndpointId, delivery_id,
+        },
+        queries,
+        service::record::{Sent, outcome},
+    },
+    kernel::{
+        db::Tenant,
+        error::{GONE, Result, STATE_CONFLICT},
+        id::EventId,
+        outbox,
+        page::{Page, PageQuery},
+    },
+};
+
+/// A page of deliveries.
+pub fn list(tx: &mut Tenant<'_>, query: &PageQuery<DeliveryFilters>) -> Result<Page<Delivery>> {
+    let rows = queries::list_deliveries(tx.conn(), query)?;
+    Ok(query.page(rows, |row| (row.created_at, row.id.uuid())))
+}
+
+/// A delivery and its attempts.
+pub fn get(tx: &mut Tenant<'_>, id: DeliveryId) -> Result<DeliveryDetail> {
+    let delivery = queries::delivery(tx.conn(), id)?;
+    let attempts_log = queries::attempts(tx.conn(), id)?;
+    Ok(DeliveryDetail { delivery, attempts_log })
+}
+
+/// Sends a delivery again, before everything else that waits for its endpoint.
+pub fn retry(tx: &mut Tenant<'_>, id: DeliveryId) -> Result<Delivery> {
+    let endpoint = queries::delivery(tx.conn(), id)?.endpoint_id;
+    let pump = queries::lock_pump(tx.conn(), endpoint)?;
+    let before = queries::lock_delivery(tx.conn(), id)?;
+    let enabled = queries::endpoint_if(tx.conn(), endpoint)?.is_some_and(|endpoint| endpoint.enabled);
+    let (Some(mut pump), true) = (pump, enabled) else {
+        return Err(ENDPOINT_DISABLED.into());
+    };
+    if before.test {
+        return Err(STATE_CONFLICT
+            .because("A test is not sent again: make another one.")
+            .with("state", before.state)
+            .into());
+    }
+    if before.state == DeliveryState::InFlight {
+        return Err(DELIVERY_IN_FLIGHT.into());
+    }
+    if outbox::find(tx, before.event_id).is_err() {
+        return Err(GONE.because("The event is not kept any more.").into());
+    }
+    let now = tx.now()?;
+    let after = queries::reopen(tx.conn(), id, now)?;
+    if before.state.is_final() {
+        pump.pending += 1;
+        queries::set_pump(tx.conn(), endpoint, &pump)?;
+    }
+    outbox::emit(tx, DELIVERY_RETRIED.of(id, &after).was(&before))?;
+    super::fan_out::wake(tx, endpoint, &pump, None)?;
+    Ok(after)
+}
+
+/// Writes a test down, when it is over.
+pub fn record_test(
+    tx: &mut Tenant<'_>,
+    endpoint: EndpointId,
+    event: EventId,
+    sent: &mut Sent,
+) -> Result<DeliveryDetail> {
+    let endpoint = queries::endpoint(tx.conn(), endpoint)?;
+    let now = tx.now()?;
+    let id = delivery_id(event, endpoint.id);
+    sent.delivery.id = id;
+    // A test is tried once.
+    sent.delivery.attempts = i32::MAX;
+    let outcome = outcome(sent, now);
+    let reseller = endpoint.reseller_id.map(|id| id.uuid());
+    let kind = sent.delivery.event_type.clone();
+    let delivery = queries::insert_test(tx.conn(), id, endpoint.id, reseller, event, &kind, &outcome, now)?;
+    let attempt = sent.attempt(now);
+    queries::insert_attempts(tx.conn(), std::slice::from_ref(&attempt))?;
+    outbox::emit(tx, ENDPOINT_TESTED.of(endpoint.id, &endpoint))?;
+    Ok(DeliveryDetail {
+        delivery,
+        attempts_log: vec![attempt],
+    })
+}

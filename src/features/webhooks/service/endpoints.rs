@@ -1,0 +1,346 @@
+//! Endpoints: made, changed, switched, tried.
+
+use std::collections::BTreeMap;
+
+use chrono::Duration;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::sign;
+use crate::{
+    features::webhooks::{
+        model::{
+            CreatedEndpoint, DeliveryState, DisabledReason, ENDPOINT_CREATED, ENDPOINT_DELETED,
+            ENDPOINT_DISABLED_EVENT, ENDPOINT_ENABLED, ENDPOINT_UPDATED, Endpoint, EndpointFilters, EndpointId,
+            EndpointPatch, NewEndpoint, Rotation, SECRET_ROTATED, Secrets, ShownSecret,
+        },
+        queries,
+    },
+    kernel::{
+        audit::{self, Entry},
+        crypto::{self, Aad, Keyring, Sealed},
+        db::Tenant,
+        entitlements,
+        error::{EXTERNAL_ID_TAKEN, FieldCode, OnConstraint, Result, invalid},
+        http::{IfMatch, front::API_VERSION},
+        id::WorkspaceId,
+        jobs,
+        outbox::{self, EventInfo},
+        page::{Page, PageQuery},
+        secret::Secret,
+    },
+};
+
+/// The types of events that endpoints may ask for.
+pub type Catalogue = [&'static EventInfo];
+
+/// Makes an endpoint, with its first secret.
+pub fn create(
+    tx: &mut Tenant<'_>,
+    keyring: &Keyring,
+    catalogue: &Catalogue,
+    new: &NewEndpoint,
+) -> Result<CreatedEndpoint> {
+    judge(catalogue, &new.events, &new.filter)?;
+    entitlements::take(tx, "webhooks.endpoints", 1)?;
+    let id = EndpointId::new(tx.now()?);
+    let row = queries::NewRow {
+        id,
+        external_id: new.external_id.as_deref(),
+        url: &new.url,
+        description: &new.description,
+        events: &new.events,
+        filter: filter_value(&new.filter),
+        payload: new.payload,
+        ordering: new.ordering,
+        max_hold_seconds: new.max_hold_seconds,
+        rate_per_s: new.rate_per_s,
+        max_in_flight: new.max_in_flight,
+        headers_sealed: seal_headers(keyring, tx.workspace(), id, &new.headers),
+        header_names: new.headers.keys().cloned().collect(),
+        events_hash: hash(&new.events),
+        filter_hash: hash(&new.filter),
+        once: new.once,
+        expires_at: new.expires_at,
+        api_version: API_VERSION,
+    };
+    let endpoint =
+        queries::insert_endpoint(tx.conn(), &row).on_unique("webhook_endpoints_external_id_key", EXTERNAL_ID_TAKEN)?;
+    let secret = add_secret(tx, keyring, id)?;
+    outbox::emit(tx, ENDPOINT_CREATED.of(id, &endpoint))?;
+    Ok(CreatedEndpoint { endpoint, secret })
+}
+
+/// A page of endpoints.
+pub fn list(tx: &mut Tenant<'_>, query: &PageQuery<EndpointFilters>) -> Result<Page<Endpoint>> {
+    let rows = queries::list_endpoints(tx.conn(), query)?;
+    Ok(query.page(rows, |row| (row.created_at, row.id.uuid())))
+}
+
+/// An endpoint.
+pub fn get(tx: &mut Tenant<'_>, id: EndpointId) -> Result<Endpoint> {
+    Ok(queries::endpoint(tx.conn(), id)?)
+}
+
+/// Changes an endpoint.
+pub fn patch(
+    tx: &mut Tenant<'_>,
+    keyring: &Keyring,
+    catalogue: &Catalogue,
+    id: EndpointId,
+    seen: &IfMatch,
+    patch: &EndpointPatch,
+) -> Result<Endpoint> {
+    let before = queries::lock_endpoint(tx.conn(), id)?;
+    seen.allows(before.version)?;
+    let events = patch.events.as_ref().unwrap_or(&before.events);
+    let empty = BTreeMap::new();
+    judge(catalogue, events, patch.filter.as_ref().unwrap_or(&empty))?;
+    let workspace = tx.workspace();
+    let headers = patch.headers.as_ref();
+    let change = queries::Change {
+        url: patch.url.as_deref(),
+        description: patch.description.as_deref(),
+        events: patch.events.as_deref(),
+        events_hash: patch.events.as_ref().map(hash),
+        filter: patch.filter.as_ref().map(filter_value),
+        filter_hash: patch.filter.as_ref().map(hash),
+        payload: patch.payload,
+        ordering: patch.ordering,
+        max_hold_seconds: patch.max_hold_seconds,
+        rate_per_s: patch.rate_per_s,
+        max_in_flight: patch.max_in_flight,
+        headers_sealed: headers.map(|headers| seal_headers(keyring, workspace, id, headers)),
+        header_names: headers.map(|headers| headers.keys().cloned().collect()),
+        expires_at: patch.expires_at,
+    };
+    if is_empty(patch) {
+        return Ok(before);
+    }
+    let after = queries::update_endpoint(tx.conn(), id, &change)?;
+    outbox::emit(tx, ENDPOINT_UPDATED.of(id, &after).was(&before))?;
+    Ok(after)
+}
+
+fn is_empty(patch: &EndpointPatch) -> bool {
+    patch.url.is_none()
+        && patch.events.is_none()
+        && patch.description.is_none()
+        && patch.filter.is_none()
+        && patch.payload.is_none()
+        && patch.ordering.is_none()
+        && patch.max_hold_seconds.is_none()
+        && patch.rate_per_s.is_none()
+        && patch.max_in_flight.is_none()
+        && patch.headers.is_none()
+        && patch.expires_at.is_none()
+}
+
+/// Deletes an endpoint. What waits for it is cancelled; the log stays.
+pub fn delete(tx: &mut Tenant<'_>, id: EndpointId, seen: &IfMatch) -> Result<()> {
+    queries::lock_pump(tx.conn(), id)?;
+    let endpoint = queries::lock_endpoint(tx.conn(), id)?;
+    seen.allows(endpoint.version)?;
+    let now = tx.now()?;
+    queries::close_all(tx.conn(), id, DeliveryState::Cancelled, now)?;
+    queries::delete_endpoint(tx.conn(), id)?;
+    entitlements::give(tx, "webhooks.endpoints", 1)?;
+    outbox::emit(tx, ENDPOINT_DELETED.of(id, &endpoint))?;
+    jobs::cancel(tx, id.uuid())?;
+    Ok(())
+}
+
+/// Enables an endpoint. What was skipped or given up since `recover` is sent after all.
+pub fn enable(
+    tx: &mut Tenant<'_>,
+    id: EndpointId,
+    seen: &IfMatch,
+    recover: Option<chrono::DateTime<chrono::Utc>>,
+) -> Result<Endpoint> {
+    let pump = queries::lock_pump(tx.conn(), id)?;
+    let before = queries::lock_endpoint(tx.conn(), id)?;
+    seen.allows(before.version)?;
+    let now = tx.now()?;
+    if recover.is_some_and(|since| now - since > Duration::days(14) || since > now) {
+        return Err(invalid(
+            "/recover_since",
+            FieldCode::TooSmall,
+            "Within the last 14 days.",
+        ));
+    }
+    let after = match before.enabled {
+        true => before.clone(),
+        false => {
+            let after = queries::set_enabled(tx.conn(), id, None)?;
+            outbox::emit(tx, ENDPOINT_ENABLED.of(id, &after).was(&before))?;
+            after
+        }
+    };
+    let recovered = match recover {
+        Some(since) => queries::reopen_since(tx.conn(), id, since, now)?,
+        None => 0,
+    };
+    if let Some(mut pump) = pump {
+        pump.pending += recovered as i32;
+        pump.failed_in_row = 0;
+        queries::set_pump(tx.conn(), id, &pump)?;
+        if pump.pending > 0 {
+            super::fan_out::wake(tx, id, &pump, None)?;
+        }
+    }
+    Ok(after)
+}
+
+/// Disables an endpoint at somebody's wish.
+pub fn disable(tx: &mut Tenant<'_>, id: EndpointId, seen: &IfMatch) -> Result<Endpoint> {
+    queries::lock_pump(tx.conn(), id)?;
+    let endpoint = queries::lock_endpoint(tx.conn(), id)?;
+    seen.allows(endpoint.version)?;
+    let endpoint = switch_off(tx, &endpoint, DisabledReason::Manual)?;
+    jobs::cancel(tx, id.uuid())?;
+    Ok(endpoint)
+}
+
+/// Disables an endpoint; what waits for it is skipped. The caller holds the pump's row.
+pub fn switch_off(tx: &mut Tenant<'_>, endpoint: &Endpoint, reason: DisabledReason) -> Result<Endpoint> {
+    if !endpoint.enabled {
+        return Ok(endpoint.clone());
+    }
+    let now = tx.now()?;
+    let after = queries::set_enabled(tx.conn(), endpoint.id, Some((reason, now)))?;
+    queries::close_all(tx.conn(), endpoint.id, DeliveryState::Skipped, now)?;
+    if let Some(mut pump) = queries::lock_pump(tx.conn(), endpoint.id)? {
+        pump.pending = 0;
+        queries::set_pump(tx.conn(), endpoint.id, &pump)?;
+    }
+    outbox::emit(tx, ENDPOINT_DISABLED_EVENT.of(endpoint.id, &after).was(endpoint))?;
+    Ok(after)
+}
+
+/// The secrets that sign at present. An entry of the audit log says who saw them.
+pub fn reveal(tx: &mut Tenant<'_>, keyring: &Keyring, id: EndpointId) -> Result<Secrets> {
+    let endpoint = queries::endpoint(tx.conn(), id)?;
+    let secrets = shown(tx, keyring, id)?;
+    let entry = Entry {
+        action: "webhook_endpoint.secret_revealed",
+        subject: Some(("webhook_endpoint", endpoint.id.uuid())),
+        ..Entry::default()
+    };
+    audit::note(tx, entry)?;
+    Ok(Secrets { secrets })
+}
+
+/// A new secret; the old ones go on signing for a while.
+pub fn rotate(tx: &mut Tenant<'_>, keyring: &Keyring, id: EndpointId, rotation: &Rotation) -> Result<CreatedEndpoint> {
+    let endpoint = queries::lock_endpoint(tx.conn(), id)?;
+    let now = tx.now()?;
+    queries::retire_secrets(tx.conn(), id, now, now + Duration::seconds(rotation.grace_seconds))?;
+    let secret = add_secret(tx, keyring, id)?;
+    outbox::emit(tx, SECRET_ROTATED.of(id, &endpoint))?;
+    Ok(CreatedEndpoint { endpoint, secret })
+}
+
+fn add_secret(tx: &mut Tenant<'_>, keyring: &Keyring, endpoint: EndpointId) -> Result<String> {
+    let (secret, kid) = (sign::mint(), Uuid::new_v4());
+    let sealed = keyring.seal(&secret_place(tx.workspace(), kid), secret.expose());
+    queries::insert_secret(tx.conn(), endpoint, kid, &sealed)?;
+    Ok(sign::shown(&secret))
+}
+
+fn shown(tx: &mut Tenant<'_>, keyring: &Keyring, endpoint: EndpointId) -> Result<Vec<ShownSecret>> {
+    let (now, workspace) = (tx.now()?, tx.workspace());
+    let rows = queries::secrets(tx.conn(), endpoint, now)?;
+    rows.into_iter()
+        .map(|row| {
+            let secret = keyring.open(&secret_place(workspace, row.kid), &row.secret_sealed)?;
+            Ok(ShownSecret {
+                secret: sign::shown(&secret),
+                expires_at: row.expires_at,
+            })
+        })
+        .collect()
+}
+
+/// The keys that sign at present.
+pub fn signing(tx: &mut Tenant<'_>, keyring: &Keyring, endpoint: EndpointId) -> Result<Vec<Secret<Vec<u8>>>> {
+    let (now, workspace) = (tx.now()?, tx.workspace());
+    let rows = queries::secrets(tx.conn(), endpoint, now)?;
+    rows.iter()
+        .map(|row| Ok(keyring.open(&secret_place(workspace, row.kid), &row.secret_sealed)?))
+        .collect()
+}
+
+/// The headers that an endpoint wants beside ours.
+pub fn extra_headers(tx: &mut Tenant<'_>, keyring: &Keyring, endpoint: EndpointId) -> Result<BTreeMap<String, String>> {
+    let workspace = tx.workspace();
+    match queries::headers(tx.conn(), endpoint)? {
+        None => Ok(BTreeMap::new()),
+        Some(sealed) => {
+            let open = keyring.open(&headers_place(workspace, endpoint), &sealed)?;
+            Ok(serde_json::from_slice(open.expose()).map_err(anyhow::Error::from)?)
+        }
+    }
+}
+
+fn secret_place(workspace: WorkspaceId, kid: Uuid) -> Aad {
+    Aad::new(Some(workspace.uuid()), "webhook_secrets", "secret_sealed", kid)
+}
+
+fn headers_place(workspace: WorkspaceId, endpoint: EndpointId) -> Aad {
+    Aad::new(
+        Some(workspace.uuid()),
+        "webhook_endpoints",
+        "headers_sealed",
+        endpoint.uuid(),
+    )
+}
+
+fn seal_headers(
+    keyring: &Keyring,
+    workspace: WorkspaceId,
+    endpoint: EndpointId,
+    headers: &BTreeMap<String, String>,
+) -> Option<Sealed> {
+    let text = serde_json::to_vec(headers).expect("plain strings");
+    (!headers.is_empty()).then(|| keyring.seal(&headers_place(workspace, endpoint), &text))
+}
+
+fn filter_value(filter: &BTreeMap<String, Vec<String>>) -> Value {
+    serde_json::to_value(filter).expect("plain strings")
+}
+
+fn hash(value: &impl serde::Serialize) -> Vec<u8> {
+    crypto::sha256(&serde_json::to_vec(value).expect("plain strings")).to_vec()
+}
+
+/// Refuses events that do not exist or are not for webhooks, and filters that no chosen event has.
+fn judge(catalogue: &Catalogue, events: &[String], filter: &BTreeMap<String, Vec<String>>) -> Result<()> {
+    let offered = |pattern: &str| {
+        catalogue
+            .iter()
+            .any(|event| event.audience.webhook && super::fan_out::covers(pattern, event.name))
+    };
+    for (place, pattern) in events.iter().enumerate() {
+        if !offered(pattern) {
+            return Err(invalid(
+                format!("/events/{place}"),
+                FieldCode::InvalidChoice,
+                "There is no such event, or none that webhooks are told of: see GET /event-types.",
+            ));
+        }
+    }
+    for field in filter.keys() {
+        let known = catalogue.iter().any(|event| {
+            event.filterable.contains(&field.as_str())
+                && events.iter().any(|pattern| super::fan_out::covers(pattern, event.name))
+        });
+        if !known {
+            return Err(invalid(
+                format!("/filter/{}", crate::kernel::check::escape(field)),
+                FieldCode::InvalidChoice,
+                "None of the chosen events can be filtered by this.",
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! From events to deliveries: what the relay hands over is matched with the endpoints, and their pumps are woken.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::endpoints::Catalogue;
+use crate::{
+    features::webhooks::{
+        jobs::KIND,
+        model::{Endpoint, EndpointId, delivery_id},
+        queries::{self, NewDelivery, Pump},
+    },
+    kernel::{
+        db::Tenant,
+        error::Result,
+        id::JobId,
+        jobs::{self, Lane, OnExists, Push},
+        outbox::Event,
+    },
+};
+
+/// Whether a pattern (`run.completed`, `run.*`, `*`) covers a type.
+pub fn covers(pattern: &str, kind: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some("") => true,
+        Some(start) => start.ends_with('.') && kind.starts_with(start),
+        None => pattern == kind,
+    }
+}
+
+/// Makes the deliveries of a batch of events. Seen twice, an event makes none.
+pub fn fan_out(tx: &mut Tenant<'_>, catalogue: &Catalogue, events: &[Event]) -> Result<()> {
+    let told: Vec<&Event> = events
+        .iter()
+        .filter(|event| {
+            let known = catalogue.iter().find(|known| known.name == event.kind);
+            known.is_some_and(|known| known.audience.webhook)
+        })
+        .collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    let endpoints = queries::listening(tx.conn())?;
+    let now = tx.now()?;
+    let mut rows = Vec::new();
+    for event in told {
+        for endpoint in endpoints.iter().filter(|endpoint| wants(endpoint, event, now)) {
+            rows.push(NewDelivery {
+                id: delivery_id(event.id, endpoint.id),
+                endpoint_id: endpoint.id,
+                reseller_id: endpoint.reseller_id.map(|id| id.uuid()),
+                event_id: event.id,
+                event_type: &event.kind,
+                subject_id: event.subject_id,
+                next_attempt_at: Some(now),
+            });
+        }
+    }
+    let mut fresh: BTreeMap<EndpointId, i32> = BTreeMap::new();
+    for endpoint in queries::insert_deliveries(tx.conn(), &rows)? {
+        *fresh.entry(endpoint).or_default() += 1;
+    }
+    let mut woken = Vec::new();
+    for (endpoint, n) in fresh {
+        woken.push((endpoint, queries::add_pending(tx.conn(), endpoint, n)?));
+    }
+    for (endpoint, pump) in woken {
+        wake(tx, endpoint, &pump, None)?;
+    }
+    Ok(())
+}
+
+/// Has the pump run at `due`, or at once; not before its breaker lets it.
+pub fn wake(tx: &mut Tenant<'_>, endpoint: EndpointId, pump: &Pump, due: Option<DateTime<Utc>>) -> Result<()> {
+    let lane = if pump.is_slow() {
+        Lane::DeliveriesSlow
+    } else {
+        Lane::Deliveries
+    };
+    jobs::push(
+        tx,
+        Push {
+            group_id: endpoint.uuid(),
+            due: due.max(pump.breaker_until),
+            on_exists: OnExists::Sooner,
+            floor_epoch: Some(pump.epoch),
+            ..Push::now(lane, KIND, JobId(endpoint.uuid()))
+        },
+    )
+}
+
+fn wants(endpoint: &Endpoint, event: &Event, now: DateTime<Utc>) -> bool {
+    let chosen = endpoint.events.iter().any(|pattern| covers(pattern, &event.kind));
+    let alive = endpoint.expires_at.is_none_or(|end| end > now);
+    // A reseller hears of its own rows only.
+    let reaches = endpoint.reseller_id.is_none() || endpoint.reseller_id.map(|id| id.uuid()) == event.reseller_id;
+    chosen && alive && reaches && !is_about(endpoint, event) && passes(&endpoint.filter, &event.data)
+}
+
+/// What happens to an endpoint or its deliveries is told to the others only.
+fn is_about(endpoint: &Endpoint, event: &Event) -> bool {
+    let id = endpoint.id.to_string();
+    (event.kind.starts_with("webhook_endpoint.") && event.data["id"] == id.as_str())
+        || (event.kind.starts_with("webhook_delivery.") && event.data["endpoint_id"] == id.as_str())
+}
+
+fn passes(filter: &Value, data: &Value) -> bool {
+    filter.as_object().into_iter().flatten().all(|(field, wanted)| {
+        let values = wanted.as_array().map(Vec::as_slice).unwrap_or_default();
+        // An event that has no such field is not filtered by it.
+        data.get(field).is_none_or(|value| values.contains(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn patterns_cover_what_they_say() {
+        for (pattern, kind, covered) in [
+            ("run.completed", "run.completed", true),
+            ("run.completed", "run.failed", false),
+            ("run.*", "run.failed", true),
+            ("run.*", "runs.failed", false),
+            ("*", "member.joined", true),
+            ("run*", "run.failed", false),
+        ] {
+            assert_eq!(covers(pattern, kind), covered, "{pattern} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_filter_lets_its_values_pass() {
+        let filter = json!({ "role": ["owner", "admin"] });
+        assert!(passes(&filter, &json!({ "role": "admin" })));
+        assert!(!passes(&filter, &json!({ "role": "viewer" })));
+        assert!(passes(&json!({}), &json!({ "role": "viewer" })));
+    }
+}

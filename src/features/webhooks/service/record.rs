@@ -1,0 +1,204 @@
+//! What became of attempts: recorded in one transaction, under the lease that made them.
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    endpoints,
+    outcome::{Verdict, delay},
+    pump::lane,
+};
+use crate::{
+    features::webhooks::{
+        model::{
+            Attempt, AttemptId, DELIVERY_EXHAUSTED, DELIVERY_FAILING, DELIVERY_RECOVERED, Delivery, DeliveryState,
+            DisabledReason, EndpointId,
+        },
+        queries::{self, Marks, Outcome, Pump, Taken},
+    },
+    kernel::{
+        db::Tenant,
+        error::{Error, Result},
+        jobs::{self, Fenced, Job},
+        outbox::{self, EventType},
+    },
+};
+
+/// One attempt, as it went.
+pub struct Sent {
+    pub delivery: Taken,
+    pub verdict: Verdict,
+    pub started_at: DateTime<Utc>,
+    pub took: std::time::Duration,
+    pub status: Option<u16>,
+    pub error: Option<&'static str>,
+    pub request_headers: Value,
+    pub response_headers: Value,
+    pub response_body: Option<String>,
+    pub ip: Option<String>,
+}
+
+impl Sent {
+    /// The attempt's row.
+    pub fn attempt(&self, now: DateTime<Utc>) -> Attempt {
+        Attempt {
+            id: AttemptId::new(now),
+            delivery_id: self.delivery.id,
+            n: self.delivery.attempts_total,
+            started_at: self.started_at,
+            duration_ms: i32::try_from(self.took.as_millis()).unwrap_or(i32::MAX),
+            http_status: self.status.map(i32::from),
+            error: self.error.map(str::to_owned),
+            request_headers: self.request_headers.clone(),
+            response_headers: self.response_headers.clone(),
+            response_body: self.response_body.clone(),
+            ip: self.ip.clone(),
+        }
+    }
+}
+
+/// Records a batch. True if the pump may go on; false if the job was ended.
+pub fn record(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, batch: Vec<Sent>) -> Result<bool> {
+    let Some(mut pump) = queries::lock_pump(tx.conn(), id)? else {
+        jobs::finish(tx, job)?;
+        return Ok(false);
+    };
+    if pump.epoch != job.epoch {
+        return Err(Error::Broken(Fenced.into()));
+    }
+    let now = tx.now()?;
+    let attempts: Vec<_> = batch.iter().map(|sent| sent.attempt(now)).collect();
+    queries::insert_attempts(tx.conn(), &attempts)?;
+    let (mut marks, mut off, mut ok, mut bad) = (queries::marks(tx.conn(), id)?, None, 0, 0);
+    for sent in &batch {
+        let arrived = sent.verdict == Verdict::Delivered;
+        if arrived {
+            ok += 1
+        } else {
+            bad += 1
+        }
+        pump.failed_in_row = if arrived { 0 } else { pump.failed_in_row + 1 };
+        if matches!(sent.verdict, Verdict::Failed { busy: true, .. }) {
+            pump.slow_until = Some(now + Duration::minutes(5));
+        }
+        let outcome = outcome(sent, now);
+        let Some(delivery) = queries::record(tx.conn(), sent.delivery.id, job.epoch, &outcome)? else {
+            continue;
+        };
+        if outcome.state.is_final() {
+            pump.pending -= 1;
+        }
+        off = off.or(mark(&mut marks, sent, &outcome, now));
+        tell(tx, sent, &delivery)?;
+    }
+    pump.set_circuit(pump.circuit().after(ok, bad, now));
+    queries::set_marks(tx.conn(), id, &marks)?;
+    queries::set_pump(tx.conn(), id, &pump)?;
+    let endpoint = queries::endpoint(tx.conn(), id)?;
+    if endpoint.once && ok > 0 {
+        off = off.or(Some(DisabledReason::Once));
+    }
+    if let Some(reason) = off {
+        endpoints::switch_off(tx, &endpoint, reason)?;
+        jobs::finish(tx, job)?;
+        return Ok(false);
+    }
+    goes_on(tx, job, id, &pump, now)
+}
+
+/// Whether there is more to do at once; otherwise ends the job until there is.
+fn goes_on(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, pump: &Pump, now: DateTime<Utc>) -> Result<bool> {
+    if pump.pending <= 0 {
+        jobs::finish(tx, job)?;
+        return Ok(false);
+    }
+    if pump.breaker_until.is_none() {
+        let (_, next) = queries::open(tx.conn(), id)?;
+        if next.is_none_or(|next| next <= now) {
+            return Ok(true);
+        }
+        jobs::retry_in(tx, job, next, lane(pump))?;
+        return Ok(false);
+    }
+    jobs::retry_in(tx, job, pump.breaker_until, lane(pump))?;
+    Ok(false)
+}
+
+/// What an attempt makes of its delivery.
+pub fn outcome(sent: &Sent, now: DateTime<Utc>) -> Outcome {
+    let random = (Uuid::new_v4().as_u128() & 0xffff) as f64 / 65_535.0;
+    let next = match sent.verdict {
+        Verdict::Failed { hint, .. } => delay(sent.delivery.attempts, hint, random).map(|delay| now + delay),
+        _ => None,
+    };
+    let state = match sent.verdict {
+        Verdict::Delivered => DeliveryState::Delivered,
+        // The receiver took this one, and wants no more.
+        Verdict::Disable(DisabledReason::Receiver) if sent.status.is_some_and(|status| status < 300) => {
+            DeliveryState::Delivered
+        }
+        Verdict::Failed { .. } if next.is_some() => DeliveryState::Pending,
+        _ => DeliveryState::Exhausted,
+    };
+    Outcome {
+        state,
+        next,
+        status: sent.status.map(i32::from),
+        error: sent.error.map(str::to_owned),
+        finished: state.is_final().then_some(now),
+    }
+}
+
+/// Keeps an endpoint's record of failures, and says whether it is enough.
+fn mark(marks: &mut Marks, sent: &Sent, outcome: &Outcome, now: DateTime<Utc>) -> Option<DisabledReason> {
+    if let Verdict::Disable(reason) = sent.verdict {
+        return Some(reason);
+    }
+    if sent.verdict == Verdict::Delivered {
+        *marks = Marks {
+            first_failure_at: None,
+            last_failure_at: None,
+            last_success_at: Some(now),
+            exhausted_in_row: 0,
+            refused_in_row: 0,
+        };
+        return None;
+    }
+    let first = *marks.first_failure_at.get_or_insert(now);
+    marks.last_failure_at = Some(now);
+    marks.refused_in_row = match sent.error {
+        Some("target_not_allowed") => marks.refused_in_row + 1,
+        _ => 0,
+    };
+    if outcome.state == DeliveryState::Exhausted {
+        marks.exhausted_in_row += 1;
+    }
+    if marks.refused_in_row >= 3 {
+        return Some(DisabledReason::TargetNotAllowed);
+    }
+    // By time, not by count: an hour's outage with much traffic disables nothing.
+    (now - first >= Duration::days(5) || marks.exhausted_in_row >= 10).then_some(DisabledReason::Failing)
+}
+
+/// Tells the other endpoints. What these events' own deliveries go through is told to nobody.
+fn tell(tx: &mut Tenant<'_>, sent: &Sent, delivery: &Delivery) -> Result<()> {
+    if delivery.event_type.starts_with("webhook_") {
+        return Ok(());
+    }
+    let kind: Option<EventType<Delivery>> = match delivery.state {
+        DeliveryState::Delivered if sent.delivery.attempts > 4 => Some(DELIVERY_RECOVERED),
+        DeliveryState::Exhausted => Some(DELIVERY_EXHAUSTED),
+        DeliveryState::Pending if sent.delivery.attempts == 4 => Some(DELIVERY_FAILING),
+        _ => None,
+    };
+    if let Some(kind) = kind {
+        outbox::emit(tx, kind.of(delivery.id, delivery))?;
+    }
+    Ok(())
+}
+
+/// Names and values of headers, as the log keeps them.
+pub fn pairs<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
+    headers.into_iter().map(|(name, value)| json!([name, value])).collect()
+}

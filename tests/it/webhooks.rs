@@ -1,0 +1,308 @@
+//! Outgoing webhooks, from the change to the receiver.
+
+use std::{
+    collections::VecDeque,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// A receiver: keeps what it gets, and answers what it is told to, then 204.
+#[derive(Clone)]
+struct Receiver {
+    url: String,
+    got: Arc<Mutex<Vec<Got>>>,
+    answers: Arc<Mutex<VecDeque<&'static str>>>,
+}
+
+#[derive(Clone)]
+struct Got {
+    head: String,
+    body: String,
+}
+
+impl Got {
+    fn header(&self, name: &str) -> String {
+        let line = self
+            .head
+            .lines()
+            .find(|line| line.to_lowercase().starts_with(&format!("{name}:")));
+        line.and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim().to_owned())
+            .unwrap_or_default()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("a JSON body")
+    }
+}
+
+impl Receiver {
+    fn new() -> Receiver {
+        let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let receiver = Receiver {
+            url: format!("http://{}/in", socket.local_addr().expect("bound")),
+            got: Arc::default(),
+            answers: Arc::default(),
+        };
+        let own = receiver.clone();
+        thread::spawn(move || {
+            for stream in socket.incoming().flatten() {
+                own.take(stream);
+            }
+        });
+        receiver
+    }
+
+    fn take(&self, mut stream: TcpStream) {
+        let (mut bytes, mut chunk) = (Vec::new(), [0; 4_096]);
+        loop {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let got = Got {
+                    head: head.to_owned(),
+                    body: body.to_owned(),
+                };
+                if body.len() >= got.header("content-length").parse().unwrap_or(0) {
+                    self.got.lock().expect("no panic").push(got);
+                    break;
+                }
+            }
+            match stream.read(&mut chunk) {
+                Ok(0) | Err(_) => return,
+                Ok(n) => bytes.extend_from_slice(&chunk[..n]),
+            }
+        }
+        let answer = self
+            .answers
+            .lock()
+            .expect("no panic")
+            .pop_front()
+            .unwrap_or("204 No Content");
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+    }
+
+    fn answers(&self, answer: &'static str, times: usize) {
+        self.answers
+            .lock()
+            .expect("no panic")
+            .extend(std::iter::repeat_n(answer, times));
+    }
+
+    fn got(&self) -> Vec<Got> {
+        self.got.lock().expect("no panic").clone()
+    }
+}
+
+/// Whether a signature is what a receiver computes with the secret.
+fn verifies(got: &Got, secret: &str) -> bool {
+    let key = STANDARD.decode(secret.trim_start_matches("whsec_")).expect("base64");
+    let signed = format!(
+        "{}.{}.{}",
+        got.header("webhook-id"),
+        got.header("webhook-timestamp"),
+        got.body
+    );
+    let mac = aws_lc_rs::hmac::sign(
+        &aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &key),
+        signed.as_bytes(),
+    );
+    let expected = format!("v1,{}", STANDARD.encode(mac.as_ref()));
+    got.header("webhook-signature").split(' ').any(|one| one == expected)
+}
+
+#[actix_web::test]
+async fn an_event_reaches_the_endpoint_signed_and_once() {
+    let (world, receiver) = (World::new().await, Receiver::new());
+    let owner = world.owner();
+    let endpoint = owner
+        .post(
+            "/webhook-endpoints",
+            json!({ "url": receiver.url, "events": ["workspace.*"] }),
+        )
+        .await
+        .created();
+    let secret = endpoint.text_at("/secret");
+    owner.patch("/workspace", json!({ "name": "Renamed" })).await.ok();
+    world.run_jobs().await;
+
+    let got = receiver.got();
+    assert_eq!(got.len(), 1);
+    let event = got[0].json();
+    assert_eq!(
+        (event["type"].as_str(), event["data"]["name"].as_str()),
+        (Some("workspace.updated"), Some("Renamed"))
+    );
+    assert_eq!(got[0].header("webhook-id"), event["id"]);
+    assert!(verifies(&got[0], &secret) && !verifies(&got[0], "whsec_AAAA"));
+    world.run_jobs().await;
+    assert_eq!(receiver.got().len(), 1);
+
+    let log = owner.get("/webhook-deliveries?state=delivered").await.ok();
+    let id = log.text_at("/data/0/id");
+    let delivery = owner.get(&format!("/webhook-deliveries/{id}")).await.ok();
+    assert_eq!(delivery.body["attempts_log"][0]["http_status"], 204);
+    world
+        .stranger()
+        .get(&format!("/webhook-deliveries/{id}"))
+        .await
+        .refused("not-found");
+    world
+        .stranger()
+        .get(&format!("/webhook-endpoints/{}", endpoint.id()))
+        .await
+        .refused("not-found");
+    world.viewer().get("/webhook-endpoints").await.refused("forbidden");
+}
+
+#[actix_web::test]
+async fn an_endpoint_that_fails_is_tried_again_with_the_same_id() {
+    let (world, receiver) = (World::new().await, Receiver::new());
+    let owner = world.owner();
+    owner
+        .post("/webhook-endpoints", json!({ "url": receiver.url, "events": ["*"] }))
+        .await
+        .created();
+    receiver.answers("500 Internal Server Error", 2);
+    owner.patch("/workspace", json!({ "name": "Twice" })).await.ok();
+    world.run_jobs().await;
+    assert_eq!(receiver.got().len(), 1);
+    world.clock.advance(chrono::Duration::seconds(10));
+    world.run_jobs().await;
+    assert_eq!(receiver.got().len(), 2);
+    world.clock.advance(chrono::Duration::minutes(7));
+    world.run_jobs().await;
+    let got = receiver.got();
+    assert_eq!(got.len(), 3);
+    assert!(
+        got.iter()
+            .all(|one| one.header("webhook-id") == got[0].header("webhook-id"))
+    );
+    assert_eq!(
+        got.iter().map(|one| one.header("webhook-attempt")).collect::<Vec<_>>(),
+        ["1", "2", "3"]
+    );
+    let log = owner.get("/webhook-deliveries").await.ok();
+    assert_eq!(
+        (
+            log.body["data"][0]["state"].as_str(),
+            log.body["data"][0]["attempts"].as_i64()
+        ),
+        (Some("delivered"), Some(3))
+    );
+}
+
+#[actix_web::test]
+async fn a_receiver_that_is_gone_is_left_alone_and_a_disabled_endpoint_gets_nothing() {
+    let (world, receiver) = (World::new().await, Receiver::new());
+    let owner = world.owner();
+    let endpoint = owner
+        .post(
+            "/webhook-endpoints",
+            json!({ "url": receiver.url, "events": ["workspace.updated"] }),
+        )
+        .await
+        .created();
+    let path = endpoint.path();
+    receiver.answers("410 Gone", 1);
+    owner.patch("/workspace", json!({ "name": "One" })).await.ok();
+    world.run_jobs().await;
+    let off = owner.get(&path).await.ok();
+    assert_eq!(
+        (off.body["enabled"].as_bool(), off.body["disabled_reason"].as_str()),
+        (Some(false), Some("gone"))
+    );
+    owner.patch("/workspace", json!({ "name": "Two" })).await.ok();
+    world.run_jobs().await;
+    assert_eq!(receiver.got().len(), 1);
+
+    owner.post(&format!("{path}/enable"), json!({})).await.ok();
+    owner.patch("/workspace", json!({ "name": "Three" })).await.ok();
+    world.run_jobs().await;
+    assert_eq!(receiver.got().len(), 2);
+    owner.delete(&path).await.gone();
+    owner.delete(&path).await.refused("not-found");
+}
+
+#[actix_web::test]
+async fn what_was_refused_is_told_to_nobody() {
+    let (world, receiver) = (World::new().await, Receiver::new());
+    let owner = world.owner();
+    owner
+        .post("/webhook-endpoints", json!({ "url": receiver.url, "events": ["*"] }))
+        .await
+        .created();
+    owner
+        .patch("/workspace", json!({ "name": "" }))
+        .await
+        .refused("validation-failed");
+    world.run_jobs().await;
+    assert!(receiver.got().is_empty());
+    owner
+        .post(
+            "/webhook-endpoints",
+            json!({ "url": receiver.url, "events": ["no.such"] }),
+        )
+        .await
+        .invalid("/events/0", "invalid-choice");
+    owner
+        .post(
+            "/webhook-endpoints",
+            json!({ "url": "https://169.254.169.254/", "events": ["*"] }),
+        )
+        .await
+        .refused("target-not-allowed");
+}
+
+#[actix_web::test]
+async fn a_test_is_sent_at_once_and_a_delivery_can_be_sent_again() {
+    let (world, receiver) = (World::new().await, Receiver::new());
+    let owner = world.owner();
+    let endpoint = owner
+        .post(
+            "/webhook-endpoints",
+            json!({ "url": receiver.url, "events": ["workspace.updated"] }),
+        )
+        .await
+        .created();
+    let tried = owner
+        .post(
+            &format!("{}/test", endpoint.path()),
+            json!({ "event_type": "member.joined" }),
+        )
+        .await
+        .ok();
+    assert_eq!(
+        (tried.body["state"].as_str(), tried.body["test"].as_bool()),
+        (Some("delivered"), Some(true))
+    );
+    assert_eq!(receiver.got()[0].json()["test"], true);
+    owner.patch("/workspace", json!({ "name": "Again" })).await.ok();
+    world.run_jobs().await;
+    let log = owner.get("/webhook-deliveries?event_type=workspace.updated").await.ok();
+    owner
+        .act(&format!("/webhook-deliveries/{}/retry", log.text_at("/data/0/id")))
+        .await
+        .ok();
+    world.run_jobs().await;
+    let got = receiver.got();
+    assert_eq!(got.len(), 3);
+    assert_eq!(got[1].header("webhook-id"), got[2].header("webhook-id"));
+    let types = owner.get("/event-types").await.ok();
+    assert!(
+        types.body["data"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|kind| kind["name"] == "workspace.updated")
+    );
+}
