@@ -9,7 +9,7 @@ use super::{
     service::{
         self, CLOCK, STEP,
         attempt::{self, Attempt, Failed, Outcome},
-        clock,
+        clock, record as recording,
     },
 };
 use crate::{
@@ -64,7 +64,7 @@ async fn record(job: &JobContext, attempt: &std::sync::Arc<Attempt>, outcome: Ou
         );
         match job
             .db
-            .tenant(scope, move |tx| attempt::commit(tx, &lease, &own, result))
+            .tenant(scope, move |tx| recording::commit(tx, &lease, &own, result))
             .await
         {
             Ok(()) => return Ok(()),
@@ -72,7 +72,7 @@ async fn record(job: &JobContext, attempt: &std::sync::Arc<Attempt>, outcome: Ou
                 let (lease, own, result) = (job.job.clone(), attempt.clone(), outcome.clone());
                 if let Err(error) = job
                     .db
-                    .tenant(job.scope(), move |tx| attempt::confess(tx, &lease, &own, &result))
+                    .tenant(job.scope(), move |tx| recording::confess(tx, &lease, &own, &result))
                     .await
                 {
                     tracing::warn!(%error, "the real cost of a lost attempt could not be told");

@@ -22,7 +22,7 @@ pub struct Author {
     #[serde(rename = "type")]
     pub kind: String,
     /// Which one, where it has an id.
-    #[schema(required)]
+    #[schema(required, format = "typeid")]
     pub id: Option<String>,
     /// A name for people, where there is one.
     #[schema(required)]

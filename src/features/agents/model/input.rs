@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Framework, VersionNumber};
+use super::Framework;
 use crate::kernel::{
     check::{Check, Metadata, Validate, patched, trimmed, trimmed_option},
     patch::MetadataPatch,
@@ -34,6 +34,7 @@ pub struct NewAgent {
     pub publish: bool,
     /// The workspace's own tags.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub metadata: Metadata,
 }
 
@@ -75,7 +76,7 @@ pub struct AgentPatch {
     #[schema(value_type = Object, nullable = false)]
     pub config: Option<Value>,
     /// Merged into the tags; null takes one away.
-    #[schema(nullable = false)]
+    #[schema(value_type = Object, nullable = false)]
     pub metadata: Option<MetadataPatch>,
 }
 
@@ -189,7 +190,7 @@ impl Validate for NewPublication {
 #[schema(example = json!({"number": 6}))]
 pub struct NewLabel {
     /// The number of a version.
-    pub number: VersionNumber,
+    pub number: i32,
 }
 
 impl Validate for NewLabel {

@@ -135,14 +135,14 @@ pub struct Agent {
     pub draft: DraftState,
     /// The newest version's number.
     #[schema(required)]
-    pub latest: Option<VersionNumber>,
+    pub latest: Option<i32>,
     /// Which version each label means.
     #[schema(example = json!({"production": 1}))]
-    pub labels: BTreeMap<String, VersionNumber>,
+    pub labels: BTreeMap<String, i32>,
     /// Whether it can be used.
     pub state: State,
     /// The workspace's own tags.
-    #[schema(example = json!({"team": "research"}))]
+    #[schema(value_type = Object, example = json!({"team": "research"}))]
     pub metadata: Metadata,
     /// Raised by every change; the `ETag`.
     pub version: i64,
@@ -159,7 +159,7 @@ pub struct Agent {
 pub struct DraftState {
     /// The newest version, if the draft differs from it.
     #[schema(required)]
-    pub differs_from: Option<VersionNumber>,
+    pub differs_from: Option<i32>,
     /// Why it cannot be published, as of its last change. Empty: it can.
     pub problems: Vec<FieldError>,
 }
@@ -176,7 +176,7 @@ pub(in crate::features::agents) struct Row {
     pub config: Value,
     pub draft_sha256: Vec<u8>,
     pub draft_problems: Value,
-    pub latest: Option<VersionNumber>,
+    pub latest: Option<i32>,
     pub latest_sha256: Option<Vec<u8>>,
     pub state: State,
     pub metadata: Value,
@@ -189,7 +189,7 @@ pub(in crate::features::agents) struct Row {
 
 impl Row {
     /// The agent, with its labels and its author's name.
-    pub fn shown(self, labels: BTreeMap<String, VersionNumber>, authors: &Labels) -> Agent {
+    pub fn shown(self, labels: BTreeMap<String, i32>, authors: &Labels) -> Agent {
         let same = self.latest_sha256.as_ref() == Some(&self.draft_sha256);
         Agent {
             created_by: authors.author(&self.created_by_type, self.created_by_id),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{AgentId, AgentVersionId, Framework, VersionNumber};
+use super::{AgentId, AgentVersionId, Framework};
 use crate::{
     features::schema::runs::{agent_labels, agent_versions},
     kernel::{
@@ -27,7 +27,7 @@ pub struct AgentVersion {
     pub agent_id: AgentId,
     /// Names it within its agent.
     #[schema(example = 7)]
-    pub number: VersionNumber,
+    pub number: i32,
     /// What the configuration is written for.
     pub framework: Framework,
     /// What was frozen.
@@ -62,7 +62,7 @@ pub struct AgentVersion {
 pub(in crate::features::agents) struct VersionRow {
     pub id: AgentVersionId,
     pub agent_id: AgentId,
-    pub number: VersionNumber,
+    pub number: i32,
     pub plan_sha256: Vec<u8>,
     pub framework: Framework,
     pub config: Value,
@@ -78,7 +78,7 @@ pub(in crate::features::agents) struct VersionRow {
 
 impl VersionRow {
     /// The version, with the labels that mean it and its author's name.
-    pub fn shown(self, labels: &BTreeMap<String, VersionNumber>, authors: &Labels) -> AgentVersion {
+    pub fn shown(self, labels: &BTreeMap<String, i32>, authors: &Labels) -> AgentVersion {
         AgentVersion {
             created_by: authors.author(&self.created_by_type, self.created_by_id),
             labels: labels
@@ -106,7 +106,7 @@ impl VersionRow {
 pub(in crate::features::agents) struct NewVersionRow<'a> {
     pub id: AgentVersionId,
     pub agent_id: AgentId,
-    pub number: VersionNumber,
+    pub number: i32,
     pub plan_sha256: &'a [u8],
     pub framework: Framework,
     pub config: &'a Value,
@@ -158,10 +158,10 @@ pub struct Label {
     #[schema(example = "production")]
     pub label: String,
     /// The version that it means.
-    pub number: VersionNumber,
+    pub number: i32,
     /// The version that it meant before.
     #[schema(required)]
-    pub previous: Option<VersionNumber>,
+    pub previous: Option<i32>,
     /// Raised by every move; the `ETag`.
     pub version: i64,
     /// When it was first set.
@@ -193,8 +193,8 @@ pub struct LabelMove {
     pub label: String,
     /// The version that it means now; null: none any more.
     #[schema(required)]
-    pub number: Option<VersionNumber>,
+    pub number: Option<i32>,
     /// The version that it meant before.
     #[schema(required)]
-    pub previous: Option<VersionNumber>,
+    pub previous: Option<i32>,
 }

@@ -36,6 +36,7 @@ pub struct NewExecution {
     /// How long it may work, in seconds; 3,600 by default.
     pub timeout_seconds: Option<i32>,
     /// The workspace's own tags.
+    #[schema(value_type = Object)]
     pub metadata: Metadata,
     /// Words to find it by; at most 20.
     pub tags: Vec<String>,

@@ -187,6 +187,7 @@ pub struct Run {
     /// Words to find it by.
     pub tags: Vec<String>,
     /// The workspace's own tags.
+    #[schema(value_type = Object)]
     pub metadata: Metadata,
     /// The request that started it.
     #[schema(required)]

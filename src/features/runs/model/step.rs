@@ -53,6 +53,7 @@ pub struct Step {
     /// Its number in the run, from 1.
     pub number: i32,
     /// The node of the plan.
+    #[serde(rename = "node")]
     #[schema(example = "llm")]
     pub node_id: String,
     /// The node's place, composites included: `research/llm.2`.

@@ -4,6 +4,7 @@ pub(super) mod accept;
 pub(super) mod attempt;
 pub(super) mod cancel;
 pub(super) mod clock;
+pub(super) mod record;
 mod state;
 mod tick;
 mod turn;

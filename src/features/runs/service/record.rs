@@ -1,0 +1,291 @@
+//! The end of an attempt, recorded under its lease's epoch.
+
+use std::time::Duration as Wait;
+
+use aws_lc_rs::rand;
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        model::{
+            StepStatus,
+            rows::{Failure, Row, StepRow},
+        },
+        queries::{self, steps::Ending},
+    },
+    attempt::{Attempt, Outcome, entry, fenced, plan_of, with_attempt},
+    state, tick,
+    turn::{self, JobEnd, Turn},
+};
+use crate::{
+    features::{
+        agents::plan::{Common, OnError, Retry},
+        providers::{Role, TokenUsage},
+        usage,
+    },
+    kernel::{
+        db::Tenant,
+        error::Result,
+        jobs::{self, Job},
+    },
+};
+
+/// Records what came of an attempt, moves the run on, and ends the job.
+///
+/// # Errors
+/// [`Fenced`] if the step is another worker's by now, 503.
+pub(in crate::features::runs) fn commit(
+    tx: &mut Tenant<'_>,
+    job: &Job,
+    attempt: &Attempt,
+    outcome: Outcome,
+) -> Result<()> {
+    let run = queries::lock(tx.conn(), attempt.run)?;
+    let step = queries::steps::find(tx.conn(), attempt.step)?
+        .ok_or_else(|| anyhow::anyhow!("a step was deleted under its worker"))?;
+    if step.commit_token == Some(attempt.token) {
+        return Ok(());
+    }
+    if run.status.is_final() {
+        return late(tx, job, run, &step, &outcome);
+    }
+    if step.epoch != job.epoch || step.status != StepStatus::Running {
+        return Err(fenced());
+    }
+    let plan = plan_of(tx, &run)?.ok_or_else(|| anyhow::anyhow!("the plan was understood when the step began"))?;
+    let common = plan
+        .nodes
+        .get(&step.node_id)
+        .map_or_else(Common::default, |node| node.common.clone());
+    let mut turn = Turn::of(tx, run, plan)?;
+    let (mut usage, mut cost) = (
+        serde_json::from_value(step.usage.clone()).unwrap_or_default(),
+        step.cost_micros,
+    );
+    let mut own = 0;
+    for (call, (model, tokens)) in (0..).zip(&outcome.spent) {
+        let price = model
+            .price
+            .map(|price| price.of(tokens.input_tokens, tokens.output_tokens));
+        own += turn.spend(&entry(&turn.run, step.id, job.epoch, call, &model.id, tokens, price))?;
+        TokenUsage::add(&mut usage, tokens, 1);
+    }
+    cost += own;
+    let usage = serde_json::to_value(usage).map_err(anyhow::Error::from)?;
+    let model = outcome
+        .spent
+        .last()
+        .map(|(model, _)| model.id.as_str())
+        .or(step.model.as_deref());
+    let ending =
+        |status, output, error, prior: &'_ Value, finished_at| (status, output, error, prior.clone(), finished_at);
+    let (end, next) = match outcome.result {
+        Ok(value) => {
+            if let (Some(text), Some(scope)) = (
+                outcome.said,
+                step.input.as_ref().and_then(|input| input["scope"].as_str()),
+            ) {
+                tick::say(
+                    &mut turn,
+                    scope,
+                    step.id,
+                    vec![(Role::Assistant.key(), Value::String(text))],
+                )?;
+            }
+            turn.event(
+                "step.completed",
+                Some(step.number),
+                json!({ "node": step.node_id, "attempt": step.attempt, "cost_micros": own }),
+            );
+            (
+                ending(
+                    StepStatus::Completed,
+                    Some(state::storable(value)),
+                    None,
+                    &step.prior_attempts,
+                    Some(turn.now),
+                ),
+                Next::Go,
+            )
+        }
+        Err(failed) => {
+            let failure = Failure {
+                code: if failed.code == "timeout" {
+                    "timeout".into()
+                } else {
+                    "step_failed".into()
+                },
+                message: failed.message.clone(),
+                retryable: failed.retryable,
+                node_id: Some(step.node_id.clone()),
+                step_id: Some(step.id),
+                attempt: Some(step.attempt),
+                cause: failed.cause.clone(),
+            };
+            let again = failed.retryable && step.attempt < step.max_attempts && turn.run.cancel_requested_at.is_none();
+            if again {
+                let wait = back_off(common.retry.unwrap_or_default(), step.attempt, failed.retry_after);
+                let due = turn.now + Duration::from_std(wait).unwrap_or_default();
+                turn.event(
+                    "step.retrying",
+                    Some(step.number),
+                    json!({ "attempt": step.attempt, "error": failure, "due_at": due }),
+                );
+                let prior = with_attempt(&step, &failure, turn.now, own);
+                (ending(StepStatus::Pending, None, None, &prior, None), Next::Retry(due))
+            } else {
+                turn.event(
+                    "step.failed",
+                    Some(step.number),
+                    json!({ "node": step.node_id, "attempt": step.attempt, "error": failure }),
+                );
+                let output = (common.on_error == OnError::Continue).then(|| json!({ "error": failure }));
+                let next = if output.is_some() {
+                    Next::Go
+                } else {
+                    Next::Fail(failure.clone())
+                };
+                (
+                    ending(
+                        StepStatus::Failed,
+                        output,
+                        Some(failure.document()),
+                        &step.prior_attempts,
+                        Some(turn.now),
+                    ),
+                    next,
+                )
+            }
+        }
+    };
+    let (status, output, error, prior, finished_at) = end;
+    let ending = Ending {
+        status,
+        output,
+        error,
+        prior_attempts: &prior,
+        model,
+        usage: &usage,
+        cost_micros: cost,
+        token: attempt.token,
+        finished_at,
+    };
+    if !queries::steps::end(turn.tx.conn(), step.id, job.epoch, ending)? {
+        return Err(fenced());
+    }
+    proceed(turn, job, next)
+}
+
+/// What follows a step's end.
+enum Next {
+    Go,
+    Retry(DateTime<Utc>),
+    Fail(Failure),
+}
+
+fn proceed(mut turn: Turn<'_, '_>, job: &Job, next: Next) -> Result<()> {
+    let failure = match next {
+        Next::Retry(due) => return turn.close(&JobEnd::Retry(job, due)).map(drop),
+        Next::Fail(failure) => Some(failure),
+        Next::Go => {
+            turn.run.open_steps = (turn.run.open_steps - 1).max(0);
+            if turn.run.cancel_requested_at.is_some() {
+                turn.cancel()?;
+                return turn.close(&JobEnd::Finish(job)).map(drop);
+            }
+            match turn.run.open_steps {
+                0 => tick::over(&mut turn)?.err(),
+                _ => None,
+            }
+        }
+    };
+    match failure {
+        Some(_) if turn.run.cancel_requested_at.is_some() => turn.cancel()?,
+        Some(failure) => turn.fail(&failure)?,
+        None => {}
+    }
+    turn.close(&JobEnd::Finish(job)).map(drop)
+}
+
+/// The run ended meanwhile: only what was spent still counts.
+fn late(tx: &mut Tenant<'_>, job: &Job, mut run: Row, step: &StepRow, outcome: &Outcome) -> Result<()> {
+    if step.epoch == job.epoch {
+        for (call, (model, tokens)) in (0..).zip(&outcome.spent) {
+            let price = model
+                .price
+                .map(|price| price.of(tokens.input_tokens, tokens.output_tokens));
+            let cost = usage::record(tx, &entry(&run, step.id, job.epoch, call, &model.id, tokens, price))?;
+            turn::add(&mut run, tokens, cost);
+        }
+        queries::save_money(tx.conn(), &run)?;
+    }
+    jobs::finish(tx, job)
+}
+
+/// The lease was lost, and with it the right to record anything but the truth about money: an estimate that was charged for this attempt
+/// is corrected.
+///
+/// # Errors
+/// 503 if the database fails.
+pub(in crate::features::runs) fn confess(
+    tx: &mut Tenant<'_>,
+    job: &Job,
+    attempt: &Attempt,
+    outcome: &Outcome,
+) -> Result<()> {
+    let mut run = queries::lock(tx.conn(), attempt.run)?;
+    let Some((model, _)) = outcome.spent.first() else {
+        return Ok(());
+    };
+    let mut sum = TokenUsage::default();
+    let mut price = 0;
+    for (model, tokens) in &outcome.spent {
+        sum.add(tokens, 1);
+        price += model
+            .price
+            .map_or(0, |price| price.of(tokens.input_tokens, tokens.output_tokens));
+    }
+    let real = entry(&run, attempt.step, job.epoch, 0, &model.id, &sum, Some(price));
+    if let Some(difference) = usage::correct(tx, &real)? {
+        turn::add(&mut run, &TokenUsage::default(), difference);
+        queries::save_money(tx.conn(), &run)?;
+    }
+    Ok(())
+}
+
+/// How long to wait before the next try: any time up to a limit that doubles, or what the provider asks for, up to ten minutes.
+fn back_off(retry: Retry, attempt: i32, asked: Option<Wait>) -> Wait {
+    if let Some(asked) = asked {
+        return asked.min(Wait::from_secs(600));
+    }
+    let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(20);
+    let most = retry
+        .initial_ms
+        .saturating_mul(1 << doublings)
+        .min(retry.max_ms.min(128_000));
+    let mut bytes = [0; 4];
+    rand::fill(&mut bytes).expect("the operating system gives random bytes");
+    Wait::from_millis(most * u64::from(u32::from_le_bytes(bytes)) / u64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_follow_the_provider() {
+        let retry = Retry {
+            attempts: 10,
+            initial_ms: 500,
+            max_ms: 128_000,
+        };
+        for (attempt, most) in [(1, 500), (2, 1_000), (5, 8_000), (10, 128_000), (1_000, 128_000)] {
+            for _ in 0..50 {
+                assert!(back_off(retry, attempt, None) <= Wait::from_millis(most));
+            }
+        }
+        assert_eq!(back_off(retry, 1, Some(Wait::from_secs(7))), Wait::from_secs(7));
+        assert_eq!(back_off(retry, 1, Some(Wait::from_secs(9_999))), Wait::from_secs(600));
+    }
+}
