@@ -2,9 +2,11 @@
 
 mod delivery;
 mod endpoint;
+mod input;
 
 pub use delivery::*;
 pub use endpoint::*;
+pub use input::*;
 
 crate::problems! {
     /// The endpoint is disabled; nothing is sent to it.

@@ -4,6 +4,8 @@
 mod context;
 mod held;
 mod loops;
+#[cfg(feature = "lab")]
+mod turns;
 
 use std::{
     collections::HashMap,
@@ -394,69 +396,6 @@ impl Drop for Worker {
             task.abort();
         }
         self.runner.held.abort_all();
-    }
-}
-
-/// What tests drive instead of the loops.
-#[cfg(feature = "lab")]
-impl Runner {
-    /// Relays one batch of events, promotes what is due and does one batch of every lane, one job after the other. Answers how many
-    /// events and jobs that were: at 0 there is nothing left to do.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn turn(&self) -> Result<usize> {
-        self.unscoped("jobs.promote", |tx| Ok(queries::promote(tx.conn())?))
-            .await?;
-        let mut done = match &self.relay {
-            Some(relay) => relay.turn().await?,
-            None => 0,
-        };
-        for lane in Lane::ALL {
-            if !self.slots.contains_key(&lane) {
-                continue;
-            }
-            for (job, stop, plan) in self.claim(lane, 16).await? {
-                self.work(job, stop, plan).await;
-                done += 1;
-            }
-        }
-        Ok(done)
-    }
-
-    /// Does every chore once.
-    ///
-    /// # Errors
-    /// The first chore's that fails.
-    pub async fn chores(&self) -> Result<()> {
-        for (_, _, chore) in &self.chores {
-            chore().await?;
-        }
-        Ok(())
-    }
-
-    /// Kinds and numbers of the jobs that are ready.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn unrun(&self) -> Result<Vec<(String, i64)>> {
-        let waiting = self
-            .unscoped("jobs.unrun", |tx| Ok(queries::waiting(tx.conn())?))
-            .await?;
-        Ok(waiting.into_iter().map(|kind| (kind.kind, kind.ready)).collect())
-    }
-
-    /// Takes every lease of every process for expired and puts it back into the queue.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn expire_leases(&self) -> Result<()> {
-        self.unscoped("jobs.expire", |tx| {
-            queries::expire(tx.conn())?;
-            queries::reap(tx.conn())?;
-            Ok(())
-        })
-        .await
     }
 }
 
