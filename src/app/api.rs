@@ -89,6 +89,7 @@ pub fn serve_with(
     .worker_max_blocking_threads(threads)
     .client_request_timeout(Duration::from_secs(5))
     .keep_alive(Duration::from_secs(75))
+    .shutdown_timeout(30)
     .max_connections(4_000)
     .disable_signals()
     .listen(socket)?
@@ -116,7 +117,7 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
         .app_data(Data::new(state.outbound.clone()))
         .app_data(Data::new(Catalogue::new(events::catalogue())))
         .app_data(Data::from(state.documents.clone()))
-        .app_data(Data::from(state.readiness.clone()));
+        .app_data(Data::from(state.health.clone()));
 }
 
 /// An address that no route took: unknown, or known with other methods.

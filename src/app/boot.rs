@@ -1,9 +1,6 @@
 //! From the configuration to a deployment that can serve.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use actix_web::web::Data;
 use anyhow::{Context, Result, ensure};
@@ -11,7 +8,11 @@ use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
-    app::{api, openapi::Documents},
+    app::{
+        api,
+        health::{Health, Readiness},
+        openapi::Documents,
+    },
     kernel::{
         access::Doorkeeper,
         clock::Clock,
@@ -41,35 +42,12 @@ pub struct Deployment {
     pub mailer: Mailer,
     pub documents: Arc<Documents>,
     pub readiness: Arc<Readiness>,
+    pub health: Arc<Health>,
     pub door: Door,
     pub redis: Redis,
     pub limits: Limits,
     pub outbound: Outbound,
     pub peppers: Peppers,
-}
-
-/// Whether this process should get traffic.
-#[derive(Default)]
-pub struct Readiness {
-    booted: AtomicBool,
-    draining: Arc<AtomicBool>,
-}
-
-impl Readiness {
-    /// The boot gate has passed.
-    pub fn booted(&self) {
-        self.booted.store(true, Ordering::SeqCst);
-    }
-
-    /// Traffic should go elsewhere from now on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-    }
-
-    /// Ready to serve.
-    pub fn is_ready(&self) -> bool {
-        self.booted.load(Ordering::SeqCst) && !self.draining.load(Ordering::SeqCst)
-    }
 }
 
 impl Deployment {
@@ -90,18 +68,7 @@ impl Deployment {
         };
         let db = Db::open(tenant, kernel, sizes, clock.clone());
 
-        let signing = secret_or_file(&config.secrets.signing, &config.secrets.signing_file)?.context(
-            "secrets.signing is not set: base64 of 32 random bytes, for example from `openssl rand -base64 32`",
-        )?;
-        let signing = STANDARD
-            .decode(signing.expose().trim())
-            .context("secrets.signing is not base64")?;
-        ensure!(signing.len() >= 32, "secrets.signing is shorter than 32 bytes");
-
-        let keks = secret_or_file(&config.secrets.keks, &config.secrets.keks_file)?.context(
-            "secrets.keks is not set: `id:` and base64 of 32 random bytes, for example `k1:$(openssl rand -base64 32)`",
-        )?;
-        let keyring = Arc::new(Keyring::parse(&keks)?);
+        let keyring = Arc::new(keyring(&config)?);
 
         let document = api::document();
         let operations = Arc::new(Operations::read(&document)?);
@@ -117,7 +84,7 @@ impl Deployment {
         let front = Front {
             limits: limits.clone(),
             origins: Origins::new(&config.cors.origins, &config.server.public_url)?,
-            draining: readiness.draining.clone(),
+            draining: readiness.draining(),
             operations: operations.clone(),
             doorkeeper: doorkeeper.clone(),
             clock: clock.clone(),
@@ -130,8 +97,9 @@ impl Deployment {
             peppers: Peppers::new(db.clone(), keyring.clone()),
             keyring,
             door,
-            cursors: CursorKey(hmac::Key::new(hmac::HMAC_SHA256, &signing)),
+            cursors: cursor_key(&config)?,
             documents: Arc::new(Documents::new(&document, &front.public_url)?),
+            health: Arc::new(Health::new(readiness.clone(), db.clone(), redis.clone())),
             readiness,
             redis,
             limits,
@@ -144,6 +112,25 @@ impl Deployment {
             config,
         })
     }
+}
+
+/// What encrypts and decrypts what is stored.
+fn keyring(config: &Config) -> Result<Keyring> {
+    let keks = secret_or_file(&config.secrets.keks, &config.secrets.keks_file)?.context(
+        "secrets.keks is not set: `id:` and base64 of 32 random bytes, for example `k1:$(openssl rand -base64 32)`",
+    )?;
+    Keyring::parse(&keks)
+}
+
+/// What signs cursors.
+fn cursor_key(config: &Config) -> Result<CursorKey> {
+    let signing = secret_or_file(&config.secrets.signing, &config.secrets.signing_file)?
+        .context("secrets.signing is not set: base64 of 32 random bytes, for example from `openssl rand -base64 32`")?;
+    let signing = STANDARD
+        .decode(signing.expose().trim())
+        .context("secrets.signing is not base64")?;
+    ensure!(signing.len() >= 32, "secrets.signing is shorter than 32 bytes");
+    Ok(CursorKey(hmac::Key::new(hmac::HMAC_SHA256, &signing)))
 }
 
 /// A secret from its variable, or from the file that another variable names.

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app::{api, boot::Deployment, dev, doctor, guard, migrate, openapi::Documents, worker},
+    app::{api, boot::Deployment, dev, doctor, guard, migrate, openapi::Documents, serve, worker},
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -61,7 +61,7 @@ fn environment(text: &str) -> Result<Environment, String> {
 /// Whatever the command could not do; the message says what to do about it.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Serve => serve(Config::load(cli.env)?),
+        Command::Serve => serve::run(Config::load(cli.env)?),
         Command::Worker => work(Config::load(cli.env)?),
         Command::Dev(options) => dev::run(&options),
         Command::Migrate(command) => migrate::run(command, &Config::load(cli.env)?),
@@ -72,23 +72,6 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
     }
-}
-
-fn serve(config: Config) -> anyhow::Result<()> {
-    let _reporting = telemetry::start(&config)?;
-    let socket = std::net::TcpListener::bind((config.server.host, config.server.port))?;
-    actix_web::rt::System::new().block_on(async move {
-        let deployment = std::sync::Arc::new(Deployment::new(config, Clock::system())?);
-        let server = api::serve(deployment.clone(), socket)?;
-        tokio::pin!(server);
-        // Until the gate has passed, probes are answered and say that this process is not ready.
-        tokio::select! {
-            passed = guard::may_serve(&deployment.db, deployment.config.is_production()) => passed?,
-            ended = &mut server => return Ok(ended?),
-        }
-        deployment.readiness.booted();
-        Ok(server.await?)
-    })
 }
 
 /// Works until a signal, then finishes what it has.

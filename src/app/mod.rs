@@ -1,5 +1,6 @@
 //! Floor 3: wiring.
 
+pub mod admin;
 pub mod api;
 pub mod boot;
 pub mod cli;
@@ -7,8 +8,10 @@ pub mod dev;
 pub mod doctor;
 pub mod events;
 pub mod guard;
+pub mod health;
 pub mod migrate;
 pub mod openapi;
 pub mod pages;
 pub mod problems;
+pub mod serve;
 pub mod worker;

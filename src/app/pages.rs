@@ -12,7 +12,11 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::{Config as DocsConfig, serve};
 
 use crate::{
-    app::{boot::Readiness, openapi::Documents, problems},
+    app::{
+        health::{Health, Status},
+        openapi::Documents,
+        problems,
+    },
     kernel::{
         error::{Error, NOT_FOUND, Result},
         http::{Json, Path},
@@ -32,35 +36,45 @@ pub fn routes(routes: &mut ServiceConfig) {
         .route("/docs/{file:.*}", web::get().to(docs));
 }
 
-/// Whether the process lives, or should get traffic.
+/// Whether the process lives.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"status": "ok"}))]
-pub struct Health {
-    /// `ok`, `ready`, `degraded` or `unready`. New values may come.
+pub struct Alive {
+    /// `ok`.
     status: &'static str,
+}
+
+/// Whether the process should get traffic.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"status": "ready"}))]
+pub struct Ready {
+    /// `ready`: everything is there. `degraded`: it serves, but something that it uses is away. `unready`: it should get no traffic.
+    /// New values may come.
+    status: Status,
 }
 
 /// Is the process alive?
 ///
 /// Touches nothing but the event loop.
-#[utoipa::path(operation_id = "health_check", responses((status = 200, description = "It is.", body = Health)),
+#[utoipa::path(operation_id = "health_check", responses((status = 200, description = "It is.", body = Alive)),
                extensions(("x-public" = json!(true)), ("x-rate-class" = json!("free")), ("x-admission" = json!("interactive"))))]
 #[get("/healthz")]
-async fn health() -> Json<Health> {
-    Json(Health { status: "ok" })
+async fn health() -> Json<Alive> {
+    Json(Alive { status: "ok" })
 }
 
 /// Should this process get traffic?
 ///
 /// A lost database or Redis only degrades: the answer is then `degraded`, with status 200.
 #[utoipa::path(operation_id = "health_ready",
-               responses((status = 200, description = "It should.", body = Health), (status = 503, description = "It should not.", body = Health)),
+               responses((status = 200, description = "It should.", body = Ready), (status = 503, description = "It should not.", body = Ready)),
                extensions(("x-public" = json!(true)), ("x-rate-class" = json!("free")), ("x-admission" = json!("interactive"))))]
 #[get("/readyz")]
-async fn ready(readiness: Data<Readiness>) -> HttpResponse {
-    match readiness.is_ready() {
-        true => HttpResponse::Ok().json(Health { status: "ready" }),
-        false => HttpResponse::ServiceUnavailable().json(Health { status: "unready" }),
+async fn ready(process: Data<Health>) -> HttpResponse {
+    let status = process.status().await;
+    match status {
+        Status::Ready | Status::Degraded => HttpResponse::Ok().json(Ready { status }),
+        Status::Unready => HttpResponse::ServiceUnavailable().json(Ready { status }),
     }
 }
 

@@ -6,15 +6,18 @@ mod billing_client;
 mod billing_inbox;
 #[cfg(feature = "stripe-stub")]
 mod billing_stub;
+mod bodies;
 mod catalogue;
 mod database;
 mod dev;
 mod doctor;
+mod door;
 mod isolation;
 mod migrations;
 mod rules;
 mod runs;
 mod tenancy;
 mod webhooks;
+mod wire;
 mod workspaces;
 mod world;

@@ -30,7 +30,7 @@ use self::{
     stack::Stack,
 };
 use crate::{
-    app::{api, boot::Deployment, worker},
+    app::{admin, api, boot::Deployment, worker},
     kernel::{clock::Clock, mail, telemetry},
 };
 
@@ -119,6 +119,7 @@ fn serve(home: &Home, secrets: Secrets, stack: Stack, begun: Instant) -> Result<
         let worker = worker::start(&deployment)?;
         let handle = server.handle();
         let serving = actix_web::rt::spawn(server);
+        actix_web::rt::spawn(admin::serve(deployment.clone(), stack.admin_socket.try_clone()?)?);
         deployment.readiness.booted();
         running.keep(home)?;
         print!("{}", console::table("Guildhall runs.", &summary(&url, &secrets)));

@@ -10,7 +10,10 @@ use actix_web::{
 };
 use futures_util::StreamExt;
 
-use crate::kernel::error::{BODY_TOO_LARGE, Error, Problem, REQUEST_TIMEOUT, Result, UNSUPPORTED_MEDIA_TYPE};
+use crate::kernel::{
+    error::{BODY_TOO_LARGE, Error, Problem, REQUEST_TIMEOUT, Result, UNSUPPORTED_MEDIA_TYPE},
+    metrics,
+};
 
 /// A body without a limit of its own.
 pub(in crate::kernel) const DEFAULT_LIMIT: usize = 256 * 1_024;
@@ -44,9 +47,10 @@ pub(in crate::kernel) async fn read(request: &HttpRequest, payload: &mut Payload
     loop {
         let allowed = Duration::from_secs(10 + body.len() as u64 / 65_536);
         let left = allowed.saturating_sub(started.elapsed()).min(SILENCE);
-        let chunk = tokio::time::timeout(left, payload.next())
-            .await
-            .map_err(|_| Problem::from(REQUEST_TIMEOUT).header("connection", "close"))?;
+        let chunk = tokio::time::timeout(left, payload.next()).await.map_err(|_| {
+            metrics::HTTP_SLOW_BODIES.inc();
+            Problem::from(REQUEST_TIMEOUT).header("connection", "close")
+        })?;
         match chunk {
             None => return Ok(body),
             Some(Err(_)) => {

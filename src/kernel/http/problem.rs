@@ -106,7 +106,10 @@ pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str)
         response.insert_header((RETRY_AFTER, whole_seconds(after)));
     }
     for (name, value) in &problem.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(*name), HeaderValue::try_from(value.as_str())) {
+        if *name == "connection" {
+            // The server writes this header itself, and drops it where others set it.
+            response.force_close();
+        } else if let (Ok(name), Ok(value)) = (HeaderName::try_from(*name), HeaderValue::try_from(value.as_str())) {
             response.insert_header((name, value));
         }
     }

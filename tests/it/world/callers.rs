@@ -95,6 +95,7 @@ impl Caller {
             "/.well-known",
             "/auth/",
             "/dev/",
+            "/metrics",
         ];
         let path = if root.iter().any(|start| path.starts_with(start)) {
             path.to_owned()

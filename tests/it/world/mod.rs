@@ -2,6 +2,7 @@
 //! and people to call from.
 
 mod callers;
+mod raw;
 mod stack;
 
 use std::{net::TcpListener, sync::Arc};
@@ -19,6 +20,7 @@ use guildhall::{
 };
 
 pub use callers::{Answer, Caller};
+pub use raw::Wire;
 use stack::Borrowed;
 
 /// One test's own Guildhall.
@@ -244,6 +246,8 @@ fn config(database: &Borrowed, base: &str, settings: &[(&str, &str)]) -> Config 
             "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
         ),
         ("GUILDHALL__LOG__LEVEL", "warn"),
+        // A test asks more in a second than a person in an hour. Those about limits set it back.
+        ("GUILDHALL__LIMITS__FACTOR", "100"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();

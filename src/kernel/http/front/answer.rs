@@ -1,6 +1,7 @@
 //! How every answer leaves: in our words, with its headers, counted and noted.
 
 use std::{
+    any::Any,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,16 +10,16 @@ use actix_web::{
     Error as ActixError, HttpResponse,
     error::InternalError,
     http::{
-        Method,
-        header::{HeaderMap, HeaderName, HeaderValue},
+        ConnectionType, Method,
+        header::{HeaderMap, HeaderName},
     },
     web::Data,
 };
 
-use super::Front;
+use super::{Front, unread::Unread};
 use crate::kernel::{
     access::{Actor, Call, Caller},
-    error::Problem,
+    error::{DEADLINE_EXCEEDED, INTERNAL, Outcome, Problem},
     http::{
         cors, headers,
         limits::Verdict,
@@ -41,6 +42,8 @@ pub(super) struct Seen {
     origin: HeaderMap,
     /// What the limits said.
     pub(super) verdict: Verdict,
+    /// Its body, if the server would go on reading it after the answer.
+    pub(super) unread: Option<Unread>,
     who: Option<Actor>,
     workspace: Option<String>,
 }
@@ -67,6 +70,7 @@ impl Seen {
             trace: call.trace,
             origin,
             verdict: Verdict::default(),
+            unread: None,
             who: None,
             workspace: None,
         }
@@ -90,10 +94,10 @@ impl Seen {
     }
 
     /// Completes an answer.
-    pub(super) fn finish(&self, response: HttpResponse) -> HttpResponse {
+    pub(super) fn finish(&mut self, response: HttpResponse) -> HttpResponse {
         let (mut response, code) = match self.operation.rate {
-            // Probes have a document of their own, which says why.
-            RateClass::Free => (response, ""),
+            // A probe that says no says why in a document of its own.
+            RateClass::Free if response.extensions().get::<Problem>().is_none() => (response, ""),
             _ => in_our_words(response, &self.front.public_url, &self.request_id),
         };
         let headers = response.headers_mut();
@@ -104,15 +108,36 @@ impl Seen {
         cors::dress(&self.front.origins, &self.origin, &self.operation, headers);
         if self.front.is_draining() {
             // The balancer should come back elsewhere.
-            headers.insert(HeaderName::from_static("connection"), HeaderValue::from_static("close"));
+            response.head_mut().set_connection_type(ConnectionType::Close);
         }
         self.note(&response, code, self.started.elapsed());
-        response
+        match self.unread.take() {
+            Some(unread) => unread.until_answered(response),
+            None => response,
+        }
     }
 
     /// The same for what ended without a response of its own.
-    pub(super) fn fail(&self, problem: Problem) -> ActixError {
+    pub(super) fn fail(&mut self, problem: Problem) -> ActixError {
         wrap(self.finish(problem::bare(problem)))
+    }
+
+    /// The same for work that was not done in time.
+    pub(super) fn late(&mut self) -> ActixError {
+        let outcome = match self.method == Method::GET {
+            true => Outcome::None,
+            false => Outcome::Unknown,
+        };
+        self.fail(Problem::from(DEADLINE_EXCEEDED).outcome(outcome))
+    }
+
+    /// The same for a panic.
+    pub(super) fn panicked(&mut self, panic: &(dyn Any + Send)) -> ActixError {
+        metrics::PANICS.with_label_values(&["handler"]).inc();
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(panic = text.unwrap_or("?"), request_id = %self.request_id, "a handler panicked");
+        self.fail(INTERNAL.into())
     }
 
     /// One line per request, and its counts.

@@ -4,9 +4,9 @@
 
 mod answer;
 mod credentials;
+mod unread;
 
 use std::{
-    any::Any,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -29,8 +29,11 @@ use actix_web::{
 use futures_util::FutureExt;
 use ipnet::IpNet;
 
-use self::answer::{Seen, wrap};
 pub use self::credentials::{ACCESS_COOKIE, cookie};
+use self::{
+    answer::{Seen, wrap},
+    unread::Unread,
+};
 pub use super::headers::API_VERSION;
 use super::{
     cors::{self, Origins},
@@ -41,9 +44,8 @@ use super::{
 use crate::kernel::{
     access::{Call, Caller, Credential, Doorkeeper},
     clock::Clock,
-    error::{DEADLINE_EXCEEDED, FieldCode, INTERNAL, Outcome, Problem, UNKNOWN_PARAMETER},
+    error::{FieldCode, HEAD_TOO_LARGE, Problem, UNKNOWN_PARAMETER},
     id::RequestId,
-    metrics,
     trace::Trace,
 };
 
@@ -107,13 +109,12 @@ pub async fn front(
         request.headers(),
     );
 
-    let caller = match admit(&mut seen, &request, call).await {
+    seen.unread = Unread::of(&mut request);
+
+    let caller = match judge(&mut seen, &request, call).await {
         Ok(caller) => caller,
         Err(refused) => return Err(seen.fail(*refused)),
     };
-    if let Err(refused) = judge_query(&request, &operation, &caller) {
-        return Err(seen.fail(*refused));
-    }
     request.extensions_mut().insert(caller);
 
     let patience = operation.deadline() + body_time(&request);
@@ -127,27 +128,21 @@ pub async fn front(
             ))
         }
         Ok(Ok(Err(error))) => Err(wrap(seen.finish(error.as_response_error().error_response()))),
-        Ok(Err(_late)) => {
-            let outcome = if seen.method == Method::GET {
-                Outcome::None
-            } else {
-                Outcome::Unknown
-            };
-            Err(seen.fail(Problem::from(DEADLINE_EXCEEDED).outcome(outcome)))
-        }
-        Err(panic) => {
-            metrics::PANICS.with_label_values(&["handler"]).inc();
-            tracing::error!(panic = words(&*panic), request_id = %seen.request_id, "a handler panicked");
-            Err(seen.fail(INTERNAL.into()))
-        }
+        Ok(Err(_late)) => Err(seen.late()),
+        Err(panic) => Err(seen.panicked(&*panic)),
     }
 }
 
-/// What a panic said.
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("?")
+/// The largest request head, in bytes: address and headers together.
+const HEAD: usize = 16 << 10;
+
+fn judge_head(request: &ServiceRequest) -> Result<(), Box<Problem>> {
+    let headers = request.headers().iter();
+    let size: usize = headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    match size + request.uri().to_string().len() > HEAD {
+        true => Err(Box::new(HEAD_TOO_LARGE.into())),
+        false => Ok(()),
+    }
 }
 
 /// The answer to a browser that asks whether a page may call. It is never limited, and nobody's credential is looked at.
@@ -162,6 +157,14 @@ fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
         answer.headers_mut().append(name, value);
     }
     Some(answer)
+}
+
+/// Everything that can be said about a request before its handler looks at it.
+async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<Caller, Box<Problem>> {
+    judge_head(request)?;
+    let caller = admit(seen, request, call).await?;
+    judge_query(request, &seen.operation, &caller)?;
+    Ok(caller)
 }
 
 /// Finds out who calls, and whether they may ask for so much.

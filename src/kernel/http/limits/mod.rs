@@ -162,7 +162,7 @@ impl Limits {
     /// Throws away what is no longer needed, for as long as anybody uses these limits.
     pub fn keep_tidy(&self) {
         let limits = Arc::downgrade(&self.0);
-        actix_web::rt::spawn(async move {
+        tokio::spawn(async move {
             loop {
                 tokio::time::sleep(PRUNE).await;
                 match limits.upgrade() {

@@ -89,7 +89,7 @@ impl Shared {
     /// Gives a token back, in the background: nobody waits for it.
     pub(super) fn give_back(&self, home: Home, ask: Ask) {
         let redis = self.redis.clone();
-        actix_web::rt::spawn(async move {
+        tokio::spawn(async move {
             let key = home.key(&ask);
             let back = [ask.quota.interval(), f64::from(ask.cost)];
             let _lost = redis.run::<i64>(&REFUND, &[key.as_str()], &back).await;

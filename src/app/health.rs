@@ -1,0 +1,142 @@
+//! Whether this process should get traffic, and what it is doing without.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::kernel::{
+    db::Db,
+    redis::{Redis, State},
+};
+
+/// How long a check is believed.
+const BELIEF: Duration = Duration::from_secs(2);
+/// How long a check may take: less than the second that a prober waits.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// What the process has been through: its boot gate, and perhaps the order to end.
+#[derive(Default)]
+pub struct Readiness {
+    booted: AtomicBool,
+    draining: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// The boot gate has passed.
+    pub fn booted(&self) {
+        self.booted.store(true, Ordering::SeqCst);
+    }
+
+    /// Traffic should go elsewhere from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Ready to serve.
+    pub fn is_ready(&self) -> bool {
+        self.booted.load(Ordering::SeqCst) && !self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Tells the front door when the process ends.
+    pub(super) fn draining(&self) -> Arc<AtomicBool> {
+        self.draining.clone()
+    }
+}
+
+/// How it stands with the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Everything is there.
+    Ready,
+    /// It serves, but something that it uses is away.
+    Degraded,
+    /// It should get no traffic: it has not booted yet, or is about to end.
+    Unready,
+}
+
+/// How it stands with one thing that the process uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dependency {
+    /// It answers.
+    Up,
+    /// It does not.
+    Down,
+    /// This deployment has none.
+    Off,
+}
+
+/// How it stands with everything that the process uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Dependencies {
+    /// Without it nearly every request is answered with 503.
+    pub database: Dependency,
+    /// Without it rate limits are judged by each process alone, and other processes learn of changes a second later.
+    pub redis: Dependency,
+}
+
+/// Looks at what the process uses: at most every two seconds, and once however many ask.
+pub struct Health {
+    readiness: Arc<Readiness>,
+    db: Db,
+    redis: Redis,
+    last: tokio::sync::Mutex<Option<(Instant, Dependencies)>>,
+}
+
+impl Health {
+    /// The health of a process.
+    pub fn new(readiness: Arc<Readiness>, db: Db, redis: Redis) -> Health {
+        Health {
+            readiness,
+            db,
+            redis,
+            last: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// How it stands. A lost dependency only degrades: were every process to leave the balancer at once, callers would get its page
+    /// instead of our answer.
+    pub async fn status(&self) -> Status {
+        if !self.readiness.is_ready() {
+            return Status::Unready;
+        }
+        let Dependencies { database, redis } = self.dependencies().await;
+        match (database, redis) {
+            (Dependency::Up, Dependency::Up) => Status::Ready,
+            _ => Status::Degraded,
+        }
+    }
+
+    /// How it stands with each thing.
+    pub async fn dependencies(&self) -> Dependencies {
+        let mut last = self.last.lock().await;
+        if let Some((at, found)) = *last
+            && at.elapsed() < BELIEF
+        {
+            return found;
+        }
+        let (database, redis) =
+            futures_util::join!(tokio::time::timeout(PATIENCE, self.db.answers()), self.redis.check());
+        let found = Dependencies {
+            database: match database {
+                Ok(true) => Dependency::Up,
+                Ok(false) | Err(_) => Dependency::Down,
+            },
+            redis: match redis {
+                State::Up => Dependency::Up,
+                State::Down => Dependency::Down,
+                State::Off => Dependency::Off,
+            },
+        };
+        *last = Some((Instant::now(), found));
+        found
+    }
+}

@@ -1,0 +1,78 @@
+//! `guildhall serve`: from the first connection to the last, and nobody hung up on in between.
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::dev::ServerHandle;
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    app::{admin, api, boot::Deployment, guard},
+    kernel::{clock::Clock, config::Config, telemetry},
+};
+
+/// Serves until a signal asks for the end.
+///
+/// # Errors
+/// What keeps the process from serving.
+pub fn run(config: Config) -> Result<()> {
+    let _reporting = telemetry::start(&config)?;
+    let server = &config.server;
+    let bind =
+        |host, port| TcpListener::bind((host, port)).with_context(|| format!("port {port} of {host} cannot be had"));
+    let socket = bind(server.host, server.port)?;
+    let admin_socket = bind(server.admin_host, server.admin_port)?;
+    actix_web::rt::System::new().block_on(async move {
+        let mut signals = Signals::listen()?;
+        let deployment = Arc::new(Deployment::new(config, Clock::system())?);
+        let server = api::serve(deployment.clone(), socket)?;
+        let admin = admin::serve(deployment.clone(), admin_socket)?;
+        let (handle, admin_handle) = (server.handle(), admin.handle());
+        let mut serving = actix_web::rt::spawn(server);
+        actix_web::rt::spawn(admin);
+        tokio::select! {
+            () = signals.asked() => {}
+            // Until the gate has passed, probes are answered and say that this process is not ready.
+            refused = gate(&deployment) => return refused,
+            ended = &mut serving => return ended?.context("the server ended by itself"),
+        }
+        drain(&deployment, &handle).await;
+        admin_handle.stop(false).await;
+        Ok(())
+    })
+}
+
+/// Passes the boot gate, and then has nothing more to say: it only comes back with what keeps the process from serving.
+async fn gate(deployment: &Deployment) -> Result<()> {
+    guard::may_serve(&deployment.db, deployment.config.is_production()).await?;
+    deployment.readiness.booted();
+    std::future::pending().await
+}
+
+/// Ends in peace: the balancer is told at once and served until it has noticed, then what is in flight is finished.
+pub async fn drain(deployment: &Deployment, server: &ServerHandle) {
+    let patience = deployment.config.server.drain_seconds;
+    tracing::info!(seconds = patience, "asked to end: unready, and serving on for a while");
+    deployment.readiness.drain();
+    tokio::time::sleep(Duration::from_secs(patience)).await;
+    server.stop(true).await;
+    tracing::info!("nothing is in flight any more");
+}
+
+/// The signals that ask for the end. Further ones change nothing: the end has begun.
+struct Signals([Signal; 2]);
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        let on = |kind| signal(kind).context("signals cannot be listened to");
+        Ok(Signals([on(SignalKind::terminate())?, on(SignalKind::interrupt())?]))
+    }
+
+    async fn asked(&mut self) {
+        let [terminate, interrupt] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
