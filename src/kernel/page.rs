@@ -314,7 +314,7 @@ mod tests {
     }
 
     fn cursor() -> String {
-        let page = parse("limit=1&kind=cat").ok().expect("acceptable");
+        let Ok(page) = parse("limit=1&kind=cat") else { panic!("acceptable") };
         let rows = vec![1_u128, 2];
         let page = page.page(rows, |row| {
             (

@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[derive(Serialize, utoipa::ToSchema)]
-    struct Pet {
+    pub struct Pet {
         name: &'static str,
         legs: u8,
         version: u8,
