@@ -19,6 +19,7 @@ use crate::{
         api_keys,
         error::{Error, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND},
         http::front,
+        identity,
         inbox,
         outbox::Catalogue,
         workspaces,
@@ -27,6 +28,7 @@ use crate::{
 
 /// Everything under `/api/v1`, in reading order.
 pub fn slices(routes: &mut ServiceConfig) {
+    identity::routes(routes);
     workspaces::routes(routes);
     api_keys::routes(routes);
     inbox::routes(routes);
@@ -38,6 +40,7 @@ pub fn slices(routes: &mut ServiceConfig) {
 /// What stands beside the versioned API: probes, documents, pages behind links.
 pub fn roots(routes: &mut ServiceConfig) {
     pages::routes(routes);
+    identity::roots(routes);
 }
 
 /// The OpenAPI document of the mounted routes.
@@ -73,6 +76,8 @@ pub fn serve_with(
         chosen => chosen,
     };
     let threads = deployment.config.database.tenant_connections + deployment.config.database.kernel_connections + 8;
+    actix_web::rt::spawn(deployment.keys.clone().keep());
+    actix_web::rt::spawn(deployment.doorkeeper.clone().into_inner().keep());
     let server = HttpServer::new(move || {
         let state = deployment.clone();
         App::new()
@@ -102,6 +107,8 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
     config
         .app_data(state.front.clone())
         .app_data(state.doorkeeper.clone())
+        .app_data(state.identity.clone())
+        .app_data(Data::new(state.keys.clone()))
         .app_data(Data::from(state.operations.clone()))
         .app_data(Data::new(state.door.clone()))
         .app_data(Data::new(state.peppers.clone()))

@@ -20,6 +20,7 @@ use crate::{
         crypto::Keyring,
         db::{Db, Sizes},
         http::{CursorKey, cors::Origins, front::Front, limits::Limits, operations::Operations, outbound::Outbound},
+        identity::{Identity, Issuer, Keys},
         inbox::Door,
         mail::Mailer,
         peppers::Peppers,
@@ -48,6 +49,8 @@ pub struct Deployment {
     pub limits: Limits,
     pub outbound: Outbound,
     pub peppers: Peppers,
+    pub keys: Keys,
+    pub identity: Data<Identity>,
 }
 
 impl Deployment {
@@ -72,7 +75,6 @@ impl Deployment {
 
         let document = api::document();
         let operations = Arc::new(Operations::read(&document)?);
-        let doorkeeper = Data::new(Doorkeeper::new(db.clone(), clock.clone(), config.auth.key_mode));
         let redis = Redis::open(
             config.redis_url().map(|url| url.expose().as_str()),
             &config.redis.prefix,
@@ -81,9 +83,17 @@ impl Deployment {
         let limits = Limits::new(config.limits.clone(), redis.clone(), config.server.replicas);
         limits.keep_tidy();
         let readiness = Arc::new(Readiness::default());
+        let keys = Keys::new(db.clone(), keyring.clone(), config.auth.access_token_seconds);
+        let origins = Origins::new(&config.cors.origins, &config.server.public_url)?;
+        let identity = Identity::new(&config, db.clone(), keys.clone(), keyring.clone(), origins.clone());
+        let identity = Data::new(identity);
+        let issuer = Issuer::at(&config.server.public_url);
+        let mode = config.auth.key_mode;
+        let doorkeeper = Data::new(Doorkeeper::new(db.clone(), clock.clone(), mode, keys.clone(), issuer));
+        doorkeeper.join(&redis);
         let front = Front {
             limits: limits.clone(),
-            origins: Origins::new(&config.cors.origins, &config.server.public_url)?,
+            origins,
             draining: readiness.draining(),
             operations: operations.clone(),
             doorkeeper: doorkeeper.clone(),
@@ -97,6 +107,8 @@ impl Deployment {
             peppers: Peppers::new(db.clone(), keyring.clone()),
             keyring,
             door,
+            keys,
+            identity,
             cursors: cursor_key(&config)?,
             documents: Arc::new(Documents::new(&document, &front.public_url)?),
             health: Arc::new(Health::new(readiness.clone(), db.clone(), redis.clone())),

@@ -5,7 +5,7 @@ use crate::{
     kernel::{
         access, api_keys,
         error::{self, Kind},
-        jobs, stripe, workspaces,
+        identity, jobs, stripe, workspaces,
     },
 };
 
@@ -16,6 +16,7 @@ pub fn catalogue() -> Vec<Kind> {
         access::PROBLEMS,
         workspaces::PROBLEMS,
         api_keys::PROBLEMS,
+        identity::PROBLEMS,
         stripe::PROBLEMS,
         jobs::PROBLEMS,
         webhooks::PROBLEMS,

@@ -12,6 +12,7 @@ mod database;
 mod dev;
 mod doctor;
 mod door;
+mod identity;
 mod isolation;
 mod migrations;
 mod rules;

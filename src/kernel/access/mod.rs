@@ -39,6 +39,8 @@ pub struct Person {
     pub user: UserId,
     /// The session, or the personal key that stands for it.
     pub via: Via,
+    /// Who really acts, if a member of the operator's staff does.
+    pub impersonator: Option<UserId>,
     /// The call that this is about.
     pub call: Arc<Call>,
 }

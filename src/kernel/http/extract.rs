@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::operations::Operations;
 use crate::kernel::{
-    access::{Call, Caller, Can, Needs, Person, Via},
+    access::{Access, Call, Caller, Can, Needs, Person, Via},
     crypto::Keyring,
     error::{
         Error, FieldCode, INTERNAL, INVALID_HEADER, Kind, PRECONDITION_REQUIRED, Problem, Result, STEP_UP_REQUIRED,
@@ -52,6 +52,36 @@ impl FromRequest for Person {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         with_caller(request, |caller| caller.person.clone())
+    }
+}
+
+/// Who it is, or why nobody: for operations that answer visitors too. Never fails.
+pub struct Somebody(pub Result<Person, Problem>);
+
+impl FromRequest for Somebody {
+    type Error = Error;
+    type Future = Ready<Result<Somebody>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        with_caller(request, |caller| Ok(Somebody(caller.person.clone())))
+    }
+}
+
+/// Admission to the workspace that the request names, whatever may be done there.
+pub struct Admitted(pub Access);
+
+impl FromRequest for Admitted {
+    type Error = Error;
+    type Future = Ready<Result<Admitted>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        with_caller(request, |caller| {
+            caller
+                .access
+                .as_ref()
+                .map(|access| Admitted(access.clone()))
+                .map_err(Clone::clone)
+        })
     }
 }
 

@@ -16,8 +16,8 @@ mod valid;
 pub(in crate::kernel) use body::read as read_body;
 
 pub use answers::{Accepted, Created, Json, Located, NoContent, Reply, Tagged, Versioned};
-pub use extract::{CursorKey, Fresh, IfMatch, NoQuery, Path, Paths, Visit};
+pub use extract::{Admitted, CursorKey, Fresh, IfMatch, NoQuery, Path, Paths, Somebody, Visit};
 pub use software::{Holder, Knock, Software};
-pub use valid::Valid;
+pub use valid::{IfAny, Valid};
 
 pub use crate::kernel::idempotency::IdempotencyKey;

@@ -1,12 +1,16 @@
 //! A body that was read, understood and judged.
 
 use std::{
-    future::Future,
+    future::{Future, ready},
     ops::{Deref, DerefMut},
     pin::Pin,
 };
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use aws_lc_rs::digest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -66,6 +70,24 @@ impl<T: DeserializeOwned + Validate + 'static> FromRequest for Valid<T> {
             let bytes = body::read(&request, &mut payload, limit).await?;
             parse(&bytes)
         })
+    }
+}
+
+/// The same where the body may be left out.
+pub struct IfAny<T>(pub Option<Valid<T>>);
+
+impl<T: DeserializeOwned + Validate + 'static> FromRequest for IfAny<T> {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<IfAny<T>>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let headers = request.headers();
+        let length = headers.get(CONTENT_LENGTH).map(|length| length.as_bytes());
+        if length.is_none_or(|length| length == b"0") && !headers.contains_key(TRANSFER_ENCODING) {
+            return Box::pin(ready(Ok(IfAny(None))));
+        }
+        let valid = Valid::from_request(request, payload);
+        Box::pin(async move { valid.await.map(|valid| IfAny(Some(valid))) })
     }
 }
 

@@ -5,5 +5,6 @@ mod queries;
 mod routes;
 mod service;
 
-pub use model::{EVENTS, Member, PLATFORM, PROBLEMS, Workspace};
+pub use model::{EVENTS, Member, OwnWorkspace, OwnWorkspaces, PLATFORM, PROBLEMS, Workspace};
 pub use routes::routes;
+pub(in crate::kernel) use service::own as of_person;

@@ -104,7 +104,7 @@ fn free_slug(tx: &mut Kernel<'_>, name: &str, id: WorkspaceId) -> Result<String>
 }
 
 /// The workspaces of a person.
-pub(super) fn own(tx: &mut Kernel<'_>, user: UserId) -> Result<OwnWorkspaces> {
+pub(in crate::kernel) fn own(tx: &mut Kernel<'_>, user: UserId) -> Result<OwnWorkspaces> {
     let rows = queries::of_person(tx.conn(), user)?;
     Ok(OwnWorkspaces {
         data: rows

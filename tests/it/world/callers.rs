@@ -93,7 +93,8 @@ impl Caller {
             "/docs",
             "/problems",
             "/.well-known",
-            "/auth/",
+            "/auth/verify",
+            "/auth/reset",
             "/dev/",
             "/metrics",
         ];

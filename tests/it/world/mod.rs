@@ -28,6 +28,9 @@ pub struct World {
     pub deployment: Arc<Deployment>,
     pub clock: Clock,
     pub base: String,
+    /// Where everybody in it calls from, unless a test says otherwise.
+    pub address: String,
+    domain: String,
     database: Borrowed,
     server: ServerHandle,
     /// The workspace of [`World::owner`] and their colleagues.
@@ -49,6 +52,9 @@ impl World {
         let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let base = format!("http://{}", socket.local_addr().expect("a bound socket"));
         let clock = Clock::fake();
+        let [a, b, c] = guildhall::kernel::crypto::random::<3>();
+        let address = format!("10.{a}.{b}.{c}");
+        forget_other_clocks(&database);
         let deployment =
             Deployment::new(config(&database, &base, settings), clock.clone()).expect("a sound configuration");
         let deployment = Arc::new(deployment);
@@ -59,12 +65,15 @@ impl World {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .default_headers([("x-forwarded-for", &address)].into_iter().map(header).collect())
             .build()
             .expect("a client");
         let mut world = World {
             deployment,
             clock,
             base,
+            domain: format!("w{}.example", &uuid::Uuid::new_v4().simple().to_string()[..12]),
+            address,
             database,
             server: handle,
             home: Id::nil(),
@@ -113,6 +122,11 @@ impl World {
         let user = self.person();
         self.join(self.home, user, "owner");
         self.caller_with_key(self.home, user, Some(&permissions))
+    }
+
+    /// An address that nobody has in another world.
+    pub fn email(&self, name: &str) -> String {
+        format!("{name}@{}", self.domain)
     }
 
     /// The home workspace.
@@ -187,10 +201,26 @@ impl World {
             .unwrap_or_else(|error| panic!("{error}: {sql}"));
     }
 
+    /// What a superuser counts: `SELECT count(*) …`.
+    pub fn count(&self, sql: &str) -> i64 {
+        #[derive(diesel::QueryableByName)]
+        struct Counted {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            count: i64,
+        }
+        #[expect(clippy::disallowed_methods, reason = "tests look behind the doors")]
+        let counted = diesel::sql_query(sql).get_result::<Counted>(&mut self.superuser());
+        counted.unwrap_or_else(|error| panic!("{error}: {sql}")).count
+    }
+
     /// A superuser's connection to this world's database.
     pub fn superuser(&self) -> PgConnection {
         #[expect(clippy::disallowed_methods, reason = "tests look behind the doors")]
-        PgConnection::establish(&self.database.admin_url()).expect("the test's database")
+        let mut superuser = PgConnection::establish(&self.database.admin_url()).expect("the test's database");
+        superuser
+            .batch_execute("SET search_path = guildhall, public")
+            .expect("our schema");
+        superuser
     }
 
     /// What the audit log of the home workspace says, oldest first: `agent.created by api_key`.
@@ -231,12 +261,27 @@ impl Drop for World {
     }
 }
 
+fn header((name, value): (&'static str, &String)) -> (reqwest::header::HeaderName, reqwest::header::HeaderValue) {
+    let name = reqwest::header::HeaderName::from_static(name);
+    (name, value.parse().expect("a header"))
+}
+
+/// The database was another world's before, whose clock may have been years ahead: its keys would not move on for as long.
+fn forget_other_clocks(database: &Borrowed) {
+    #[expect(clippy::disallowed_methods, reason = "tests look behind the doors")]
+    let mut admin = PgConnection::establish(&database.admin_url()).expect("the test's database");
+    admin
+        .batch_execute("DELETE FROM guildhall.signing_keys WHERE greatest(created_at, publish_at, activate_at) > now()")
+        .expect("a clean start");
+}
+
 fn config(database: &Borrowed, base: &str, settings: &[(&str, &str)]) -> Config {
     let mut variables: std::collections::HashMap<String, String> = [
         ("DATABASE_TENANT_URL", database.urls.tenant.expose().as_str()),
         ("DATABASE_KERNEL_URL", database.urls.kernel.expose()),
         ("GUILDHALL__SERVER__PUBLIC_URL", base),
         ("GUILDHALL__SERVER__WORKERS", "1"),
+        ("GUILDHALL__SERVER__TRUSTED_PROXIES", "127.0.0.0/8"),
         (
             "GUILDHALL__SECRETS__SIGNING",
             "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",

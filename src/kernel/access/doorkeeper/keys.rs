@@ -61,6 +61,7 @@ impl Doorkeeper {
         let person = Person {
             user: owner,
             via: Via::Key(key.id),
+            impersonator: None,
             call: call.clone(),
         };
         Ok((Ok(person), key.admit(&known.value, header, call)))
@@ -86,7 +87,7 @@ impl Doorkeeper {
         if let Some(known) = self.keys.get(&hash).filter(|read| !fresh && believed(read)) {
             return Ok(known);
         }
-        let began = Instant::now();
+        let (began, revision) = (Instant::now(), self.revision());
         let row = self
             .db
             .unscoped(&looking(call), move |tx| Ok(queries::key(tx.conn(), &hash)?))
@@ -95,7 +96,7 @@ impl Doorkeeper {
             value: row.map(KnownKey::from),
             began,
         });
-        self.keys.insert(hash, read.clone());
+        self.remember(revision, || self.keys.insert(hash, read.clone()));
         Ok(read)
     }
 }

@@ -1,13 +1,18 @@
 //! Finds out who calls: a credential becomes an actor, an actor and a workspace become an [`Access`]. What it read is believed for a
 //! second at most, counted from before the read; whoever changes something here tells it to forget at once.
 
+mod forgetting;
 mod keys;
 mod licenses;
 mod memberships;
 mod queries;
+mod sessions;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,6 +20,7 @@ use self::{
     keys::KnownKey,
     licenses::Directory,
     memberships::{KnownPerson, Membership},
+    sessions::{KnownSession, Sightings},
 };
 use crate::kernel::{
     access::{Access, Call, Caller, Class, Person, Reach, Scope},
@@ -25,7 +31,9 @@ use crate::kernel::{
         AMBIGUOUS_CREDENTIALS, Error, INTERNAL, NOT_FOUND, Problem, Result, UNAUTHENTICATED, WORKSPACE_REQUIRED,
         WORKSPACE_SUSPENDED,
     },
-    id::UserId,
+    id::{SessionId, UserId},
+    identity::{Issuer, Keys},
+    redis::Redis,
     secret::Secret,
 };
 use moka::sync::Cache;
@@ -60,6 +68,15 @@ pub struct Doorkeeper {
     people: Cache<UserId, Arc<Read<KnownPerson>>>,
     keys: Cache<[u8; 32], Arc<Read<Option<KnownKey>>>>,
     directory: Directory,
+    sessions: Cache<SessionId, Arc<Read<Option<KnownSession>>>>,
+    sightings: Sightings,
+    /// Proves access tokens.
+    signing: Keys,
+    issuer: Issuer,
+    /// How other processes hear what to forget.
+    abroad: OnceLock<Redis>,
+    /// Rises with everything that is forgotten: what was read before must not be remembered after.
+    revision: AtomicU64,
 }
 
 /// Something that was read, and when the reading began.
@@ -70,15 +87,20 @@ struct Read<T> {
 
 impl Doorkeeper {
     /// A doorkeeper of this database.
-    pub fn new(db: Db, clock: Clock, mode: KeyMode) -> Doorkeeper {
-        let cache = || Cache::builder().max_capacity(10_000).time_to_live(ABSENCE);
+    pub fn new(db: Db, clock: Clock, mode: KeyMode, signing: Keys, issuer: Issuer) -> Doorkeeper {
         Doorkeeper {
             db,
             clock,
             mode,
-            people: cache().build(),
+            people: Cache::builder().max_capacity(10_000).time_to_live(ABSENCE).build(),
             keys: Cache::builder().max_capacity(10_000).time_to_live(ABSENCE).build(),
             directory: Directory::new(),
+            sessions: Cache::builder().max_capacity(50_000).time_to_live(ABSENCE).build(),
+            sightings: Sightings::default(),
+            signing,
+            issuer,
+            abroad: OnceLock::new(),
+            revision: AtomicU64::new(0),
         }
     }
 
@@ -100,13 +122,14 @@ impl Doorkeeper {
             Credential::Several => Err(AMBIGUOUS_CREDENTIALS.into()),
             Credential::Key(key) => self.judge_key(key.expose(), workspace, &call, fresh).await,
             Credential::License(_) => self.judge_license(shown, &call).await,
-            Credential::Token(_) => Err(UNAUTHENTICATED.into()),
+            Credential::Token(token) => self.judge_token(token.expose(), workspace, &call, fresh).await,
         };
         match verdict {
             Ok((person, access)) => {
-                let call = access.as_ref().map_or(call, |access| access.scope().call().clone());
+                let licensed = || access.as_ref().ok().map(|access| access.scope().call().clone());
+                let known = person.as_ref().ok().map(|person| person.call.clone());
                 Caller {
-                    call,
+                    call: known.or_else(licensed).unwrap_or(call),
                     person,
                     access,
                     shown,
@@ -129,22 +152,15 @@ impl Doorkeeper {
         self.mode
     }
 
-    /// Forgets what is remembered of a person: their memberships, roles, plans.
-    pub fn forget_person(&self, user: UserId) {
-        self.people.invalidate(&user);
-        // A personal key carries its owner's rights.
-        self.keys.invalidate_all();
+    fn revision(&self) -> u64 {
+        self.revision.load(Ordering::SeqCst)
     }
 
-    /// Forgets a key.
-    pub fn forget_keys(&self) {
-        self.keys.invalidate_all();
-    }
-
-    /// Forgets everything: after a change whose people are not known here.
-    pub fn forget_all(&self) {
-        self.people.invalidate_all();
-        self.keys.invalidate_all();
+    /// Remembers what was read, unless something was forgotten since the reading began.
+    fn remember(&self, since: u64, insert: impl FnOnce()) {
+        if self.revision() == since {
+            insert();
+        }
     }
 
     /// The person's memberships, from memory or from the database.
@@ -156,13 +172,13 @@ impl Doorkeeper {
         {
             return Ok(known);
         }
-        let began = Instant::now();
+        let (began, revision) = (Instant::now(), self.revision());
         let value = self
             .db
             .unscoped(&looking(call), move |tx| memberships::load(tx, user))
             .await?;
         let read = Arc::new(Read { value, began });
-        self.people.insert(user, read.clone());
+        self.remember(revision, || self.people.insert(user, read.clone()));
         Ok(read)
     }
 

@@ -8,8 +8,8 @@ use diesel::{
 use serde_json::Value;
 
 use crate::kernel::{
-    id::{ApiKeyId, ResellerId, UserId, WorkspaceId},
-    schema::{api_keys, memberships, roles, workspace_plans, workspaces},
+    id::{ApiKeyId, ResellerId, SessionId, UserId, WorkspaceId},
+    schema::{api_keys, memberships, roles, sessions, users, workspace_plans, workspaces},
 };
 
 /// A membership with what the door needs of its workspace, role and plan.
@@ -85,4 +85,49 @@ pub(super) fn key(conn: &mut PgConnection, hash: &[u8]) -> QueryResult<Option<Ke
         ))
         .first(conn)
         .optional()
+}
+
+/// A session with what the door needs.
+#[derive(Queryable)]
+pub(super) struct SessionRow {
+    pub(super) user_id: UserId,
+    pub(super) user_state: String,
+    pub(super) revoked_at: Option<DateTime<Utc>>,
+    pub(super) not_after: DateTime<Utc>,
+    pub(super) idle_after: DateTime<Utc>,
+    pub(super) auth_time: DateTime<Utc>,
+    pub(super) impersonator_id: Option<UserId>,
+    pub(super) last_seen_gen: i64,
+    pub(super) last_seen_at: DateTime<Utc>,
+}
+
+/// The session of that id, however it stands.
+pub(super) fn session(conn: &mut PgConnection, id: SessionId) -> QueryResult<Option<SessionRow>> {
+    sessions::table
+        .inner_join(users::table)
+        .filter(sessions::id.eq(id))
+        .select((
+            sessions::user_id,
+            users::state,
+            sessions::revoked_at,
+            sessions::not_after,
+            sessions::idle_after,
+            sessions::auth_time,
+            sessions::impersonator_id,
+            sessions::last_seen_gen,
+            sessions::last_seen_at,
+        ))
+        .first(conn)
+        .optional()
+}
+
+/// Notes that a session was used: forward only, for the writers of several processes do not wait for each other.
+pub(super) fn saw(conn: &mut PgConnection, id: SessionId, generation: i64, at: DateTime<Utc>) -> QueryResult<()> {
+    diesel::update(sessions::table.find(id).filter(sessions::last_seen_gen.lt(generation)))
+        .set(sessions::last_seen_gen.eq(generation))
+        .execute(conn)?;
+    diesel::update(sessions::table.find(id).filter(sessions::last_seen_at.lt(at)))
+        .set(sessions::last_seen_at.eq(at))
+        .execute(conn)?;
+    Ok(())
 }

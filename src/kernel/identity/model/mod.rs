@@ -1,7 +1,30 @@
 //! Rows, inputs, answers and refusals of identity.
 
+mod address;
+mod inputs;
 mod keys;
+mod people;
+mod sessions;
 mod tokens;
 
+pub use address::Address;
+pub use inputs::{Forgotten, Login, NewPassword, Proof, Registration, Renewal, Resend, Reset, StepUp, Transport};
 pub use keys::{Algorithm, Jwk, Jwks, KeyRow, KeyState, Use};
+pub use people::{
+    Me, MePatch, PlatformRole, Preferences, PreferencesPatch, SecurityEvent, SecurityEventFilters, SecurityEventPage,
+    Theme, User, WorkspacePermissions,
+};
+pub use sessions::{
+    EndedSessions, Pending, PendingStatus, Session, SessionList, SessionRow, SignIn, SignInStatus, SignedIn, SteppedUp,
+    Verified, VerifiedStatus,
+};
 pub use tokens::{Act, Claims};
+
+crate::problems! {
+    /// This deployment takes no new accounts, or only by invitation.
+    /// Fix: ask somebody who is already here for an invitation.
+    pub SIGN_UP_CLOSED = 403, "sign-up-closed", "Signing up is closed";
+    /// This is about a person who is signed in, and the request came with a key.
+    /// Fix: sign in, and repeat the request with the access token.
+    pub SESSION_REQUIRED = 403, "session-required", "Sign in for this";
+}

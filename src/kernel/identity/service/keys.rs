@@ -1,14 +1,12 @@
 //! The signing keys as a process knows them: read every minute, so that a request never waits for one.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 use chrono::Duration as Span;
-use jsonwebtoken::DecodingKey;
 use moka::sync::Cache;
 use uuid::Uuid;
 
@@ -16,14 +14,16 @@ use crate::kernel::{
     access::{Call, Class},
     crypto::Keyring,
     db::{Db, Kernel},
-    error::Result,
+    error::{Error, NOT_FOUND, Result, STATE_CONFLICT},
     id::WorkspaceId,
     identity::{
-        model::{Algorithm, Jwk, Jwks, KeyRow, KeyState, Use},
+        model::{Jwks, KeyRow, KeyState, Use},
         queries,
         service::{
             lifecycle::{due, moved},
+            shelf::{Shelf, public},
             signer::Signer,
+            verifier::Verifier,
         },
     },
 };
@@ -48,21 +48,8 @@ struct Inner {
     keep: Span,
     shelf: RwLock<Arc<Shelf>>,
     read: tokio::sync::Mutex<Option<Instant>>,
+    booting: tokio::sync::Mutex<()>,
     workspaces: Cache<(Uuid, Use), Arc<Signer>>,
-}
-
-/// What is known at one moment.
-#[derive(Default)]
-struct Shelf {
-    verifiers: HashMap<String, Arc<Verifier>>,
-    signers: HashMap<Use, Arc<Signer>>,
-    jwks: Jwks,
-}
-
-/// A key that tells whether an access token is ours.
-pub(in crate::kernel) struct Verifier {
-    pub(in crate::kernel) algorithm: Algorithm,
-    pub(in crate::kernel) key: DecodingKey,
 }
 
 impl Keys {
@@ -76,6 +63,7 @@ impl Keys {
                 keep: Span::seconds(i64::from(token_seconds) + SHOWN),
                 shelf: RwLock::default(),
                 read: tokio::sync::Mutex::default(),
+                booting: tokio::sync::Mutex::default(),
                 workspaces,
             }),
         }
@@ -86,27 +74,48 @@ impl Keys {
     /// # Errors
     /// The database is away, or a key is sealed under a KEK that this process was not given.
     pub async fn boot(&self) -> Result<()> {
-        let keyring = self.inner.keyring.clone();
-        self.inner
-            .db
+        let (db, keyring) = (&self.inner.db, self.inner.keyring.clone());
+        let lacking = db
             .unscoped(&call("keys.boot"), move |tx| {
                 for kek in queries::keys::keks(tx)? {
-                    let known = || {
-                        ensure!(
-                            keyring.has(&kek),
-                            "signing keys are sealed under the key-encryption key {kek:?}: add it to secrets.keks"
-                        );
-                        Ok(())
-                    };
-                    known()?;
+                    known(&keyring, &kek)?;
                 }
-                for purpose in Use::OWN {
-                    first(tx, purpose, &keyring)?;
+                let uses = Use::OWN.into_iter();
+                let lacking = uses.map(|purpose| Ok((!queries::keys::has_active(tx, purpose)?).then_some(purpose)));
+                Ok(lacking
+                    .collect::<Result<Vec<_>>>()?
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>())
+            })
+            .await?;
+        if !lacking.is_empty() {
+            let made = self.make(None, lacking).await?;
+            db.unscoped(&call("keys.boot"), move |tx| {
+                queries::keys::lock(tx)?;
+                let now = tx.now()?;
+                for (purpose, row) in made {
+                    if !queries::keys::has_active(tx, purpose)? {
+                        tracing::info!(kid = row.kid, purpose = purpose.name(), "the first signing key");
+                        // Nobody could know an earlier one.
+                        queries::keys::insert(tx, &moved(&row, KeyState::Active, now, Span::zero()))?;
+                    }
                 }
                 Ok(())
             })
             .await?;
+        }
         self.reload().await
+    }
+
+    /// Makes keys, which takes a while: on a thread of its own, and in no transaction.
+    async fn make(&self, workspace: Option<Uuid>, purposes: Vec<Use>) -> Result<Vec<(Use, KeyRow)>> {
+        let (keyring, now) = (self.inner.keyring.clone(), self.inner.db.clock().now());
+        let made = tokio::task::spawn_blocking(move || {
+            let one = |purpose| Ok((purpose, Signer::generate(workspace, purpose, &keyring, now)?.1));
+            purposes.into_iter().map(one).collect()
+        });
+        made.await.context("making keys stopped")?
     }
 
     /// Reads the keys again and again, and moves on those whose time has come. Never returns.
@@ -122,12 +131,19 @@ impl Keys {
         }
     }
 
-    /// Lets the spare of a use take over now.
+    /// Lets the spare of a use take over before its time.
     ///
     /// # Errors
-    /// The database is away.
+    /// 409 `state-conflict` while the spare is not known for long enough; the database is away.
     pub async fn rotate(&self, purpose: Use) -> Result<()> {
-        self.advance(Some(purpose)).await
+        let before = self.active(purpose).await?;
+        self.advance(Some(purpose)).await?;
+        if self.active(purpose).await?.kid() == before.kid() {
+            return Err(STATE_CONFLICT
+                .because("Verifiers have not known the spare for fifteen minutes yet.")
+                .into());
+        }
+        Ok(())
     }
 
     /// Withdraws a key at once, with everything that it signed. An active one's spare takes over.
@@ -142,27 +158,54 @@ impl Keys {
                 queries::keys::lock(tx)?;
                 let now = tx.now()?;
                 let keys = queries::keys::own(tx)?;
-                let key = keys
-                    .iter()
-                    .find(|key| key.kid == kid)
-                    .ok_or(crate::kernel::error::NOT_FOUND)?;
+                let key = keys.iter().find(|key| key.kid == kid).ok_or(NOT_FOUND)?;
                 queries::keys::update(tx, &moved(key, KeyState::Compromised, now, keep))
             })
             .await?;
         self.advance(None).await?;
-        self.reload().await
+        // Without a spare, one is made.
+        self.boot().await
     }
 
     /// The key that signs for this use now.
     ///
     /// # Errors
-    /// None is known: the process has not booted.
-    pub(in crate::kernel) fn active(&self, purpose: Use) -> Result<Arc<Signer>> {
+    /// As [`Keys::ready`].
+    pub(in crate::kernel) async fn active(&self, purpose: Use) -> Result<Arc<Signer>> {
+        self.ready().await?;
         let signer = self.shelf().signers.get(&purpose).cloned();
         Ok(signer.with_context(|| format!("no active {} key is known", purpose.name()))?)
     }
 
-    /// Whether tokens can be signed: for readiness.
+    /// Boots, if that has not worked yet: a database that was away at first is asked again.
+    ///
+    /// # Errors
+    /// As [`Keys::boot`].
+    pub async fn ready(&self) -> Result<()> {
+        if self.is_ready() {
+            return Ok(());
+        }
+        let _alone = self.inner.booting.lock().await;
+        if self.is_ready() { Ok(()) } else { self.boot().await }
+    }
+
+    /// Waits until tokens can be signed, however long the database is away.
+    ///
+    /// # Errors
+    /// What waiting does not mend: a key that cannot be opened.
+    pub async fn wait(&self) -> Result<()> {
+        loop {
+            match self.ready().await {
+                Err(Error::Refused(problem)) => {
+                    tracing::warn!(code = problem.kind().code, "the signing keys cannot be read yet");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    /// Whether tokens can be signed.
     pub fn is_ready(&self) -> bool {
         self.shelf().signers.contains_key(&Use::Access)
     }
@@ -197,26 +240,28 @@ impl Keys {
         if let Some(known) = self.inner.workspaces.get(&name) {
             return Ok(known);
         }
-        let keyring = self.inner.keyring.clone();
         let call = Call {
             class: Class::Credential,
             read_only: false,
             ..call.clone()
         };
-        let signer = self
-            .inner
-            .db
-            .unscoped(&call, move |tx| {
-                if let Some(active) = active_of(tx, name, &keyring)? {
-                    return Ok(active);
-                }
-                let now = tx.now()?;
-                let (_, row) = Signer::generate(Some(name.0), purpose, &keyring, now)?;
-                queries::keys::insert(tx, &moved(&row, KeyState::Active, now, Span::zero()))?;
-                // Another process may have been first: what is stored counts.
-                Ok(active_of(tx, name, &keyring)?.context("a workspace's key was just stored")?)
-            })
-            .await?;
+        let keyring = self.inner.keyring.clone();
+        let find = move |tx: &mut Kernel<'_>| active_of(tx, name, &keyring);
+        let signer = match self.inner.db.unscoped(&call, find.clone()).await? {
+            Some(known) => known,
+            None => {
+                let made = self.make(Some(name.0), vec![purpose]).await?;
+                let insert = move |tx: &mut Kernel<'_>| {
+                    let now = tx.now()?;
+                    for (_, row) in &made {
+                        queries::keys::insert(tx, &moved(row, KeyState::Active, now, Span::zero()))?;
+                    }
+                    // Another process may have been first: what is stored counts.
+                    Ok(find(tx)?.context("a workspace's key was just stored")?)
+                };
+                self.inner.db.unscoped(&call, insert).await?
+            }
+        };
         let signer = Arc::new(signer);
         self.inner.workspaces.insert(name, signer.clone());
         Ok(signer)
@@ -258,110 +303,52 @@ impl Keys {
         Ok(())
     }
 
-    /// Moves on the keys whose time has come; those of `hasty` at once. One process at a time.
-    async fn advance(&self, hasty: Option<Use>) -> Result<()> {
-        let (keyring, keep) = (self.inner.keyring.clone(), self.inner.keep);
-        let changed = self
-            .inner
-            .db
-            .unscoped(&call("keys.advance"), move |tx| {
-                let before = queries::keys::own(tx)?;
-                let now = tx.now()?;
-                let steps = |keys: &[KeyRow], purpose| due(keys, purpose, now, hasty == Some(purpose));
-                if Use::OWN.iter().all(|purpose| steps(&before, *purpose).is_empty()) {
-                    return Ok(false);
-                }
-                queries::keys::lock(tx)?;
-                let keys = queries::keys::own(tx)?;
-                for purpose in Use::OWN {
-                    let steps = steps(&keys, purpose);
-                    for (kid, state) in steps.changed {
-                        let key = keys
-                            .iter()
-                            .find(|key| key.kid == kid)
-                            .context("a step is about a known key")?;
-                        queries::keys::update(tx, &moved(key, state, now, keep))?;
-                    }
-                    if steps.wants_spare {
-                        let (_, spare) = Signer::generate(None, purpose, &keyring, now)?;
-                        queries::keys::insert(tx, &spare)?;
-                    }
-                }
-                Ok(true)
+    /// Moves on the keys whose time has come; those of `asked` before their time. One process at a time.
+    async fn advance(&self, asked: Option<Use>) -> Result<()> {
+        let (db, keep) = (&self.inner.db, self.inner.keep);
+        let steps = move |keys: &[KeyRow], purpose, now| due(keys, purpose, now, asked == Some(purpose));
+        let wanted = db
+            .unscoped(&call("keys.look"), move |tx| {
+                let (now, keys) = (tx.now()?, queries::keys::own(tx)?);
+                let steps = Use::OWN
+                    .into_iter()
+                    .map(|purpose| (purpose, steps(&keys, purpose, now)));
+                Ok(steps.filter(|(_, steps)| !steps.is_empty()).collect::<Vec<_>>())
             })
             .await?;
-        if changed { self.reload().await } else { Ok(()) }
-    }
-}
-
-impl Shelf {
-    fn of(rows: &[KeyRow], keyring: &Keyring) -> Result<Shelf> {
-        let mut shelf = Shelf::default();
-        let access: Vec<KeyRow> = rows
-            .iter()
-            .filter(|row| row.purpose == Use::Access.name())
-            .cloned()
-            .collect();
-        shelf.jwks = public(&access)?;
-        for jwk in &shelf.jwks.keys {
-            shelf.verifiers.insert(jwk.kid.clone(), Arc::new(Verifier::of(jwk)?));
+        if wanted.is_empty() {
+            return Ok(());
         }
-        for purpose in Use::OWN {
-            let active = rows
-                .iter()
-                .find(|row| row.purpose == purpose.name() && row.state == KeyState::Active.name());
-            if let Some(row) = active {
-                shelf.signers.insert(purpose, Arc::new(Signer::open(row, keyring)?));
+        let lacking = wanted.iter().filter(|(_, steps)| steps.wants_spare);
+        let mut spares = self.make(None, lacking.map(|(purpose, _)| *purpose).collect()).await?;
+        db.unscoped(&call("keys.advance"), move |tx| {
+            queries::keys::lock(tx)?;
+            let (now, keys) = (tx.now()?, queries::keys::own(tx)?);
+            for purpose in Use::OWN {
+                let steps = steps(&keys, purpose, now);
+                for (kid, state) in steps.changed {
+                    let key = keys.iter().find(|key| key.kid == kid);
+                    let key = key.context("a step is about a known key")?;
+                    queries::keys::update(tx, &moved(key, state, now, keep))?;
+                }
+                spares.retain(|(made, _)| *made != purpose || steps.wants_spare);
             }
-        }
-        Ok(shelf)
+            // One that is wanted only now is made the next time.
+            spares
+                .iter()
+                .try_for_each(|(_, spare)| queries::keys::insert(tx, spare))
+        })
+        .await?;
+        self.reload().await
     }
 }
 
-impl Verifier {
-    /// The verifier of a public key.
-    ///
-    /// # Errors
-    /// A key that cannot be read.
-    pub(in crate::kernel) fn of(jwk: &Jwk) -> anyhow::Result<Verifier> {
-        let algorithm = Algorithm::named(&jwk.alg).context("a key of an unknown algorithm")?;
-        let part = |part: &Option<String>| part.clone().context("a part of a public key is missing");
-        let key = match algorithm {
-            Algorithm::Rs256 => DecodingKey::from_rsa_components(&part(&jwk.n)?, &part(&jwk.e)?)?,
-            Algorithm::EdDsa => DecodingKey::from_ed_components(&part(&jwk.x)?)?,
-        };
-        Ok(Verifier { algorithm, key })
-    }
-}
-
-/// What verifiers are told of these keys.
-fn public(rows: &[KeyRow]) -> anyhow::Result<Jwks> {
-    let shown = rows
-        .iter()
-        .filter(|row| KeyState::named(&row.state).is_some_and(KeyState::is_public));
-    let keys = shown.map(|row| serde_json::from_value(row.public_jwk.clone()).context("a stored public key"));
-    Ok(Jwks {
-        keys: keys.collect::<anyhow::Result<_>>()?,
-    })
-}
-
-/// The first key of a use is born active: nobody could know an earlier one.
-fn first(tx: &mut Kernel<'_>, purpose: Use, keyring: &Keyring) -> Result<()> {
-    if queries::keys::has_active(tx, purpose)? {
-        return Ok(());
-    }
-    queries::keys::lock(tx)?;
-    if queries::keys::has_active(tx, purpose)? {
-        return Ok(());
-    }
-    let now = tx.now()?;
-    let (signer, row) = Signer::generate(None, purpose, keyring, now)?;
-    tracing::info!(
-        kid = signer.kid(),
-        purpose = purpose.name(),
-        "made the first signing key"
+fn known(keyring: &Keyring, kek: &str) -> anyhow::Result<()> {
+    ensure!(
+        keyring.has(kek),
+        "signing keys are sealed under the key-encryption key {kek:?}: add it to secrets.keks"
     );
-    queries::keys::insert(tx, &moved(&row, KeyState::Active, now, Span::zero()))
+    Ok(())
 }
 
 fn active_of(tx: &mut Kernel<'_>, (workspace, purpose): (Uuid, Use), keyring: &Keyring) -> Result<Option<Signer>> {

@@ -25,23 +25,28 @@ impl Steps {
     }
 }
 
-/// What time asks of the keys of one use, in the order in which they were made. `hasty`: the spare takes over now.
-pub fn due(keys: &[KeyRow], purpose: Use, now: DateTime<Utc>, hasty: bool) -> Steps {
+/// What time asks of the keys of one use, in the order in which they were made. `asked`: somebody wants the spare to take over before its
+/// time; verifiers must know it all the same. Where no key signs at all, whichever there is takes over at once.
+pub fn due(keys: &[KeyRow], purpose: Use, now: DateTime<Utc>, asked: bool) -> Steps {
     let mine = || keys.iter().filter(|key| key.purpose == purpose.name());
     let with = |state: KeyState| mine().filter(move |key| key.state == state.name());
     let passed = |instant: Option<DateTime<Utc>>, wait: Duration| instant.is_some_and(|instant| instant + wait <= now);
     let mut steps = Steps::default();
 
-    let ready = with(KeyState::Published).find(|key| hasty || passed(key.publish_at, NOTICE));
-    let active = with(KeyState::Active).next();
-    let over = active.is_none_or(|key| hasty || passed(key.activate_at, TENURE));
-    let promoted = ready.filter(|_| over);
+    let promoted = match with(KeyState::Active).next() {
+        Some(active) if asked || passed(active.activate_at, TENURE) => {
+            with(KeyState::Published).find(|key| passed(key.publish_at, NOTICE))
+        }
+        Some(_) => None,
+        None => with(KeyState::Published).chain(with(KeyState::Staged)).next(),
+    };
     if let Some(next) = promoted {
-        let old = active.map(|key| (key.kid.clone(), KeyState::Retiring));
+        let old = with(KeyState::Active).map(|key| (key.kid.clone(), KeyState::Retiring));
         steps.changed.extend(old);
         steps.changed.push((next.kid.clone(), KeyState::Active));
     }
-    for key in with(KeyState::Staged).filter(|key| passed(key.publish_at, Duration::zero())) {
+    let waiting = with(KeyState::Staged).filter(|key| promoted.is_none_or(|next| next.kid != key.kid));
+    for key in waiting.filter(|key| passed(key.publish_at, Duration::zero())) {
         steps.changed.push((key.kid.clone(), KeyState::Published));
     }
     for key in with(KeyState::Retiring).filter(|key| passed(key.remove_at, Duration::zero())) {
@@ -181,12 +186,28 @@ mod tests {
     }
 
     #[test]
-    fn in_haste_the_spare_takes_over_at_once() {
+    fn whoever_asks_for_the_spare_waits_until_verifiers_know_it() {
         let mut years = Years::new();
         years.tick(false);
         years.tick(false);
         years.tick(true);
+        assert_eq!(years.states(), ["active", "published"]);
+        years.now += NOTICE;
+        years.tick(true);
         assert_eq!(years.states(), ["retiring", "active", "staged"]);
+    }
+
+    #[test]
+    fn where_no_key_signs_the_spare_takes_over_at_once() {
+        for ticks in 1..3 {
+            let mut years = Years::new();
+            for _ in 0..ticks {
+                years.tick(false);
+            }
+            years.keys[0] = moved(&years.keys[0], KeyState::Compromised, years.now, KEEP);
+            years.tick(false);
+            assert_eq!(years.states(), ["compromised", "active", "staged"]);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::kernel::{
     error::{Kind, Result, TOKEN_EXPIRED, TOKEN_INVALID},
     identity::{
         model::{Algorithm, Claims},
-        service::{keys::Verifier, signer::Signer},
+        service::{signer::Signer, verifier::Verifier},
     },
 };
 

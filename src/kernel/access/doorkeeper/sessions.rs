@@ -1,0 +1,163 @@
+//! Access tokens at the door.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{BELIEF, Doorkeeper, Read, Verdict, looking, queries};
+use crate::kernel::{
+    access::{Actor, Call, Class, Person, Via},
+    error::{Result, SESSION_EXPIRED, SESSION_REVOKED, TOKEN_INVALID},
+    id::{SessionId, UserId},
+    identity::read_token,
+};
+
+/// A session as the door needs it.
+pub(super) struct KnownSession {
+    user: UserId,
+    live: bool,
+    ends_at: DateTime<Utc>,
+    auth_time: DateTime<Utc>,
+    impersonator: Option<UserId>,
+    seen_generation: i64,
+    seen_at: DateTime<Utc>,
+}
+
+impl From<queries::SessionRow> for KnownSession {
+    fn from(row: queries::SessionRow) -> KnownSession {
+        KnownSession {
+            user: row.user_id,
+            // An account that is about to go may still be brought back.
+            live: row.revoked_at.is_none() && matches!(row.user_state.as_str(), "active" | "deleting"),
+            ends_at: row.not_after.min(row.idle_after),
+            auth_time: row.auth_time,
+            impersonator: row.impersonator_id,
+            seen_generation: row.last_seen_gen,
+            seen_at: row.last_seen_at,
+        }
+    }
+}
+
+/// When a session was last used is known to the minute.
+const SIGHT: TimeDelta = TimeDelta::minutes(1);
+/// So many sightings are written at once.
+const BATCH: usize = 100;
+/// How often sightings are written. A refresh token's grace of ten seconds hides the lag.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Uses of sessions that are not written yet.
+#[derive(Default)]
+pub(super) struct Sightings(Mutex<HashMap<SessionId, (i64, DateTime<Utc>)>>);
+
+impl Sightings {
+    fn note(&self, id: SessionId, known: &KnownSession, generation: i64, now: DateTime<Utc>) {
+        if generation <= known.seen_generation && now - known.seen_at < SIGHT {
+            return;
+        }
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sighting = seen.entry(id).or_insert((generation, now));
+        *sighting = (sighting.0.max(generation), sighting.1.max(now));
+    }
+
+    /// What was noted, in the order of its ids, so that the writers of several processes do not lock each other out.
+    fn take(&self) -> Vec<(SessionId, (i64, DateTime<Utc>))> {
+        let seen = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut seen: Vec<_> = seen.into_iter().collect();
+        seen.sort_by_key(|(id, _)| *id);
+        seen
+    }
+}
+
+impl Doorkeeper {
+    /// The token itself, then its session, then what the person may do.
+    pub(super) async fn judge_token(&self, text: &str, header: Option<&str>, call: &Arc<Call>, fresh: bool) -> Verdict {
+        let unproven = read_token(text)?;
+        let verifier = self.signing.verifier(unproven.kid()).await?.ok_or(TOKEN_INVALID)?;
+        let now = self.clock.now();
+        let claims = unproven.prove(&verifier, &self.issuer, now.timestamp())?;
+
+        let read = self.session(claims.sid, call, fresh).await?;
+        let session = read.value.as_ref().ok_or(SESSION_REVOKED)?;
+        if session.user != claims.sub || session.impersonator != claims.act.map(|act| act.sub) {
+            return Err(TOKEN_INVALID.into());
+        }
+        if !session.live {
+            return Err(SESSION_REVOKED.into());
+        }
+        if session.ends_at <= now {
+            return Err(SESSION_EXPIRED.into());
+        }
+        self.sightings.note(claims.sid, session, claims.generation.into(), now);
+
+        let call = Arc::new(Call {
+            session: Some(claims.sid),
+            ..(**call).clone()
+        });
+        let person = Person {
+            user: claims.sub,
+            via: Via::Session {
+                id: claims.sid,
+                auth_time: session.auth_time.timestamp(),
+            },
+            impersonator: session.impersonator,
+            call: call.clone(),
+        };
+        let actor = Actor::User {
+            id: claims.sub,
+            impersonator: session.impersonator,
+        };
+        let known = self.person(claims.sub, &call, fresh).await?;
+        let access = self.admit(&known.value, header, &call, actor);
+        Ok((Ok(person), access))
+    }
+
+    async fn session(&self, id: SessionId, call: &Call, fresh: bool) -> Result<Arc<Read<Option<KnownSession>>>> {
+        let believed = |read: &Arc<Read<Option<KnownSession>>>| read.began.elapsed() < BELIEF;
+        if let Some(known) = self.sessions.get(&id).filter(|read| !fresh && believed(read)) {
+            return Ok(known);
+        }
+        let (began, revision) = (Instant::now(), self.revision());
+        let row = self
+            .db
+            .unscoped(&looking(call), move |tx| Ok(queries::session(tx.conn(), id)?))
+            .await?;
+        let read = Arc::new(Read {
+            value: row.map(KnownSession::from),
+            began,
+        });
+        self.remember(revision, || self.sessions.insert(id, read.clone()));
+        Ok(read)
+    }
+
+    /// Writes down again and again which sessions were used. Never returns.
+    pub async fn keep(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(FLUSH).await;
+            self.write_sightings().await;
+        }
+    }
+
+    /// Writes down which sessions were used. What cannot be written is noted again by the next use.
+    pub async fn write_sightings(&self) {
+        let seen = self.sightings.take();
+        for batch in seen.chunks(BATCH) {
+            let batch = batch.to_vec();
+            let call = Call {
+                class: Class::Credential,
+                ..Call::internal("sessions.saw", "sessions.saw".into())
+            };
+            let written = self.db.unscoped(&call, move |tx| {
+                batch
+                    .iter()
+                    .try_for_each(|(id, (generation, at))| Ok(queries::saw(tx.conn(), *id, *generation, *at)?))
+            });
+            if let Err(error) = written.await {
+                tracing::warn!(%error, "the use of sessions could not be written down");
+            }
+        }
+    }
+}

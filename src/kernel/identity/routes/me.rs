@@ -1,0 +1,162 @@
+//! The person who is signed in.
+
+use actix_web::{get, patch, web::Data};
+
+use super::sign_in::session_of;
+use crate::kernel::{
+    access::Person,
+    error::Result,
+    http::{Admitted, IfMatch, Json, NoQuery, Tagged, Valid},
+    identity::{
+        model::{
+            Me, MePatch, Preferences, PreferencesPatch, SecurityEvent, SecurityEventFilters, SecurityEventPage,
+            WorkspacePermissions,
+        },
+        service::{Identity, people},
+    },
+    page::{Page, PageQuery},
+    workspaces::{self, OwnWorkspaces},
+};
+
+/// Who am I?
+///
+/// Answers every kind of credential that stands for a person.
+#[utoipa::path(operation_id = "me_get", responses((status = 200, description = "You.", body = Me)),
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
+#[get("/me")]
+pub(super) async fn show(
+    person: Person,
+    _: NoQuery,
+    admitted: Option<Admitted>,
+    identity: Data<Identity>,
+) -> Result<Tagged<Me>> {
+    let user = person.user;
+    let me = identity
+        .db
+        .unscoped(&person.call, move |tx| people::me(tx, user))
+        .await?;
+    Ok(Tagged(Me {
+        workspace: admitted.map(|admitted| admitted.0.scope().workspace()),
+        impersonated_by: person.impersonator,
+        ..me
+    }))
+}
+
+/// Change what others see of you.
+///
+/// Your workspaces learn of it at once.
+#[utoipa::path(operation_id = "me_update", request_body = MePatch, responses((status = 200, description = "It was changed.", body = Me)),
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+#[patch("/me")]
+pub(super) async fn update(
+    person: Person,
+    _: NoQuery,
+    identity: Data<Identity>,
+    seen: IfMatch,
+    change: Valid<MePatch>,
+) -> Result<Tagged<Me>> {
+    session_of(&person)?;
+    let (user, call) = (person.user, person.call.clone());
+    identity
+        .db
+        .unscoped(&person.call, move |tx| {
+            people::patch(tx, &call, user, &seen, change.into_inner())
+        })
+        .await
+        .map(Tagged)
+}
+
+/// Show your preferences.
+#[utoipa::path(operation_id = "me_get_preferences", responses((status = 200, description = "Your preferences.", body = Preferences)),
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
+#[get("/me/preferences")]
+pub(super) async fn show_preferences(
+    person: Person,
+    _: NoQuery,
+    identity: Data<Identity>,
+) -> Result<Tagged<Preferences>> {
+    let user = person.user;
+    identity
+        .db
+        .unscoped(&person.call, move |tx| people::preferences(tx, user))
+        .await
+        .map(Tagged)
+}
+
+/// Change your preferences.
+#[utoipa::path(operation_id = "me_update_preferences", request_body = PreferencesPatch,
+               responses((status = 200, description = "They were changed.", body = Preferences)),
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+#[patch("/me/preferences")]
+pub(super) async fn update_preferences(
+    person: Person,
+    _: NoQuery,
+    identity: Data<Identity>,
+    seen: IfMatch,
+    change: Valid<PreferencesPatch>,
+) -> Result<Tagged<Preferences>> {
+    session_of(&person)?;
+    let user = person.user;
+    identity
+        .db
+        .unscoped(&person.call, move |tx| {
+            people::change_preferences(tx, user, &seen, &change)
+        })
+        .await
+        .map(Tagged)
+}
+
+/// List your workspaces.
+#[utoipa::path(operation_id = "me_list_workspaces", responses((status = 200, description = "All of them.", body = OwnWorkspaces)),
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
+#[get("/me/workspaces")]
+pub(super) async fn list_workspaces(
+    person: Person,
+    _: NoQuery,
+    identity: Data<Identity>,
+) -> Result<Json<OwnWorkspaces>> {
+    let user = person.user;
+    identity
+        .db
+        .unscoped(&person.call, move |tx| workspaces::of_person(tx, user))
+        .await
+        .map(Json)
+}
+
+/// What may I do here?
+///
+/// The permissions of this credential in the workspace that the request is about: what a key was not given is not among them.
+#[utoipa::path(operation_id = "me_list_permissions", responses((status = 200, description = "Your permissions.", body = WorkspacePermissions)),
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
+#[get("/me/permissions")]
+pub(super) async fn list_permissions(_: Person, admitted: Admitted, _: NoQuery) -> Json<WorkspacePermissions> {
+    Json(WorkspacePermissions {
+        workspace_id: admitted.0.scope().workspace(),
+        permissions: admitted.0.granted().names(),
+    })
+}
+
+/// List what happened to your account.
+///
+/// Sign-ins, failed ones too, changed passwords, ended sessions.
+#[utoipa::path(operation_id = "me_list_security_events",
+               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
+                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
+                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+                      ("kind" = Option<String>, Query, description = "Only this kind, as `session.created`.")),
+               responses((status = 200, description = "A page.", body = SecurityEventPage)),
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
+#[get("/me/security-events")]
+pub(super) async fn list_security_events(
+    person: Person,
+    identity: Data<Identity>,
+    query: PageQuery<SecurityEventFilters>,
+) -> Result<Json<Page<SecurityEvent>>> {
+    session_of(&person)?;
+    let user = person.user;
+    identity
+        .db
+        .unscoped(&person.call, move |tx| people::events(tx, user, &query))
+        .await
+        .map(Json)
+}

@@ -1,0 +1,61 @@
+//! HTTP of identity.
+
+mod cookies;
+mod me;
+mod pages;
+mod passwords;
+mod sessions;
+mod sign_in;
+mod sign_up;
+
+use actix_web::{HttpResponse, get, http::header::CACHE_CONTROL, web::Data};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::{model::Jwks, service::Keys};
+use crate::kernel::{error::Result, http::Visit};
+
+/// The routes of this slice under the versioned API.
+pub fn routes(routes: &mut ServiceConfig) {
+    routes
+        .service(sign_up::register)
+        .service(sign_up::verify)
+        .service(sign_up::resend)
+        .service(sign_in::log_in)
+        .service(sign_in::renew)
+        .service(sign_in::log_out)
+        .service(sign_in::who)
+        .service(sign_in::prove_again)
+        .service(passwords::ask_for_link)
+        .service(passwords::set_by_link)
+        .service(passwords::change_own)
+        .service(me::show)
+        .service(me::update)
+        .service(me::show_preferences)
+        .service(me::update_preferences)
+        .service(me::list_workspaces)
+        .service(me::list_permissions)
+        .service(me::list_security_events)
+        .service(sessions::list)
+        .service(sessions::end)
+        .service(sessions::end_others);
+}
+
+/// What stands at the root of the server: the keys, and the pages behind mailed links.
+pub fn roots(routes: &mut ServiceConfig) {
+    routes.service(jwks);
+    pages::routes(routes);
+}
+
+/// The keys that verify access tokens (RFC 7517).
+///
+/// Keep them for ten minutes. A key is listed at least fifteen minutes before it signs, and until nothing that it signed is valid.
+#[utoipa::path(operation_id = "keys_list", responses((status = 200, description = "The keys.", body = Jwks)),
+               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("interactive"))))]
+#[get("/.well-known/jwks.json")]
+async fn jwks(_: Visit, keys: Data<Keys>) -> Result<HttpResponse> {
+    keys.ready().await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "public, max-age=600"))
+        .insert_header(("access-control-allow-origin", "*"))
+        .json(keys.jwks()))
+}

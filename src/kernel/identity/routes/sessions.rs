@@ -1,0 +1,77 @@
+//! Where a person is signed in.
+
+use actix_web::{delete, get, post, web::Data};
+
+use super::sign_in::session_of;
+use crate::kernel::{
+    access::{Doorkeeper, Person},
+    error::Result,
+    http::{Json, NoContent, NoQuery, Path},
+    id::SessionId,
+    identity::{
+        model::{EndedSessions, SessionList},
+        service::{Identity, sessions},
+    },
+};
+
+/// List your sessions.
+#[utoipa::path(operation_id = "me_list_sessions", responses((status = 200, description = "Where you are signed in.", body = SessionList)),
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
+#[get("/me/sessions")]
+pub(super) async fn list(person: Person, _: NoQuery, identity: Data<Identity>) -> Result<Json<SessionList>> {
+    let (current, user) = (session_of(&person)?, person.user);
+    identity
+        .db
+        .unscoped(&person.call, move |tx| sessions::list(tx, user, current))
+        .await
+        .map(Json)
+}
+
+/// End one of your sessions.
+///
+/// It ends at once here, and within a second everywhere.
+#[utoipa::path(operation_id = "me_end_session", params(("id" = SessionId, Path, description = "The session.")),
+               responses((status = 204, description = "It has ended.")),
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+#[delete("/me/sessions/{id}")]
+pub(super) async fn end(
+    person: Person,
+    _: NoQuery,
+    identity: Data<Identity>,
+    door: Data<Doorkeeper>,
+    id: Path<SessionId>,
+) -> Result<NoContent> {
+    session_of(&person)?;
+    let (user, call) = (person.user, person.call.clone());
+    identity
+        .db
+        .unscoped(&person.call, move |tx| {
+            sessions::end(tx, &call, user, id.0, "ended_by_owner")
+        })
+        .await?;
+    door.forget_session(id.0);
+    Ok(NoContent)
+}
+
+/// End all your other sessions.
+#[utoipa::path(operation_id = "me_end_other_sessions", responses((status = 200, description = "They have ended.", body = EndedSessions)),
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+#[post("/me/sessions/revoke-others")]
+pub(super) async fn end_others(
+    person: Person,
+    _: NoQuery,
+    identity: Data<Identity>,
+    door: Data<Doorkeeper>,
+) -> Result<Json<EndedSessions>> {
+    let (kept, user, call) = (session_of(&person)?, person.user, person.call.clone());
+    let ended = identity
+        .db
+        .unscoped(&person.call, move |tx| {
+            sessions::end_others(tx, &call, user, Some(kept), "ended_by_owner")
+        })
+        .await?;
+    door.forget_sessions_of(user);
+    Ok(Json(EndedSessions {
+        ended: ended.len() as i64,
+    }))
+}

@@ -1,0 +1,202 @@
+//! What people see and change of themselves.
+
+use serde_json::{Map, Value, json};
+
+use crate::kernel::{
+    access::Call,
+    check::{Check, tidy},
+    db::Kernel,
+    error::{FieldCode, Result, missing},
+    http::IfMatch,
+    id::UserId,
+    identity::{
+        model::{
+            Me, MePatch, PlatformRole, Preferences, PreferencesPatch, SecurityEvent, SecurityEventFilters, Theme, User,
+        },
+        queries,
+    },
+    page::{Page, PageQuery},
+    workspaces::PLATFORM,
+};
+
+/// The frontend's own preferences are at most so large, as JSON, in bytes.
+const LARGEST: usize = 16 * 1_024;
+
+/// A person as they see themselves.
+///
+/// # Errors
+/// The database's.
+pub fn shown(tx: &mut Kernel<'_>, user: User) -> Result<Me> {
+    let role = match queries::people::role_in(tx, user.id, PLATFORM)?.as_deref() {
+        Some("owner" | "admin") => PlatformRole::Admin,
+        Some("reseller") => PlatformRole::Reseller,
+        _ => PlatformRole::User,
+    };
+    Ok(Me::of(user, role))
+}
+
+/// The same, by id.
+///
+/// # Errors
+/// 404 if the account is gone.
+pub fn me(tx: &mut Kernel<'_>, user: UserId) -> Result<Me> {
+    let user = queries::people::get(tx, user)?;
+    shown(tx, user)
+}
+
+/// Changes what a person may change of themselves, and tells their workspaces.
+///
+/// # Errors
+/// 409 `username-taken`, 412.
+pub fn patch(tx: &mut Kernel<'_>, call: &Call, user: UserId, seen: &IfMatch, mut change: MePatch) -> Result<Me> {
+    let before = queries::people::lock(tx, user)?;
+    seen.allows(before.version)?;
+    if let Some(Some(name)) = &mut change.username {
+        *name = tidy(name);
+    }
+    queries::people::update(tx, user, &change)?;
+    let after = queries::people::get(tx, user)?;
+    if after.version != before.version {
+        queries::people::tell_workspaces(tx, &after)?;
+        let fields = changed_fields(&before, &after);
+        queries::people::note(
+            tx,
+            call,
+            user,
+            "user.updated",
+            call.session,
+            json!({ "fields": fields }),
+        )?;
+    }
+    shown(tx, after)
+}
+
+fn changed_fields(before: &User, after: &User) -> Vec<&'static str> {
+    [
+        ("display_name", before.display_name != after.display_name),
+        ("username", before.username != after.username),
+        ("avatar_url", before.avatar_url != after.avatar_url),
+        ("locale", before.locale != after.locale),
+        ("time_zone", before.time_zone != after.time_zone),
+    ]
+    .into_iter()
+    .filter_map(|(field, changed)| changed.then_some(field))
+    .collect()
+}
+
+/// A person's preferences; those of somebody who never changed any are the usual ones.
+///
+/// # Errors
+/// The database's.
+pub fn preferences(tx: &mut Kernel<'_>, user: UserId) -> Result<Preferences> {
+    if let Some(found) = queries::preferences::find(tx, user)? {
+        return Ok(found);
+    }
+    Ok(Preferences {
+        theme: Theme::System,
+        date_format: "iso".into(),
+        default_workspace_id: None,
+        notifications: json!({}),
+        app: json!({}),
+        version: 1,
+        updated_at: queries::people::get(tx, user)?.created_at,
+    })
+}
+
+/// Changes a person's preferences.
+///
+/// # Errors
+/// 412; 422 if the frontend's own part grows too large, or the workspace is not one of theirs.
+pub fn change_preferences(
+    tx: &mut Kernel<'_>,
+    user: UserId,
+    seen: &IfMatch,
+    change: &PreferencesPatch,
+) -> Result<Preferences> {
+    let before = queries::preferences::lock(tx, user)?;
+    seen.allows(before.version)?;
+    if let Some(Some(workspace)) = change.default_workspace_id
+        && queries::people::role_in(tx, user, workspace)?.is_none()
+    {
+        return Err(missing("/default_workspace_id", "workspace"));
+    }
+    let mut notifications = before.notifications.clone();
+    for (group, notices) in change.notifications.iter().flatten() {
+        notifications[group.word()] = serde_json::to_value(notices).map_err(anyhow::Error::from)?;
+    }
+    let mut app = before.app.clone();
+    if let Some(changed) = &change.app {
+        merge(&mut app, changed);
+    }
+    if app.to_string().len() > LARGEST {
+        let mut check = Check::default();
+        check.refuse("/app", FieldCode::TooLarge, "At most 16 KiB in all.");
+        check.done()?;
+    }
+    let theme = change.theme.unwrap_or(before.theme);
+    let date_format = change.date_format.as_ref().unwrap_or(&before.date_format);
+    let workspace = change.default_workspace_id.unwrap_or(before.default_workspace_id);
+    queries::preferences::update(tx, user, (theme, date_format, workspace), (notifications, app))
+}
+
+/// JSON Merge Patch (RFC 7396).
+fn merge(target: &mut Value, patch: &Map<String, Value>) {
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let Some(members) = target.as_object_mut() else { return };
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                members.remove(name);
+            }
+            Value::Object(inner) => merge(members.entry(name).or_insert(Value::Null), inner),
+            other => {
+                members.insert(name.clone(), other.clone());
+            }
+        }
+    }
+}
+
+/// A page of what happened to an account.
+///
+/// # Errors
+/// The database's.
+pub fn events(
+    tx: &mut Kernel<'_>,
+    user: UserId,
+    query: &PageQuery<SecurityEventFilters>,
+) -> Result<Page<SecurityEvent>> {
+    let rows = queries::people::events(tx, user, query)?;
+    Ok(query.page(rows, |event| (event.created_at, event.id.uuid())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_merges_as_the_standard_says() {
+        // RFC 7396, appendix A, those whose patch is an object.
+        for (target, patch, result) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
+            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ] {
+            let mut merged = target.clone();
+            merge(&mut merged, patch.as_object().expect("an object"));
+            assert_eq!(merged, result, "{target} + {patch}");
+        }
+    }
+}

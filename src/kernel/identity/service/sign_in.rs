@@ -1,0 +1,166 @@
+//! Signing in with a password. What is done for an unknown account is what is done for a known one.
+
+use chrono::Duration;
+use serde_json::json;
+
+use super::{
+    Desk, people, sessions,
+    throttles::{self, LOGIN_ACCOUNT, LOGIN_DEVICE, LOGIN_IP, STEP_UP},
+};
+use crate::kernel::{
+    access::Call,
+    crypto,
+    db::Kernel,
+    error::{ACCOUNT_SUSPENDED, INVALID_CREDENTIALS, Problem, Result},
+    id::UserId,
+    identity::{
+        model::{Address, Me, SessionRow, User},
+        queries,
+    },
+    secret::{Secret, Token},
+    workspaces::{self, OwnWorkspace},
+};
+
+/// A device is remembered for so long after it was last used.
+const REMEMBERED: Duration = Duration::days(365);
+
+/// Somebody who may try a password.
+pub struct Candidate {
+    /// The account, if there is one.
+    pub user: Option<User>,
+    bucket: &'static throttles::Bucket,
+    key: String,
+}
+
+impl Candidate {
+    /// What the password is compared with.
+    pub fn stored(&self) -> Option<String> {
+        self.user.as_ref().and_then(|user| user.password_hash.clone())
+    }
+}
+
+/// Lets somebody try a password, or says how long to wait. `device` is the token of the device's own cookie.
+///
+/// # Errors
+/// The database's.
+pub fn admit(
+    tx: &mut Kernel<'_>,
+    call: &Call,
+    identifier: &str,
+    device: Option<&str>,
+) -> Result<Result<Candidate, Problem>> {
+    if let Some(wait) = throttles::take(tx, &LOGIN_IP, &throttles::neighbourhood(call.ip))? {
+        return Ok(Err(wait));
+    }
+    let now = tx.now()?;
+    let address = Address::parse(identifier);
+    let user = match &address {
+        Some(address) => queries::people::by_email(tx, address.as_str())?,
+        None => queries::people::by_username(tx, &identifier.to_lowercase())?,
+    };
+    // One count for an account, by whatever name it is tried.
+    let key = match (&user, &address) {
+        (Some(user), _) => user.id.to_string(),
+        (None, Some(address)) => address.folded(),
+        (None, None) => identifier.to_lowercase(),
+    };
+    // Asked for unknown accounts too, so that they cost the same.
+    let device = crypto::sha256(device.unwrap_or_default().as_bytes());
+    let owner = user.as_ref().map_or(UserId::nil(), |user| user.id);
+    let bucket = match queries::people::knows_device(tx, owner, &device, now)? {
+        true => &LOGIN_DEVICE,
+        false => &LOGIN_ACCOUNT,
+    };
+    if let Some(wait) = throttles::take(tx, bucket, &key)? {
+        return Ok(Err(wait));
+    }
+    Ok(Ok(Candidate { user, bucket, key }))
+}
+
+/// What signing in gives.
+pub struct SignedIn {
+    /// The session.
+    pub session: SessionRow,
+    /// Its first refresh token.
+    pub token: Token,
+    /// Who it is.
+    pub me: Me,
+    /// Where they are members.
+    pub workspaces: Vec<OwnWorkspace>,
+}
+
+/// The password was right: begins a session. `rehashed` replaces a hash of another cost; `device` is the token of the device's cookie.
+///
+/// # Errors
+/// 403 `account-suspended`, 401 if the account went meanwhile.
+pub fn finish(
+    tx: &mut Kernel<'_>,
+    desk: &Desk,
+    call: &Call,
+    candidate: &Candidate,
+    remember: bool,
+    rehashed: Option<&str>,
+    device: Option<&Secret<String>>,
+) -> Result<SignedIn> {
+    let known = candidate.user.as_ref().ok_or(INVALID_CREDENTIALS)?;
+    let user = queries::people::lock(tx, known.id).map_err(|_| INVALID_CREDENTIALS)?;
+    if user.password_hash != known.password_hash {
+        // Changed while we compared: what was right is no longer.
+        return Err(INVALID_CREDENTIALS.into());
+    }
+    if !user.may_sign_in() {
+        return Err(ACCOUNT_SUSPENDED.into());
+    }
+    let now = tx.now()?;
+    throttles::clear(tx, candidate.bucket, &candidate.key)?;
+    if let (Some(new), Some(old)) = (rehashed, &user.password_hash) {
+        queries::people::rehash(tx, user.id, old, new)?;
+    }
+    queries::people::signed_in(tx, user.id, now)?;
+    let (session, token) = sessions::begin(tx, desk, call, user.id, remember)?;
+    if let Some(device) = device {
+        let hash = crypto::sha256(device.expose().as_bytes());
+        match queries::people::knows_device(tx, user.id, &hash, now)? {
+            true => queries::people::saw_device(tx, user.id, &hash, now, now + REMEMBERED)?,
+            false => {
+                let label = session.device_label.as_deref();
+                queries::people::keep_device(tx, call, user.id, &hash, label, now + REMEMBERED)?;
+            }
+        }
+    }
+    let own = workspaces::of_person(tx, user.id)?;
+    let me = people::shown(tx, user)?;
+    Ok(SignedIn {
+        session,
+        token,
+        me,
+        workspaces: own.data,
+    })
+}
+
+/// Notes a wrong password for the owner of the account to read. After the answer, so that it takes no time that a stranger could measure.
+///
+/// # Errors
+/// The database's.
+pub fn failed(tx: &mut Kernel<'_>, call: &Call, user: UserId) -> Result<()> {
+    queries::people::note(tx, call, user, "sign_in.failed", None, json!({ "amr": ["pwd"] }))
+}
+
+/// Lets somebody who is signed in prove again who they are.
+///
+/// # Errors
+/// 401 if the account went meanwhile.
+pub fn admit_again(tx: &mut Kernel<'_>, user: UserId) -> Result<Result<User, Problem>> {
+    if let Some(wait) = throttles::take(tx, &STEP_UP, &user.to_string())? {
+        return Ok(Err(wait));
+    }
+    queries::people::get(tx, user).map(Ok)
+}
+
+/// They proved it: the count begins anew.
+///
+/// # Errors
+/// The database's.
+pub fn proved_again(tx: &mut Kernel<'_>, user: UserId) -> Result<()> {
+    throttles::clear(tx, &STEP_UP, &user.to_string())
+}

@@ -1,0 +1,374 @@
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{OTHER, PASSWORD, Signed, login, noted, plain, renew, someone, try_login};
+use crate::world::{Answer, Caller, World};
+
+/// A world that believes what `X-Forwarded-For` says.
+async fn behind_a_proxy() -> World {
+    World::new().await
+}
+
+/// Somebody at another address each time.
+fn from_anywhere(world: &World) -> Caller {
+    let [a, b, c] = guildhall::kernel::crypto::random::<3>();
+    world.anonymous().with("x-forwarded-for", &format!("10.{a}.{b}.{c}"))
+}
+
+async fn guess(caller: &Caller, identifier: &str, password: &str) -> Answer {
+    caller
+        .post("/auth/login", json!({ "identifier": identifier, "password": password }))
+        .await
+}
+
+#[actix_web::test]
+async fn a_wrong_password_and_an_unknown_account_read_the_same_asvs_6_3_8() {
+    let world = World::new().await;
+    let known = someone(&world).await;
+    let wrong = try_login(&world, &known.email, OTHER)
+        .await
+        .refused("invalid-credentials");
+    for nobody in [&world.email("nobody"), "nobody", "no body", "\u{202f}"] {
+        let unknown = try_login(&world, nobody, OTHER).await;
+        if unknown.status == 401 {
+            assert_eq!(plain(&wrong), plain(&unknown), "{nobody}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_wrong_password_and_an_unknown_account_take_as_long() {
+    let world = behind_a_proxy().await;
+    let known = someone(&world).await;
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..20 {
+        world.clock.advance(chrono::Duration::hours(13));
+        let nobody = world.email(&format!("nobody{round}"));
+        for (place, email) in [&known.email, &nobody].into_iter().enumerate() {
+            let begun = Instant::now();
+            guess(&from_anywhere(&world), email, OTHER)
+                .await
+                .refused("invalid-credentials");
+            times[place].push(begun.elapsed());
+        }
+    }
+    times.iter_mut().for_each(|times| times.sort());
+    let (known, unknown) = (times[0][10], times[1][10]);
+    let slower = known.max(unknown);
+    assert!(
+        known.abs_diff(unknown) < slower / 4 + Duration::from_millis(3),
+        "{known:?} for a known one, {unknown:?} for an unknown one"
+    );
+}
+
+#[actix_web::test]
+async fn ten_wrong_passwords_in_a_row_cost_a_wait_known_or_not() {
+    let world = behind_a_proxy().await;
+    let known = someone(&world).await;
+    for email in [known.email.as_str(), &world.email("nobody")] {
+        for _ in 0..10 {
+            guess(&from_anywhere(&world), email, OTHER)
+                .await
+                .refused("invalid-credentials");
+        }
+        let refused = guess(&from_anywhere(&world), email, PASSWORD)
+            .await
+            .refused("too-many-attempts");
+        assert_eq!(refused.header("retry-after"), "30", "{email}");
+        // Trying meanwhile changes nothing.
+        world.clock.advance(chrono::Duration::seconds(29));
+        assert_eq!(
+            guess(&from_anywhere(&world), email, OTHER)
+                .await
+                .refused("too-many-attempts")
+                .header("retry-after"),
+            "1"
+        );
+        world.clock.advance(chrono::Duration::seconds(1));
+    }
+    guess(&from_anywhere(&world), &known.email, OTHER)
+        .await
+        .refused("invalid-credentials");
+    assert_eq!(
+        guess(&from_anywhere(&world), &known.email, OTHER)
+            .await
+            .refused("too-many-attempts")
+            .header("retry-after"),
+        "60"
+    );
+    world.clock.advance(chrono::Duration::seconds(60));
+    guess(&from_anywhere(&world), &known.email, PASSWORD).await.ok();
+    // Success begins the count anew.
+    for _ in 0..10 {
+        guess(&from_anywhere(&world), &known.email, OTHER)
+            .await
+            .refused("invalid-credentials");
+    }
+}
+
+#[actix_web::test]
+async fn guesses_side_by_side_do_not_slip_through_together() {
+    let world = behind_a_proxy().await;
+    let known = someone(&world).await;
+    let callers: Vec<Caller> = (0..40).map(|_| from_anywhere(&world)).collect();
+    let answers = super::together(callers.iter().map(|caller| guess(caller, &known.email, OTHER))).await;
+    let judged = answers.iter().filter(|answer| answer.status == 401).count();
+    assert!(judged <= 10, "{judged} guesses were judged");
+}
+
+#[actix_web::test]
+async fn ten_passwords_a_minute_come_from_one_address() {
+    let world = World::new().await;
+    for n in 0..10 {
+        try_login(&world, &world.email(&format!("nobody{n}")), OTHER)
+            .await
+            .refused("invalid-credentials");
+    }
+    let refused = try_login(&world, &world.email("nobody"), OTHER)
+        .await
+        .refused("too-many-attempts");
+    let wait: i64 = refused.header("retry-after").parse().expect("seconds");
+    assert!((1..=60).contains(&wait));
+    world.clock.advance(chrono::Duration::seconds(60));
+    try_login(&world, &world.email("nobody"), OTHER)
+        .await
+        .refused("invalid-credentials");
+}
+
+#[actix_web::test]
+async fn a_stranger_cannot_lock_an_owner_out_of_their_own_device() {
+    let world = behind_a_proxy().await;
+    let person = someone(&world).await;
+    let body = json!({ "identifier": person.email, "password": PASSWORD, "transport": "cookie" });
+    let browser = from_anywhere(&world).with("origin", &world.base);
+    let first = browser.post("/auth/login", body.clone()).await.ok();
+    let device = cookie_of(&first, "__Host-gld_dv");
+    for _ in 0..10 {
+        guess(&from_anywhere(&world), &person.email, OTHER)
+            .await
+            .refused("invalid-credentials");
+    }
+    guess(&from_anywhere(&world), &person.email, PASSWORD)
+        .await
+        .refused("too-many-attempts");
+    browser
+        .with("cookie", &format!("__Host-gld_dv={device}"))
+        .post("/auth/login", body)
+        .await
+        .ok();
+}
+
+/// The value that an answer gives a cookie.
+fn cookie_of(answer: &Answer, name: &str) -> String {
+    set_cookie(answer, name)
+        .split(['=', ';'])
+        .nth(1)
+        .expect("a value")
+        .to_owned()
+}
+
+fn set_cookie(answer: &Answer, name: &str) -> String {
+    let all = answer
+        .headers
+        .get_all("set-cookie")
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    all.filter(|value| value.starts_with(&format!("{name}=")))
+        .next_back()
+        .unwrap_or_else(|| panic!("no cookie {name}"))
+        .to_owned()
+}
+
+#[actix_web::test]
+async fn a_browsers_tokens_travel_in_cookies_and_nowhere_else() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    let browser = world.anonymous().with("origin", &world.base);
+    let body = json!({ "identifier": person.email, "password": PASSWORD, "remember": true, "transport": "cookie" });
+    let answer = browser.post("/auth/login", body).await.ok();
+    assert!(answer.body["access_token"].is_null() && answer.body["refresh_token"].is_null());
+    assert!(!answer.text.contains("eyJ") && !answer.text.contains("_rt_"));
+    let access = set_cookie(&answer, "__Host-gld_at");
+    for part in ["Path=/;", "Secure", "HttpOnly", "SameSite=Lax", "Max-Age=600"] {
+        assert!(access.contains(part), "{access}");
+    }
+    let refresh = set_cookie(&answer, "__Secure-gld_rt");
+    for part in [
+        "Path=/api/v1/auth/refresh",
+        "Secure",
+        "HttpOnly",
+        "SameSite=Strict",
+        "Max-Age=12",
+    ] {
+        assert!(refresh.contains(part), "{refresh}");
+    }
+    let access = format!("__Host-gld_at={}", cookie_of(&answer, "__Host-gld_at"));
+    let refresh = format!("__Secure-gld_rt={}", cookie_of(&answer, "__Secure-gld_rt"));
+
+    let mine = world.anonymous().with("cookie", &access).get("/me").await.ok();
+    assert_eq!(mine.text_at("/email"), person.email);
+    let two = world.owner().with("cookie", &access).get("/me").await;
+    two.refused("ambiguous-credentials");
+
+    let next = browser.with("cookie", &refresh).act("/auth/refresh").await.ok();
+    assert!(next.body["access_token"].is_null() && next.body["refresh_token"].is_null());
+    let fresh = format!("__Host-gld_at={}", cookie_of(&next, "__Host-gld_at"));
+    assert_ne!(
+        cookie_of(&next, "__Secure-gld_rt"),
+        cookie_of(&answer, "__Secure-gld_rt")
+    );
+
+    let gone = browser.with("cookie", &fresh).act("/auth/logout").await.gone();
+    assert!(set_cookie(&gone, "__Host-gld_at").contains("Max-Age=0"));
+    world
+        .anonymous()
+        .with("cookie", &fresh)
+        .get("/me")
+        .await
+        .refused("session-revoked");
+}
+
+#[actix_web::test]
+async fn cookies_are_used_by_our_own_pages_only() {
+    let world = World::with(&[("CORS__ORIGINS", "https://app.example.com")]).await;
+    let person = someone(&world).await;
+    let body = json!({ "identifier": person.email, "password": PASSWORD, "transport": "cookie" });
+    for (header, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "https://app.example.com.evil.example"),
+        ("origin", "https://evilapp.example.com"),
+        ("origin", "http://app.example.com"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("sec-fetch-site", "none"),
+        ("accept", "*/*"),
+    ] {
+        world
+            .anonymous()
+            .with(header, value)
+            .post("/auth/login", body.clone())
+            .await
+            .refused("csrf-failed");
+    }
+    let base = world.base.clone();
+    for (header, value) in [
+        ("origin", "https://app.example.com"),
+        ("origin", base.as_str()),
+        ("sec-fetch-site", "same-origin"),
+    ] {
+        world
+            .anonymous()
+            .with(header, value)
+            .post("/auth/login", body.clone())
+            .await
+            .ok();
+    }
+    let answer = world
+        .anonymous()
+        .with("origin", &base)
+        .post("/auth/login", body)
+        .await
+        .ok();
+    let refresh = format!("__Secure-gld_rt={}", cookie_of(&answer, "__Secure-gld_rt"));
+    let evil = world
+        .anonymous()
+        .with("cookie", &refresh)
+        .with("origin", "https://evil.example");
+    evil.act("/auth/refresh").await.refused("csrf-failed");
+    world
+        .anonymous()
+        .with("cookie", &refresh)
+        .act("/auth/refresh")
+        .await
+        .refused("csrf-failed");
+    world
+        .anonymous()
+        .with("cookie", &refresh)
+        .with("origin", &base)
+        .act("/auth/refresh")
+        .await
+        .ok();
+}
+
+#[actix_web::test]
+async fn a_suspended_account_signs_in_no_more() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    let session = login(&world, &person).await;
+    world.admin(&format!(
+        "UPDATE guildhall.users SET state = 'suspended' WHERE id = '{}'",
+        person.user.uuid()
+    ));
+    try_login(&world, &person.email, PASSWORD)
+        .await
+        .refused("account-suspended");
+    try_login(&world, &person.email, OTHER)
+        .await
+        .refused("invalid-credentials");
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    session.caller.get("/me").await.refused("session-revoked");
+    renew(&world, &session.refresh).await.refused("session-revoked");
+}
+
+#[actix_web::test]
+async fn what_a_session_is_worth_depends_on_being_remembered() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    let short = json!({ "identifier": person.email, "password": PASSWORD });
+    let short = Signed::of(&world, &world.anonymous().post("/auth/login", short).await.ok());
+    let long = login(&world, &person).await;
+    world.clock.advance(chrono::Duration::hours(12));
+    renew(&world, &short.refresh).await.refused("session-expired");
+    let mut token = renew(&world, &long.refresh).await.ok().text_at("/refresh_token");
+    // Used every 13 days it lives on, but not beyond 30.
+    for _ in 0..2 {
+        world.clock.advance(chrono::Duration::days(13));
+        token = renew(&world, &token).await.ok().text_at("/refresh_token");
+    }
+    world.clock.advance(chrono::Duration::days(4));
+    renew(&world, &token).await.refused("session-expired");
+
+    let idle = login(&world, &person).await;
+    world.clock.advance(chrono::Duration::days(14));
+    renew(&world, &idle.refresh).await.refused("session-expired");
+}
+
+#[actix_web::test]
+async fn one_session_too_many_ends_the_one_that_was_not_used_for_longest() {
+    let world = World::with(&[("AUTH__SESSIONS_PER_USER", "3")]).await;
+    let person = someone(&world).await;
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        sessions.push(login(&world, &person).await);
+        world.clock.advance(chrono::Duration::seconds(61));
+    }
+    // The oldest is used, so the second is now the one.
+    renew(&world, &sessions[0].refresh).await.ok();
+    let fourth = login(&world, &person).await;
+    let listed = fourth.caller.get("/me/sessions").await.ok();
+    assert_eq!(listed.body["data"].as_array().map(Vec::len), Some(3));
+    renew(&world, &sessions[1].refresh).await.refused("session-revoked");
+    renew(&world, &sessions[2].refresh).await.ok();
+}
+
+#[actix_web::test]
+async fn the_owner_of_an_account_reads_of_wrong_passwords() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    try_login(&world, &person.email, OTHER)
+        .await
+        .refused("invalid-credentials");
+    let session = login(&world, &person).await;
+    let noticed = async {
+        while noted(&world, person.user, "sign_in.failed") == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), noticed)
+        .await
+        .expect("it is noted after the answer");
+    let events = session.caller.get("/me/security-events?kind=sign_in.failed").await.ok();
+    assert_eq!(events.text_at("/data/0/ip"), world.address);
+}

@@ -1,0 +1,295 @@
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{OTHER, PASSWORD, mailed_token, mails, plain, someone, together, try_login};
+use crate::world::{Answer, World};
+
+async fn register(world: &World, email: &str, password: &str) -> Answer {
+    // Three an hour from one address.
+    world.clock.advance(chrono::Duration::minutes(21));
+    let body = json!({ "email": email, "password": password, "display_name": "Ann" });
+    world.anonymous().post("/auth/register", body).await
+}
+
+async fn verify(world: &World, body: serde_json::Value) -> Answer {
+    world.anonymous().post("/auth/email/verify", body).await
+}
+
+#[actix_web::test]
+async fn a_stranger_proves_an_address_and_becomes_a_person() {
+    let world = World::new().await;
+    let (domain, typed) = (
+        world.email("").replace('@', ""),
+        world.email("Ann").replace("example", "Example"),
+    );
+    let ann = format!("Ann@{domain}");
+    let pending = register(&world, &format!(" {} ", typed), PASSWORD).await.accepted();
+    try_login(&world, &world.email("ann"), PASSWORD)
+        .await
+        .refused("invalid-credentials");
+
+    let token = mailed_token(&world, &ann, "verify_email");
+    let proof = json!({ "token": token, "client_token": pending.text_at("/client_token") });
+    let verified = verify(&world, proof.clone()).await.ok();
+    assert_eq!(verified.body, json!({ "status": "verified", "email": ann }));
+    verify(&world, proof).await.refused("one-time-token-invalid");
+
+    let signed_in = try_login(&world, &format!("ANN@{domain}"), PASSWORD).await.ok();
+    assert_eq!(signed_in.text_at("/user/display_name"), "Ann");
+    assert_eq!(signed_in.body["user"]["email_verified_at"].is_string(), true);
+}
+
+#[actix_web::test]
+async fn who_merely_follows_a_link_never_activates_a_password_that_somebody_else_chose() {
+    let world = World::new().await;
+    let attackers = "the attacker knows this";
+    let pending = register(&world, &world.email("victim"), attackers).await.accepted();
+    let token = mailed_token(&world, &world.email("victim"), "verify_email");
+
+    // The victim opens the link: a page, and nothing else.
+    let page = world.anonymous().get("/auth/verify").await.ok();
+    assert!(page.header("content-type").starts_with("text/html"));
+    try_login(&world, &world.email("victim"), attackers)
+        .await
+        .refused("invalid-credentials");
+    // The token alone proves nothing, and neither does a client token that is not the registration's.
+    verify(&world, json!({ "token": token }))
+        .await
+        .invalid("/client_token", "required");
+    let another = register(&world, &world.email("victim"), PASSWORD).await.accepted();
+    verify(
+        &world,
+        json!({ "token": token, "client_token": another.text_at("/client_token") }),
+    )
+    .await
+    .refused("one-time-token-invalid");
+
+    verify(&world, json!({ "token": token, "password": OTHER })).await.ok();
+    try_login(&world, &world.email("victim"), attackers)
+        .await
+        .refused("invalid-credentials");
+    try_login(&world, &world.email("victim"), OTHER).await.ok();
+    // The attacker's own half is worth nothing without the mail.
+    verify(
+        &world,
+        json!({ "token": pending.text_at("/client_token"), "client_token": pending.text_at("/client_token") }),
+    )
+    .await
+    .refused("one-time-token-invalid");
+}
+
+#[actix_web::test]
+async fn the_first_proof_of_an_address_ends_the_other_registrations() {
+    let world = World::new().await;
+    let first = register(&world, &world.email("ann"), PASSWORD).await.accepted();
+    let first_token = mailed_token(&world, &world.email("ann"), "verify_email");
+    let second = register(&world, &world.email("ann"), OTHER).await.accepted();
+    let second_token = mailed_token(&world, &world.email("ann"), "verify_email");
+
+    verify(
+        &world,
+        json!({ "token": second_token, "client_token": second.text_at("/client_token") }),
+    )
+    .await
+    .ok();
+    verify(
+        &world,
+        json!({ "token": first_token, "client_token": first.text_at("/client_token") }),
+    )
+    .await
+    .refused("one-time-token-invalid");
+    try_login(&world, &world.email("ann"), PASSWORD)
+        .await
+        .refused("invalid-credentials");
+    try_login(&world, &world.email("ann"), OTHER).await.ok();
+}
+
+#[actix_web::test]
+async fn of_many_proofs_at_once_one_counts() {
+    let world = World::new().await;
+    let pending = register(&world, &world.email("ann"), PASSWORD).await.accepted();
+    let token = mailed_token(&world, &world.email("ann"), "verify_email");
+    let proof = json!({ "token": token, "client_token": pending.text_at("/client_token") });
+    let answers = together((0..12).map(|_| verify(&world, proof.clone()))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+    assert!(
+        answers
+            .iter()
+            .all(|answer| [200, 401, 503].contains(&answer.status.as_u16()))
+    );
+}
+
+#[actix_web::test]
+async fn a_proof_works_for_a_day_and_the_next_mail_replaces_it() {
+    let world = World::new().await;
+    let pending = register(&world, &world.email("ann"), PASSWORD).await.accepted();
+    let client = pending.text_at("/client_token");
+    let first = mailed_token(&world, &world.email("ann"), "verify_email");
+    let again = json!({ "email": &world.email("ann") });
+
+    // Within a minute, no second mail leaves, and the answer does not say so.
+    world
+        .anonymous()
+        .post("/auth/email/resend", again.clone())
+        .await
+        .accepted();
+    assert_eq!(mails(&world, &world.email("ann")).len(), 1);
+    world.clock.advance(chrono::Duration::seconds(61));
+    world
+        .anonymous()
+        .post("/auth/email/resend", again.clone())
+        .await
+        .accepted();
+    let second = mailed_token(&world, &world.email("ann"), "verify_email");
+    assert_ne!(first, second);
+    verify(&world, json!({ "token": first, "client_token": client }))
+        .await
+        .refused("one-time-token-invalid");
+
+    world.clock.advance(chrono::Duration::hours(24));
+    verify(&world, json!({ "token": second, "client_token": client }))
+        .await
+        .refused("one-time-token-invalid");
+    world.anonymous().post("/auth/email/resend", again).await.accepted();
+    assert_eq!(
+        mails(&world, &world.email("ann")).len(),
+        2,
+        "what has expired is not mailed again"
+    );
+}
+
+#[actix_web::test]
+async fn registering_says_nothing_of_whether_an_address_is_known_asvs_6_3_8() {
+    let world = World::new().await;
+    let known = someone(&world).await;
+    let (one, other) = (
+        register(&world, &known.email, OTHER).await.accepted(),
+        register(&world, &world.email("new"), OTHER).await.accepted(),
+    );
+    assert_eq!(plain(&one), plain(&other));
+    assert_eq!(one.text_at("/client_token").len(), other.text_at("/client_token").len());
+    let names = |answer: &Answer| answer.headers.keys().map(|name| name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&one), names(&other));
+
+    assert_eq!(mails(&world, &known.email)[0].0, "account_exists");
+    assert_eq!(mails(&world, &world.email("new"))[0].0, "verify_email");
+    try_login(&world, &known.email, OTHER)
+        .await
+        .refused("invalid-credentials");
+    try_login(&world, &known.email, PASSWORD).await.ok();
+}
+
+#[actix_web::test]
+async fn forgetting_and_resending_take_as_long_for_unknown_addresses() {
+    let world = World::new().await;
+    let known = someone(&world).await;
+    for path in ["/auth/password/forgot", "/auth/email/resend"] {
+        let mut times = [Vec::new(), Vec::new()];
+        for round in 0..8 {
+            world.clock.advance(chrono::Duration::minutes(15));
+            let nobody = world.email(&format!("nobody{round}"));
+            for (place, email) in [&known.email, &nobody].into_iter().enumerate() {
+                let begun = Instant::now();
+                let answer = world.anonymous().post(path, json!({ "email": email })).await.accepted();
+                times[place].push(begun.elapsed());
+                assert!(answer.text.is_empty());
+            }
+        }
+        times.iter_mut().for_each(|times| times.sort());
+        let (known, unknown) = (times[0][4], times[1][4]);
+        let floor = Duration::from_millis(150);
+        assert!(known >= floor && unknown >= floor, "{path}: {known:?}, {unknown:?}");
+        assert!(
+            known.abs_diff(unknown) < Duration::from_millis(40),
+            "{path}: {known:?} for a known one, {unknown:?} for an unknown one"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn a_refused_password_says_why() {
+    let world = World::new().await;
+    for (password, code) in [
+        ("short", "too-short"),
+        ("passwordpassword", "invalid-choice"),
+        ("qwertyuiopasdfgh", "invalid-choice"),
+        ("annelise.long@1990", "conflicts-with"),
+    ] {
+        register(&world, &world.email("annelise.long"), password)
+            .await
+            .invalid("/password", code);
+    }
+    let long = "é7".repeat(65);
+    register(&world, &world.email("annelise.long"), &long)
+        .await
+        .invalid("/password", "too-long");
+    for email in ["ann", "ann@a.example\r\nBcc: eve@evil.example", "ann@localhost", ""] {
+        register(&world, email, PASSWORD)
+            .await
+            .invalid("/email", "invalid-format");
+    }
+}
+
+#[actix_web::test]
+async fn three_registrations_an_hour_come_from_one_address() {
+    let world = World::new().await;
+    let body = |n: usize| json!({ "email": world.email(&format!("ann{n}")), "password": PASSWORD });
+    for n in 0..3 {
+        world.anonymous().post("/auth/register", body(n)).await.accepted();
+    }
+    let refused = world
+        .anonymous()
+        .post("/auth/register", body(3))
+        .await
+        .refused("too-many-attempts");
+    let wait: i64 = refused.header("retry-after").parse().expect("seconds");
+    assert!((3_590..=3_600).contains(&wait), "{wait}");
+    world.clock.advance(chrono::Duration::seconds(wait));
+    world.anonymous().post("/auth/register", body(3)).await.accepted();
+}
+
+#[actix_web::test]
+async fn a_public_name_belongs_to_one_person() {
+    let world = World::new().await;
+    let named = |email: &str| json!({ "email": email, "password": PASSWORD, "username": "ann_1" });
+    let pending = world
+        .anonymous()
+        .post("/auth/register", named(&world.email("ann")))
+        .await
+        .accepted();
+    let token = mailed_token(&world, &world.email("ann"), "verify_email");
+    verify(
+        &world,
+        json!({ "token": token, "client_token": pending.text_at("/client_token") }),
+    )
+    .await
+    .ok();
+
+    world
+        .anonymous()
+        .post("/auth/register", named(&world.email("eve")))
+        .await
+        .refused("username-taken");
+    let answer = try_login(&world, "ann_1", PASSWORD).await.ok();
+    assert_eq!(answer.text_at("/user/username"), "ann_1");
+    let reserved = json!({ "email": &world.email("eve"), "password": PASSWORD, "username": "admin" });
+    world
+        .anonymous()
+        .post("/auth/register", reserved)
+        .await
+        .invalid("/username", "not-unique");
+}
+
+#[actix_web::test]
+async fn a_closed_house_takes_nobody_in() {
+    let world = World::with(&[("AUTH__SIGN_UP", "closed")]).await;
+    register(&world, &world.email("ann"), PASSWORD)
+        .await
+        .refused("sign-up-closed");
+    drop(world);
+    let world = World::with(&[("AUTH__SIGN_UP", "invite_only")]).await;
+    register(&world, &world.email("ann"), PASSWORD)
+        .await
+        .refused("sign-up-closed");
+}
