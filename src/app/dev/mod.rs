@@ -120,6 +120,8 @@ fn serve(home: &Home, secrets: Secrets, stack: Stack, begun: Instant) -> Result<
         let handle = server.handle();
         let serving = actix_web::rt::spawn(server);
         actix_web::rt::spawn(admin::serve(deployment.clone(), stack.admin_socket.try_clone()?)?);
+        let keys = deployment.keys.wait().await;
+        keys.map_err(|error| anyhow::anyhow!("the signing keys cannot be used: {error}"))?;
         deployment.readiness.booted();
         running.keep(home)?;
         print!("{}", console::table("Guildhall runs.", &summary(&url, &secrets)));
