@@ -80,7 +80,7 @@ fn work(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async move {
         let deployment = Deployment::new(config, Clock::system())?;
-        guard::may_serve(&deployment.db, deployment.config.is_production()).await?;
+        guard::may_work(&deployment.db, deployment.config.is_production()).await?;
         let worker = worker::start(&deployment)?;
         let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {

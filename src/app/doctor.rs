@@ -4,13 +4,12 @@ use anyhow::{Result, bail};
 use chrono::Duration;
 
 use crate::{
-    app::migrate,
+    app::{guard::told, migrate},
     kernel::{
         catalogue::{self, Depth, Severity},
         clock::Clock,
         config::Config,
         db::{Db, Sizes},
-        error::Error,
         redis::{Redis, State},
         secret::Secret,
         vitals::{self, Vitals},
@@ -225,12 +224,5 @@ fn orphans(config: &Config) -> Line {
                 "Restore what they point at, or remove them; then find out which import or restore brought them.",
             )
         }
-    }
-}
-
-fn told(error: &Error) -> String {
-    match error {
-        Error::Refused(problem) => problem.kind().title.to_owned(),
-        Error::Broken(error) => format!("{error:#}"),
     }
 }

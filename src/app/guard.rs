@@ -10,6 +10,7 @@ use crate::{
         catalogue::{self, Depth},
         db::Db,
         error::Error,
+        upkeep,
     },
 };
 
@@ -31,8 +32,7 @@ pub async fn may_serve(db: &Db, production: bool) -> Result<()> {
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(Error::Refused(problem)) => bail!("the database could not be looked at: {}", problem.kind().title),
-            Err(Error::Broken(error)) => return Err(error.context("the database could not be looked at")),
+            Err(error) => bail!("the database could not be looked at: {}", told(&error)),
         }
     };
     if !report.allows_serving(production) {
@@ -42,4 +42,28 @@ pub async fn may_serve(db: &Db, production: bool) -> Result<()> {
         tracing::warn!(rule = finding.rule, object = %finding.object, fix = %finding.fix, "{}", finding.what);
     }
     Ok(())
+}
+
+/// The same for a process that works, which also makes sure that there are partitions for what it will write. Without them the default
+/// partition takes everything, so trouble here is no reason to stay away.
+///
+/// # Errors
+/// As [`may_serve`].
+pub async fn may_work(db: &Db, production: bool) -> Result<()> {
+    may_serve(db, production).await?;
+    if let Err(error) = upkeep::partitions(db.clone()).await {
+        tracing::warn!(
+            reason = told(&error),
+            "partitions could not be made ahead; the next try is in some hours"
+        );
+    }
+    Ok(())
+}
+
+/// An error, for whoever runs this.
+pub(super) fn told(error: &Error) -> String {
+    match error {
+        Error::Refused(problem) => problem.kind().title.to_owned(),
+        Error::Broken(error) => format!("{error:#}"),
+    }
 }

@@ -9,6 +9,7 @@ use crate::{
         jobs::{Runner, Worker},
         mail,
         outbox::{Catalogue, Relay},
+        upkeep,
     },
 };
 
@@ -31,6 +32,7 @@ pub fn runner(deployment: &Deployment) -> Runner {
         },
     );
     runner.relay(relay);
+    upkeep::register(&mut runner, &deployment.db);
     runner
 }
 

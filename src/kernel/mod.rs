@@ -34,6 +34,7 @@ pub mod secret;
 pub mod stripe;
 pub mod telemetry;
 pub mod trace;
+pub mod upkeep;
 pub mod vitals;
 pub mod wake;
 pub mod words;

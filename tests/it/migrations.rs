@@ -172,3 +172,52 @@ fn rows_that_point_at_nothing_are_counted() {
     assert_eq!(migrate::orphans(auditor).expect("counted"), [found]);
     assert_eq!(number(&mut admin, "SELECT count(*) FROM memberships"), 1);
 }
+
+/// What a migration may not do: the running version of the product would break, or rows would be changed that its role does not see.
+#[test]
+fn migrations_change_no_rows_of_workspaces_and_nothing_that_a_running_process_stands_on() {
+    let registry: toml::Table = toml::from_str(include_str!("registry/tables.toml")).expect("well-formed");
+    let tenant = registry["tenant"].as_table().expect("a section");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut broken = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("there are migrations") {
+        let path = entry.expect("readable").path();
+        let down = std::fs::read_to_string(path.join("down.sql")).unwrap_or_default();
+        if down.trim().is_empty() {
+            broken.push(format!("{} cannot be taken back", path.display()));
+        }
+        let up = std::fs::read_to_string(path.join("up.sql")).expect("a migration has an up.sql");
+        for (number, line) in up.lines().enumerate() {
+            let code = line.split("--").next().unwrap_or_default();
+            let mut words = code.split_whitespace();
+            // A function's body is indented: what it does it does later, in somebody's name.
+            let table = match words.next() {
+                Some("INSERT" | "DELETE") if !line.starts_with(' ') => words.nth(1),
+                Some("UPDATE") if !line.starts_with(' ') => words.next(),
+                _ => None,
+            };
+            if table.is_some_and(|table| tenant.contains_key(table)) {
+                broken.push(format!(
+                    "{}:{}: rows of workspaces are changed by jobs, 500 at a time",
+                    path.display(),
+                    number + 1
+                ));
+            }
+            if code.replace("app_now()", "").contains("now()") && !line.contains("real") {
+                broken.push(format!(
+                    "{}:{}: time is app_now(), but for leases, which say that it is real",
+                    path.display(),
+                    number + 1
+                ));
+            }
+            if code.contains(" RENAME ") || (code.contains(" ALTER COLUMN ") && code.contains(" TYPE ")) {
+                broken.push(format!(
+                    "{}:{}: add, move, then drop a release later",
+                    path.display(),
+                    number + 1
+                ));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}

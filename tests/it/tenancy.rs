@@ -1,5 +1,11 @@
 //! What the first migrations promise to every table: versions, time, partitions, and definer functions that change what they should.
 
+use guildhall::kernel::{
+    clock::Clock,
+    db::{Db, Sizes},
+    upkeep,
+};
+
 use crate::database::{Database, PLATFORM, enter, number, refused, run, text};
 
 #[test]
@@ -217,4 +223,58 @@ fn old_audit_entries_go_in_batches_and_only_below_a_signed_checkpoint() {
     assert_eq!(number(&mut admin, "SELECT count(*) FROM audit_log"), 1);
     assert_eq!(number(&mut admin, "SELECT count(*) FROM audit_personal"), 1);
     assert!(refused(&mut tenant, &format!("SELECT {prune}")).contains("permission denied"));
+}
+
+fn db(database: &Database) -> Db {
+    let urls = &database.urls;
+    Db::open(
+        urls.tenant.clone(),
+        urls.kernel.clone(),
+        Sizes { tenant: 1, kernel: 1 },
+        Clock::system(),
+    )
+}
+
+#[tokio::test]
+async fn upkeep_makes_partitions_of_every_partitioned_table() {
+    let database = Database::migrated();
+    upkeep::partitions(db(&database)).await.expect("made");
+    let mut admin = database.admin();
+    let without = "SELECT count(*) FROM pg_class c WHERE c.relkind = 'p' AND c.relnamespace = 'guildhall'::regnamespace
+                      AND (SELECT count(*) FROM pg_inherits h WHERE h.inhparent = c.oid) < 5";
+    assert_eq!(
+        number(&mut admin, without),
+        0,
+        "four months and the default, of every table"
+    );
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM partitioned_tables"), 2);
+}
+
+/// Rows that are over and rows that are not, more than a batch of them, and none of the latter goes.
+#[tokio::test]
+async fn upkeep_removes_what_is_over_and_nothing_else() {
+    let database = Database::migrated();
+    let mut admin = database.admin();
+    enter(&mut admin, PLATFORM);
+    run(
+        &mut admin,
+        "INSERT INTO users (id, display_name) VALUES ('00000000-0000-7000-8000-0000000000cc', 'Somebody');
+         INSERT INTO idempotency_keys (principal, route, key_hash, fingerprint, state, expires_at)
+           SELECT 'p', 'r', decode(lpad(to_hex(n), 8, '0'), 'hex'), '', 'done', app_now() + make_interval(hours => n % 2 * 3 - 2)
+             FROM generate_series(1, 2402) n;
+         INSERT INTO sessions (id, user_id, not_after, idle_after, revoked_at, revoke_reason)
+           SELECT gen_random_uuid(), '00000000-0000-7000-8000-0000000000cc', app_now() + ends * interval '1 hour', app_now() + idles * interval '1 hour',
+                  app_now() + revoked * interval '1 hour', CASE WHEN revoked IS NOT NULL THEN 'asked' END
+             FROM (VALUES (99, 99, NULL), (99, -71, NULL), (99, 99, -71), (-73, 99, NULL), (99, -73, NULL), (99, 99, -73)) v (ends, idles, revoked);
+         INSERT INTO entitlement_counters (code, period_key, used) VALUES ('agents', '', 3), ('runs', '2001-01', 9),
+           ('runs', to_char(app_now(), 'YYYY-MM'), 4);
+         INSERT INTO credential_throttles (bucket, key_hash, last_at) VALUES ('login', '\\x01', app_now() - interval '25 hours'), ('login', '\\x02', app_now());
+         COMMIT",
+    );
+    let removed = upkeep::sweep(&db(&database)).await.expect("swept");
+    assert_eq!(removed, 1_201 + 3 + 1 + 1);
+    let left = "SELECT (SELECT count(*) FROM idempotency_keys WHERE expires_at > app_now()) || ' ' || (SELECT count(*) FROM idempotency_keys)
+                  || ' ' || (SELECT count(*) FROM sessions) || ' ' || (SELECT count(*) FROM entitlement_counters) || ' ' || (SELECT count(*) FROM credential_throttles)";
+    assert_eq!(text(&mut admin, left).as_deref(), Some("1201 1201 3 2 1"));
+    assert_eq!(upkeep::sweep(&db(&database)).await.expect("swept"), 0);
 }

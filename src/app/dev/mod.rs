@@ -30,7 +30,7 @@ use self::{
     stack::Stack,
 };
 use crate::{
-    app::{admin, api, boot::Deployment, worker},
+    app::{admin, api, boot::Deployment, guard, worker},
     kernel::{clock::Clock, mail, telemetry},
 };
 
@@ -116,12 +116,13 @@ fn serve(home: &Home, secrets: Secrets, stack: Stack, begun: Instant) -> Result<
                 .configure(hooks::routes)
                 .configure(mail::routes);
         })?;
-        let worker = worker::start(&deployment)?;
         let handle = server.handle();
         let serving = actix_web::rt::spawn(server);
         actix_web::rt::spawn(admin::serve(deployment.clone(), stack.admin_socket.try_clone()?)?);
         let keys = deployment.keys.wait().await;
         keys.map_err(|error| anyhow::anyhow!("the signing keys cannot be used: {error}"))?;
+        guard::may_work(&deployment.db, false).await?;
+        let worker = worker::start(&deployment)?;
         deployment.readiness.booted();
         running.keep(home)?;
         print!("{}", console::table("Guildhall runs.", &summary(&url, &secrets)));
