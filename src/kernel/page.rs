@@ -314,7 +314,9 @@ mod tests {
     }
 
     fn cursor() -> String {
-        let Ok(page) = parse("limit=1&kind=cat") else { panic!("acceptable") };
+        let Ok(page) = parse("limit=1&kind=cat") else {
+            panic!("acceptable")
+        };
         let rows = vec![1_u128, 2];
         let page = page.page(rows, |row| {
             (
@@ -328,9 +330,9 @@ mod tests {
 
     #[test]
     fn a_cursor_leads_on_from_the_last_row() {
-        let next = parse(&format!("kind=cat&limit=7&cursor={}", cursor()))
-            .ok()
-            .expect("acceptable");
+        let Ok(next) = parse(&format!("kind=cat&limit=7&cursor={}", cursor())) else {
+            panic!("acceptable")
+        };
         let (time, id) = next.after().expect("a place");
         assert_eq!(
             (time.timestamp_micros(), id),

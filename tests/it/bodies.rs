@@ -38,7 +38,7 @@ async fn a_slow_body_is_told_so_and_closed() {
     let ((silent, first), (trickling, second)) = futures_util::join!(silent, trickling);
     silent.refused("request-timeout");
     trickling.refused("request-timeout");
-    assert!(silent.is_closed().await && trickling.is_closed().await);
+    assert!(silent.closes().await && trickling.closes().await);
     assert!((3..6).contains(&first.as_secs()), "{first:?}");
     assert!((10..16).contains(&second.as_secs()), "{second:?}");
 }
@@ -74,7 +74,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_arrives() {
         "{}",
         announced.head
     );
-    assert!(announced.is_closed().await);
+    assert!(announced.closes().await);
 
     let mut chunked = Wire::to(&world.base).await;
     chunked
@@ -186,6 +186,6 @@ async fn nobody_waits_for_a_body_that_nobody_reads() {
     .await;
     let answer = wire.answer().await;
     answer.refused("unauthenticated");
-    assert!(answer.is_closed().await);
+    assert!(answer.closes().await);
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }

@@ -76,10 +76,11 @@ pub(super) fn mark_told(conn: &mut PgConnection, workspace: WorkspaceId, version
         .execute(conn)
 }
 
+/// Code, name, rank, whether anybody sees it, trial days, seats, entitlements, features, prices, whether it is archived.
+type PublishedRow = (String, String, i32, bool, i32, String, Value, Value, Value, bool);
+
 /// Plans that are published, the smallest first.
-pub(super) fn published(
-    conn: &mut PgConnection,
-) -> QueryResult<Vec<(String, String, i32, bool, i32, String, Value, Value, Value, bool)>> {
+pub(super) fn published(conn: &mut PgConnection) -> QueryResult<Vec<PublishedRow>> {
     billing_plans::table
         .order((billing_plans::rank, billing_plans::code))
         .select((

@@ -169,13 +169,12 @@ fn cookie_of(answer: &Answer, name: &str) -> String {
 }
 
 fn set_cookie(answer: &Answer, name: &str) -> String {
-    let all = answer
+    let mut all = answer
         .headers
         .get_all("set-cookie")
         .iter()
         .filter_map(|value| value.to_str().ok());
-    all.filter(|value| value.starts_with(&format!("{name}=")))
-        .next_back()
+    all.rfind(|value| value.starts_with(&format!("{name}=")))
         .unwrap_or_else(|| panic!("no cookie {name}"))
         .to_owned()
 }

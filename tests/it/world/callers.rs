@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
 };
 
-use guildhall::kernel::id::UserId;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 
@@ -15,8 +14,6 @@ pub struct Caller {
     client: reqwest::Client,
     base: String,
     credential: Option<String>,
-    /// The person, where it is one.
-    pub user: Option<UserId>,
     headers: Vec<(String, String)>,
 }
 
@@ -26,16 +23,7 @@ impl Caller {
             client,
             base: base.to_owned(),
             credential,
-            user: None,
             headers: Vec::new(),
-        }
-    }
-
-    /// The same caller, known as this person.
-    pub fn who_is(self, user: UserId) -> Caller {
-        Caller {
-            user: Some(user),
-            ..self
         }
     }
 

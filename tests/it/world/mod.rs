@@ -191,7 +191,7 @@ impl World {
             hex::encode(token.digest()),
             token.start(),
         ));
-        Caller::new(self.client.clone(), &self.base, Some(token.expose().to_owned())).who_is(user)
+        Caller::new(self.client.clone(), &self.base, Some(token.expose().to_owned()))
     }
 
     /// Statements of a superuser: for what no role of the product may do.

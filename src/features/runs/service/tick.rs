@@ -90,12 +90,11 @@ fn run(turn: &mut Turn<'_, '_>, mut state: State, mut ready: BTreeSet<String>) -
     )))
 }
 
+/// What nodes wrote, by node.
+type Outputs = Vec<(String, Option<Value>)>;
+
 /// Runs the inline nodes that are ready. Answers what they wrote.
-fn inline(
-    turn: &mut Turn<'_, '_>,
-    state: &State,
-    ready: &BTreeSet<String>,
-) -> Result<Result<Vec<(String, Option<Value>)>, Failure>> {
+fn inline(turn: &mut Turn<'_, '_>, state: &State, ready: &BTreeSet<String>) -> Result<Result<Outputs, Failure>> {
     let plan = turn.plan.clone();
     let bindings = bindings(turn, state);
     let mut outputs = Vec::new();
@@ -264,7 +263,7 @@ fn merged(turn: &mut Turn<'_, '_>, before: State, outputs: Vec<(String, Option<V
 /// Keeps the state after a tick: whole at first, at the end and now and then, else what changed.
 fn keep(turn: &mut Turn<'_, '_>, before: &State, state: &State, next: Vec<String>) -> Result<()> {
     let seq = turn.run.checkpoint_seq + 1;
-    let is_whole = seq == 1 || next.is_empty() || seq as usize % WHOLE_EVERY == 0;
+    let is_whole = seq == 1 || next.is_empty() || (seq as usize).is_multiple_of(WHOLE_EVERY);
     let body = if is_whole {
         Value::Object(state.clone())
     } else {

@@ -1,7 +1,5 @@
 //! Endpoints.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use diesel::{Queryable, Selectable};
 use serde::Serialize;

@@ -49,7 +49,6 @@ pub(in crate::features::webhooks) struct Taken {
     pub event_type: String,
     pub attempts: i32,
     pub attempts_total: i32,
-    pub created_at: DateTime<Utc>,
 }
 
 /// Takes the next deliveries that are due, and those that an older lease left under way; the attempt is counted before it is made.
@@ -74,11 +73,11 @@ pub(in crate::features::webhooks) fn take(
     set_in_flight(conn, &ids, epoch, now)
 }
 
+/// A delivery, when it is due, and when it was first tried.
+type Due = (DeliveryId, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// Takes the oldest open delivery if it is due: one at a time, in order.
-pub(in crate::features::webhooks) fn oldest(
-    conn: &mut PgConnection,
-    endpoint: EndpointId,
-) -> QueryResult<Option<(DeliveryId, Option<DateTime<Utc>>, Option<DateTime<Utc>>)>> {
+pub(in crate::features::webhooks) fn oldest(conn: &mut PgConnection, endpoint: EndpointId) -> QueryResult<Option<Due>> {
     use diesel::OptionalExtension;
     d::table
         .filter(d::endpoint_id.eq(endpoint))
@@ -229,7 +228,6 @@ pub(in crate::features::webhooks) fn reopen(
 }
 
 /// A test: its delivery is inserted when it is over.
-#[expect(clippy::too_many_arguments, reason = "one column each")]
 pub(in crate::features::webhooks) fn insert_test(
     conn: &mut PgConnection,
     id: DeliveryId,

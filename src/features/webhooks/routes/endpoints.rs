@@ -113,7 +113,6 @@ async fn show(
                responses((status = 200, description = "It was changed.", body = Endpoint)),
                extensions(("x-permission" = json!("webhooks:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/webhook-endpoints/{id}")]
-#[expect(clippy::too_many_arguments, reason = "one extractor each")]
 async fn update(
     can: Can<perm::WebhooksWrite>,
     db: Data<Db>,
@@ -218,7 +217,6 @@ async fn disable(
                responses((status = 200, description = "What was sent, and what came back.", body = DeliveryDetail)),
                extensions(("x-permission" = json!("webhooks:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("long"))))]
 #[post("/webhook-endpoints/{id}/test")]
-#[expect(clippy::too_many_arguments, reason = "one extractor each")]
 async fn test(
     can: Can<perm::WebhooksWrite>,
     db: Data<Db>,
@@ -261,7 +259,6 @@ async fn test(
         event_type: known.name.to_owned(),
         attempts: 1,
         attempts_total: 1,
-        created_at: now,
     };
     let head = Letterhead {
         url: &endpoint.url,

@@ -52,11 +52,8 @@ pub fn due(keys: &[KeyRow], purpose: Use, now: DateTime<Utc>, asked: bool) -> St
     for key in with(KeyState::Retiring).filter(|key| passed(key.remove_at, Duration::zero())) {
         steps.changed.push((key.kid.clone(), KeyState::Removed));
     }
-    let spares = with(KeyState::Staged).chain(with(KeyState::Published));
-    steps.wants_spare = spares
-        .filter(|key| promoted.is_none_or(|next| next.kid != key.kid))
-        .next()
-        .is_none();
+    let mut spares = with(KeyState::Staged).chain(with(KeyState::Published));
+    steps.wants_spare = !spares.any(|key| promoted.is_none_or(|next| next.kid != key.kid));
     steps
 }
 
