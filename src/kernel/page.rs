@@ -26,7 +26,7 @@ pub struct Page<T> {
 
 /// Declares the pages of a slice's lists, each with a name of its own in the OpenAPI document.
 ///
-/// ```ignore
+/// ```text
 /// pages! {
 ///     /// A page of agents.
 ///     pub AgentPage of Agent;

@@ -38,7 +38,7 @@ diesel::define_sql_function! {
 }
 
 /// The tables that grow by time.
-const PARTITIONED: [&str; 2] = ["outbox", "audit_log"];
+const PARTITIONED: [&str; 4] = ["outbox", "audit_log", "webhook_deliveries", "webhook_attempts"];
 
 /// Makes partitions ahead, each table in a transaction of its own: it locks the table for a moment.
 ///

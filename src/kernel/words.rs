@@ -3,7 +3,7 @@
 /// Declares an enum whose values are words: in JSON, in a `text` column, in a filter. The OpenAPI document says what each of them means,
 /// from the values' own comments.
 ///
-/// ```ignore
+/// ```text
 /// words! {
 ///     /// How far a parcel is.
 ///     pub enum Progress {

@@ -185,7 +185,7 @@ async fn nobody_waits_for_a_body_that_nobody_reads() {
     ))
     .await;
     let answer = wire.answer().await;
-    answer.refused("unauthenticated");
+    answer.refused("token-invalid");
     assert!(answer.closes().await);
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }

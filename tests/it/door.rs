@@ -71,7 +71,7 @@ async fn a_request_keeps_the_name_that_a_trusted_proxy_gave_it() {
             "{odd}"
         );
     }
-    let alone = World::new().await;
+    let alone = World::with(&[("SERVER__TRUSTED_PROXIES", "192.0.2.1/32")]).await;
     assert!(
         named(&alone, "edge-7f3a21")
             .await

@@ -135,21 +135,43 @@ fn statements_are_typed() {
     none("raw statements stand in two files only", broken);
 }
 
+/// Files and functions that are larger than the budget. Shrinks only.
+const LARGE: &str = include_str!("registry/large.txt");
+
+/// What is too large and not listed, and what is listed and no longer too large.
+fn budget(rule: &str, found: Vec<(String, String)>, of: &str) {
+    let listed: BTreeSet<&str> = LARGE
+        .lines()
+        .filter_map(|line| line.strip_prefix(of)?.strip_prefix(' '))
+        .collect();
+    let names: BTreeSet<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    let broken = found
+        .iter()
+        .filter(|(name, _)| !listed.contains(name.as_str()))
+        .map(|(name, how)| format!("{name}: {how}"))
+        .collect();
+    none(rule, broken);
+    none(
+        "lines of registry/large.txt that can go",
+        listed.difference(&names).map(|name| (*name).to_owned()).collect(),
+    );
+}
+
 #[test]
 fn files_stay_small() {
-    let broken = sources("src")
+    let found = sources("src")
         .into_iter()
         .chain(sources("tests"))
         .map(|(file, text)| (file, text.lines().count()))
         .filter(|(_, lines)| *lines > 400)
-        .map(|(file, lines)| format!("{file}: {lines} lines"))
+        .map(|(file, lines)| (file, format!("{lines} lines")))
         .collect();
-    none("no file has more than 400 lines", broken);
+    budget("no file has more than 400 lines", found, "file");
 }
 
 #[test]
 fn functions_stay_short() {
-    let mut broken = Vec::new();
+    let mut found = Vec::new();
     for (file, text) in sources("src").into_iter().filter(|(file, _)| !is_test(file)) {
         let mut begun: Option<(usize, usize, String)> = None;
         for (n, line) in shipped(&text).lines().enumerate() {
@@ -157,7 +179,10 @@ fn functions_stay_short() {
             match &begun {
                 Some((start, depth, name)) if indent == *depth && line.trim_start().starts_with('}') => {
                     if n - start > 60 {
-                        broken.push(format!("{file}:{}: {name} has {} lines", start + 1, n - start));
+                        found.push((
+                            format!("{file} {name}"),
+                            format!("{} lines from line {}", n - start, start + 1),
+                        ));
                     }
                     begun = None;
                 }
@@ -181,7 +206,7 @@ fn functions_stay_short() {
             }
         }
     }
-    none("no function has more than 60 lines", broken);
+    budget("no function has more than 60 lines", found, "function");
 }
 
 #[test]

@@ -247,7 +247,7 @@ async fn upkeep_makes_partitions_of_every_partitioned_table() {
         0,
         "four months and the default, of every table"
     );
-    assert_eq!(number(&mut admin, "SELECT count(*) FROM partitioned_tables"), 2);
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM partitioned_tables"), 4);
 }
 
 /// Rows that are over and rows that are not, more than a batch of them, and none of the latter goes.

@@ -98,7 +98,7 @@ impl Eq for Kind {}
 
 /// Declares refusals: one const each, and `PROBLEMS`, the list of them that the catalogue is made from.
 ///
-/// ```ignore
+/// ```text
 /// problems! {
 ///     /// Another agent of the workspace has that name.
 ///     /// Fix: choose another name, or rename the other agent first.

@@ -143,7 +143,7 @@ impl<T> Copy for EventType<T> {}
 
 /// Declares types of events: one const each, and `EVENTS`, the list that the catalogue is made from.
 ///
-/// ```ignore
+/// ```text
 /// events! {
 ///     /// An agent was made.
 ///     pub AGENT_CREATED: Agent = "agent.created", group "agents", filterable ["agent_id"], audience [audit, webhook, live];

@@ -55,7 +55,8 @@ async fn an_access_token_says_who_and_not_what_they_may() {
 
     let jwks = world.anonymous().get("/.well-known/jwks.json").await.ok();
     assert_eq!(jwks.header("cache-control"), "public, max-age=600");
-    assert_eq!(jwks.body["keys"][0]["kid"], head["kid"]);
+    let published = jwks.body["keys"].as_array().expect("keys");
+    assert!(published.iter().any(|key| key["kid"] == head["kid"]), "{}", jwks.text);
     assert!(!jwks.text.contains("\"d\""), "public halves only");
 
     world.clock.advance(chrono::Duration::seconds(620));
