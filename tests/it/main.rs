@@ -11,6 +11,7 @@ mod catalogue;
 mod database;
 mod dev;
 mod doctor;
+mod document;
 mod door;
 mod identity;
 mod isolation;
