@@ -53,6 +53,7 @@ impl Readiness {
 /// How it stands with the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = HealthStatus)]
 pub enum Status {
     /// Everything is there.
     Ready,

@@ -28,6 +28,11 @@ pub(super) fn complete(document: &mut Value) -> Result<()> {
             }
         }
     }
+    // A scheme that no operation uses says nothing.
+    let used = paths.values().any(|item| item.to_string().contains("\"x-license\""));
+    if !used && let Some(schemes) = document["components"]["securitySchemes"].as_object_mut() {
+        schemes.remove("license");
+    }
     ids.sort();
     let twin = ids
         .windows(2)

@@ -133,7 +133,7 @@ pub enum DraftWord {
 pub struct NewVersion {
     /// `"draft"`, or a configuration. The draft if absent.
     #[serde(default = "draft")]
-    #[schema(value_type = Object, default = "draft")]
+    #[schema(value_type = serde_json::Value, default = "draft")]
     pub from: Source,
     /// What its author says about it; at most 2,000 characters.
     #[serde(default, deserialize_with = "trimmed_option")]
