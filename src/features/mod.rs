@@ -4,6 +4,17 @@
 mod schema;
 
 pub mod webhooks;
+pub mod products;
+
+pub mod entitlements;
+
+pub mod policies;
+
+pub mod customers;
+
+pub mod licenses;
+
+pub mod machines;
 
 pub mod providers;
 

@@ -267,12 +267,12 @@ diesel::table! {
         customer_id -> Nullable<Uuid>,
         machines -> Integer,
         machines_max -> Nullable<Integer>,
-        cores -> Integer,
-        cores_max -> Nullable<Integer>,
-        memory_mb -> Integer,
-        memory_mb_max -> Nullable<Integer>,
-        disk_mb -> Integer,
-        disk_mb_max -> Nullable<Integer>,
+        cores -> BigInt,
+        cores_max -> Nullable<BigInt>,
+        memory_mb -> BigInt,
+        memory_mb_max -> Nullable<BigInt>,
+        disk_mb -> BigInt,
+        disk_mb_max -> Nullable<BigInt>,
         processes -> Integer,
         processes_max -> Nullable<Integer>,
         users -> Integer,
@@ -350,13 +350,4 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(
-    licenses,
-    license_keys,
-    license_holds,
-    license_counters,
-    machines,
-    policies,
-    products,
-    customers
-);
+diesel::allow_tables_to_appear_in_same_query!(licenses, license_keys, license_holds, license_counters, machines, policies, products, customers);
