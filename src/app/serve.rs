@@ -45,6 +45,7 @@ pub fn run(config: Config) -> Result<()> {
 /// Passes the boot gate, and then has nothing more to say: it only comes back with what keeps the process from serving.
 async fn gate(deployment: &Deployment) -> Result<()> {
     guard::may_serve(&deployment.db, deployment.config.is_production()).await?;
+    deployment.prepare().await?;
     deployment.readiness.booted();
     std::future::pending().await
 }

@@ -2,6 +2,8 @@
 
 mod agents;
 #[cfg(feature = "stripe-stub")]
+mod billing_chain;
+#[cfg(feature = "stripe-stub")]
 mod billing_client;
 mod billing_inbox;
 #[cfg(feature = "stripe-stub")]

@@ -116,6 +116,7 @@ fn serve(home: &Home, secrets: Secrets, stack: Stack, begun: Instant) -> Result<
                 .configure(hooks::routes)
                 .configure(mail::routes);
         })?;
+        deployment.prepare().await?;
         let worker = worker::start(&deployment)?;
         let handle = server.handle();
         let serving = actix_web::rt::spawn(server);
@@ -147,9 +148,13 @@ fn start_stripe(home: &Home, secrets: &Secrets, stack: &Stack, url: &str) -> Res
     };
     let clock = Clock::system();
     let stub = stripe::Stub::kept(Arc::new(move || clock.now()), home.stack("stripe.json"))?;
+    stub.forget_receivers();
     stub.listen(&format!("{url}/api/v1/inbox/stripe/platform"), &secrets.stripe_webhook);
+    stub.stock(&crate::kernel::plans::SEEDS)
+        .map_err(|refusal| anyhow::anyhow!("the Stripe stub takes no stock: {}", refusal.body))?;
     let (_, server) = stub.serve(socket.try_clone()?)?;
     actix_web::rt::spawn(server);
+    actix_web::rt::spawn(stub.deliver_forever());
     Ok(())
 }
 
