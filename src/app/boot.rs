@@ -19,7 +19,14 @@ use crate::{
         config::Config,
         crypto::Keyring,
         db::{Db, Sizes},
-        http::{CursorKey, cors::Origins, front::Front, limits::Limits, operations::Operations, outbound::Outbound},
+        http::{
+            CursorKey,
+            cors::Origins,
+            front::{Acquaintances, Front},
+            limits::Limits,
+            operations::Operations,
+            outbound::Outbound,
+        },
         inbox::Door,
         mail::Mailer,
         peppers::Peppers,
@@ -82,6 +89,7 @@ impl Deployment {
         limits.keep_tidy();
         let readiness = Arc::new(Readiness::default());
         let front = Front {
+            acquaintances: Acquaintances::default(),
             limits: limits.clone(),
             origins: Origins::new(&config.cors.origins, &config.server.public_url)?,
             draining: readiness.draining(),

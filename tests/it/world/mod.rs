@@ -259,6 +259,9 @@ fn config(database: &Borrowed, base: &str, settings: &[(&str, &str)]) -> Config 
         );
     }
     for (key, value) in settings {
+        if *key == "REDIS__URL" {
+            variables.insert("REDIS_URL".into(), (*value).to_owned());
+        }
         variables.insert(format!("GUILDHALL__{key}"), (*value).to_owned());
     }
     Config::from_variables(Environment::Development, variables).expect("a sound configuration")
