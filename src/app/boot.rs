@@ -59,20 +59,8 @@ impl Deployment {
     /// # Errors
     /// A setting that is missing or cannot be read.
     pub fn new(config: Config, clock: Clock) -> Result<Deployment> {
-        let url = |url: &Option<Secret<String>>, name: &str| {
-            url.clone()
-                .with_context(|| format!("{name} is not set: it is how this process reaches PostgreSQL"))
-        };
-        let tenant = url(&config.database.tenant_url, "DATABASE_TENANT_URL")?;
-        let kernel = url(&config.database.kernel_url, "DATABASE_KERNEL_URL")?;
-        let sizes = Sizes {
-            tenant: config.database.tenant_connections,
-            kernel: config.database.kernel_connections,
-        };
-        let db = Db::open(tenant, kernel, sizes, clock.clone());
-
+        let db = database(&config, &clock)?;
         let keyring = Arc::new(keyring(&config)?);
-
         let document = api::document();
         let operations = Arc::new(Operations::read(&document)?);
         let redis = Redis::open(
@@ -124,6 +112,21 @@ impl Deployment {
             config,
         })
     }
+}
+
+/// The two doors to PostgreSQL.
+fn database(config: &Config, clock: &Clock) -> Result<Db> {
+    let url = |url: &Option<Secret<String>>, name: &str| {
+        url.clone()
+            .with_context(|| format!("{name} is not set: it is how this process reaches PostgreSQL"))
+    };
+    let tenant = url(&config.database.tenant_url, "DATABASE_TENANT_URL")?;
+    let kernel = url(&config.database.kernel_url, "DATABASE_KERNEL_URL")?;
+    let sizes = Sizes {
+        tenant: config.database.tenant_connections,
+        kernel: config.database.kernel_connections,
+    };
+    Ok(Db::open(tenant, kernel, sizes, clock.clone()))
 }
 
 /// What encrypts and decrypts what is stored.

@@ -130,31 +130,9 @@ fn actix_stays_at_the_edge() {
 
 #[test]
 fn statements_are_typed() {
-    const ALLOWED: [&str; 2] = ["src/kernel/db.rs", "src/kernel/jobs/queries.rs"];
+    const ALLOWED: [&str; 2] = ["src/kernel/db.rs", "src/kernel/jobs/queries/mod.rs"];
     let broken = mentions(&sources("src"), &["sql_query("], |file| ALLOWED.contains(&file));
     none("raw statements stand in two files only", broken);
-}
-
-/// Files and functions that are larger than the budget. Shrinks only.
-const LARGE: &str = include_str!("registry/large.txt");
-
-/// What is too large and not listed, and what is listed and no longer too large.
-fn budget(rule: &str, found: Vec<(String, String)>, of: &str) {
-    let listed: BTreeSet<&str> = LARGE
-        .lines()
-        .filter_map(|line| line.strip_prefix(of)?.strip_prefix(' '))
-        .collect();
-    let names: BTreeSet<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
-    let broken = found
-        .iter()
-        .filter(|(name, _)| !listed.contains(name.as_str()))
-        .map(|(name, how)| format!("{name}: {how}"))
-        .collect();
-    none(rule, broken);
-    none(
-        "lines of registry/large.txt that can go",
-        listed.difference(&names).map(|name| (*name).to_owned()).collect(),
-    );
 }
 
 #[test]
@@ -164,9 +142,9 @@ fn files_stay_small() {
         .chain(sources("tests"))
         .map(|(file, text)| (file, text.lines().count()))
         .filter(|(_, lines)| *lines > 400)
-        .map(|(file, lines)| (file, format!("{lines} lines")))
+        .map(|(file, lines)| format!("{file}: {lines} lines"))
         .collect();
-    budget("no file has more than 400 lines", found, "file");
+    none("no file has more than 400 lines", found);
 }
 
 #[test]
@@ -179,9 +157,10 @@ fn functions_stay_short() {
             match &begun {
                 Some((start, depth, name)) if indent == *depth && line.trim_start().starts_with('}') => {
                     if n - start > 60 {
-                        found.push((
-                            format!("{file} {name}"),
-                            format!("{} lines from line {}", n - start, start + 1),
+                        found.push(format!(
+                            "{file}: {name} has {} lines from line {}",
+                            n - start,
+                            start + 1
                         ));
                     }
                     begun = None;
@@ -206,7 +185,7 @@ fn functions_stay_short() {
             }
         }
     }
-    budget("no function has more than 60 lines", found, "function");
+    none("no function has more than 60 lines", found);
 }
 
 #[test]

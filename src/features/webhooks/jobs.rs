@@ -9,14 +9,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     model::EndpointId,
     queries::Taken,
     service::{
         fan_out,
-        outcome::{Verdict, judge},
+        outcome::judge,
         pump::{self, Batch, Letter, Next},
         record::{self, Sent, pairs},
         sign,
@@ -26,7 +26,7 @@ use crate::kernel::{
     clock::Clock,
     crypto::Keyring,
     error::Result,
-    http::outbound::{Outbound, Outgoing},
+    http::outbound::{Answer, Outbound, Outgoing},
     id::Id,
     jobs::{JobContext, Lane, Runner, retry},
     metrics,
@@ -163,43 +163,19 @@ pub(super) async fn send(
     let begun = Instant::now();
     let answer = outbound.send(Outgoing::post(head.url, headers, body)).await;
     metrics::WEBHOOK_IN_FLIGHT.dec();
-    let now = clock.now();
-    let blank = Sent {
-        delivery,
-        verdict: Verdict::Failed {
-            busy: false,
-            hint: None,
-        },
-        started_at,
+    let sent = Sent {
         took: begun.elapsed(),
-        status: None,
-        error: None,
-        request_headers: shown,
-        response_headers: json!([]),
-        response_body: None,
-        ip: None,
+        ..Sent::unanswered(delivery, started_at, shown)
     };
     let sent = match answer {
-        Ok(answer) => Sent {
-            verdict: judge(
-                answer.status,
-                answer.header("webhook-delivery"),
-                answer.header("retry-after"),
-                now,
-            ),
-            status: Some(answer.status),
-            response_headers: response_headers(&answer.headers),
-            response_body: Some(answer.text(KEPT)),
-            ip: Some(answer.peer.to_string()),
-            ..blank
-        },
+        Ok(answer) => answered(sent, &answer, clock.now()),
         Err(failure) => {
             if failure.code() == "target_not_allowed" {
                 metrics::WEBHOOK_BLOCKED.with_label_values(&["send"]).inc();
             }
             Sent {
                 error: Some(failure.code()),
-                ..blank
+                ..sent
             }
         }
     };
@@ -207,6 +183,19 @@ pub(super) async fn send(
         .with_label_values(&[outcome_name(&sent)])
         .inc();
     sent
+}
+
+/// The attempt with what the endpoint answered.
+fn answered(sent: Sent, answer: &Answer, now: DateTime<Utc>) -> Sent {
+    let told = answer.header("webhook-delivery");
+    Sent {
+        verdict: judge(answer.status, told, answer.header("retry-after"), now),
+        status: Some(answer.status),
+        response_headers: response_headers(&answer.headers),
+        response_body: Some(answer.text(KEPT)),
+        ip: Some(answer.peer.to_string()),
+        ..sent
+    }
 }
 
 fn outcome_name(sent: &Sent) -> &'static str {

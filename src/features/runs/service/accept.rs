@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     features::{
-        agents::{self, AgentId, Choice, schemas},
+        agents::{self, AgentId, Choice, plan::Plan, schemas},
         providers::Providers,
     },
     kernel::{
@@ -44,25 +44,9 @@ pub(in crate::features::runs) fn accept(
     granted: PermissionSet,
 ) -> Result<Run> {
     let choice = new.choice();
-    if choice == Choice::Draft && !granted.has(Permission::AgentsWrite) {
-        let needed = Permission::AgentsWrite.name();
-        return Err(FORBIDDEN
-            .because(format!("A draft needs the permission {needed}."))
-            .with("required_permission", needed)
-            .into());
-    }
+    may_choose(&choice, granted)?;
     let resolved = agents::resolve(tx, providers, agent, &choice)?;
-    if let Some(Err(faults)) = resolved
-        .plan
-        .input_schema
-        .as_ref()
-        .map(|schema| schemas::accepts(schema, &new.input, "/input"))
-    {
-        let problem = faults.into_iter().fold(Problem::from(INPUT_INVALID), |problem, fault| {
-            problem.field(fault.pointer, fault.code, fault.detail)
-        });
-        return Err(problem.into());
-    }
+    fits(new, &resolved.plan)?;
     let now = tx.now()?;
     let id = RunId::new(now);
     let call = tx.scope().call().clone();
@@ -98,6 +82,30 @@ pub(in crate::features::runs) fn accept(
     let run = super::turn::shown(turn.tx, turn.run.clone())?;
     outbox::emit(turn.tx, RUN_CREATED.of(id, &run))?;
     turn.close(&JobEnd::Keep)
+}
+
+/// A draft is for those who write agents.
+fn may_choose(choice: &Choice, granted: PermissionSet) -> Result<()> {
+    if *choice != Choice::Draft || granted.has(Permission::AgentsWrite) {
+        return Ok(());
+    }
+    let needed = Permission::AgentsWrite.name();
+    Err(FORBIDDEN
+        .because(format!("A draft needs the permission {needed}."))
+        .with("required_permission", needed)
+        .into())
+}
+
+/// The input is what the agent's schema wants.
+fn fits(new: &NewExecution, plan: &Plan) -> Result<()> {
+    let schema = plan.input_schema.as_ref();
+    let Some(Err(faults)) = schema.map(|schema| schemas::accepts(schema, &new.input, "/input")) else {
+        return Ok(());
+    };
+    let problem = faults.into_iter().fold(Problem::from(INPUT_INVALID), |problem, fault| {
+        problem.field(fault.pointer, fault.code, fault.detail)
+    });
+    Err(problem.into())
 }
 
 fn smaller(one: Option<i64>, other: Option<i64>) -> Option<i64> {

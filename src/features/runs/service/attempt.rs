@@ -14,16 +14,14 @@ use super::{
         },
         queries,
     },
+    call::{Call, prepare},
     clock,
     turn::{JobEnd, Turn},
 };
 use crate::{
     features::{
-        agents::{
-            plan::{Llm, Plan, Work},
-            plans,
-        },
-        providers::{ChatRequest, Message, Model, Providers, Role, TokenUsage},
+        agents::{plan::Plan, plans},
+        providers::{ChatRequest, Model, Providers, TokenUsage},
         usage::{Entry, EntryKind},
     },
     kernel::{
@@ -117,91 +115,61 @@ pub(in crate::features::runs) fn start(
         StepStatus::Running => Some(lose(&mut turn, &step)?),
         _ => None,
     };
-    let was_waiting = turn.run.status != Status::Running;
-    if was_waiting {
-        turn.go(Status::Running);
-        let alarm = clock::alarm(&turn.run, turn.now);
-        let known = turn.run.created_at + Duration::seconds(i64::from(turn.run.queue_timeout_seconds));
-        turn.alarm = Some(alarm).filter(|alarm| *alarm < known);
-    }
-    let Some((common, llm)) = node.and_then(|node| match node.work {
-        Work::Llm(llm) => Some((node.common, llm)),
-        Work::Prompt { .. } | Work::Transform { .. } => None,
-    }) else {
-        return give_up(
-            turn,
-            &step,
-            Failure::of("internal", "The step is not one that waits in the queue."),
-            job,
-        );
+    wake(&mut turn);
+    let call = match prepare(&mut turn, providers, &step, node)? {
+        Ok(call) => call,
+        Err(failure) => return give_up(turn, &step, failure, job),
     };
-    let models: Vec<Model> = std::iter::once(&llm.model)
-        .chain(&llm.fallback_models)
-        .filter_map(|name| providers.find(name))
-        .collect();
-    let Some(first) = models.first().cloned() else {
-        return give_up(
-            turn,
-            &step,
-            Failure::of("step_failed", format!("There is no model {} any more.", llm.model)),
-            job,
-        );
-    };
-    let request = question(&mut turn, &step, &llm, &first)?;
-    let worst = TokenUsage {
-        estimated: true,
-        ..TokenUsage::of_call(request.estimated_tokens(), i64::from(llm.max_output_tokens))
-    };
-    let dearest = models
-        .iter()
-        .filter_map(|model| model.price)
-        .map(|price| price.of(worst.input_tokens, worst.output_tokens))
-        .max();
-    let hold = dearest.unwrap_or(0);
-    if let Some(most) = turn.run.max_cost_micros {
-        let held = queries::steps::held(turn.tx.conn(), turn.run.id, step.id)?;
-        if turn.run.cost_micros + held + hold > most {
-            let message = format!(
-                "The next call may cost {hold} micros; {} of {most} are spent.",
-                turn.run.cost_micros + held
-            );
-            return give_up(turn, &step, Failure::of("budget_exceeded", message), job);
-        }
-    }
-    let number = if lost.is_some() { step.attempt } else { step.attempt + 1 };
-    let (usage, cost_micros, prior_attempts) =
-        lost.unwrap_or((step.usage.clone(), step.cost_micros, step.prior_attempts.clone()));
-    let mine = StepRow {
-        epoch: job.epoch,
-        attempt: number,
-        held_micros: hold,
-        held_usage: Some(serde_json::to_value(&worst).map_err(anyhow::Error::from)?),
-        model: Some(first.id.clone()),
-        usage,
-        cost_micros,
-        prior_attempts,
-        ..step
-    };
+    let mine = begun(&step, job, &call, lost)?;
     if !queries::steps::begin(turn.tx.conn(), &mine, turn.now)? {
         return Err(fenced());
     }
     turn.event(
         "step.started",
         Some(mine.number),
-        json!({ "node": mine.node_id, "attempt": number, "model": first.id }),
+        json!({ "node": mine.node_id, "attempt": mine.attempt, "model": mine.model }),
     );
     let attempt = Attempt {
         run: turn.run.id,
         step: mine.id,
-        number,
+        number: mine.attempt,
         token: Uuid::new_v4(),
-        request,
-        models,
-        timeout: Wait::from_secs(u64::from(common.timeout_seconds.unwrap_or(600).clamp(1, 86_400))),
+        request: call.request,
+        models: call.models,
+        timeout: call.timeout,
         origin: origin(&turn.run),
     };
     turn.close(&JobEnd::Keep)?;
     Ok(Some(attempt))
+}
+
+/// A run that waited goes on, and its clock is set for the time that it may work.
+fn wake(turn: &mut Turn<'_, '_>) {
+    if turn.run.status == Status::Running {
+        return;
+    }
+    turn.go(Status::Running);
+    let alarm = clock::alarm(&turn.run, turn.now);
+    let known = turn.run.created_at + Duration::seconds(i64::from(turn.run.queue_timeout_seconds));
+    turn.alarm = Some(alarm).filter(|alarm| *alarm < known);
+}
+
+/// The step as it stands while the attempt is made. One that replaces a lost one counts as the same try.
+fn begun(step: &StepRow, job: &Job, call: &Call, lost: Option<(Value, i64, Value)>) -> Result<StepRow> {
+    let attempt = step.attempt + i32::from(lost.is_none());
+    let step = step.clone();
+    let (usage, cost_micros, prior_attempts) = lost.unwrap_or((step.usage, step.cost_micros, step.prior_attempts));
+    Ok(StepRow {
+        epoch: job.epoch,
+        attempt,
+        held_micros: call.hold,
+        held_usage: Some(serde_json::to_value(&call.worst).map_err(anyhow::Error::from)?),
+        model: call.models.first().map(|model| model.id.clone()),
+        usage,
+        cost_micros,
+        prior_attempts,
+        ..step
+    })
 }
 
 /// Run and step of a job, locked, if there is anything left to do about them. Else the job is ended.
@@ -307,35 +275,6 @@ fn give_up(mut turn: Turn<'_, '_>, step: &StepRow, failure: Failure, job: &Job) 
     turn.fail(&failure)?;
     turn.close(&JobEnd::Finish(job))?;
     Ok(None)
-}
-
-/// The conversation that the step continues, as a question to a model.
-fn question(turn: &mut Turn<'_, '_>, step: &StepRow, llm: &Llm, model: &Model) -> Result<ChatRequest> {
-    let upto = step
-        .input
-        .as_ref()
-        .and_then(|input| input["upto"].as_i64())
-        .and_then(|upto| i32::try_from(upto).ok())
-        .unwrap_or(0);
-    let said = queries::trail::said(turn.tx.conn(), turn.run.id, &llm.scope, upto)?;
-    let messages = said
-        .into_iter()
-        .map(|(role, content)| Message {
-            role: Role::named(&role).unwrap_or(Role::User),
-            content: content.as_str().map_or_else(|| content.to_string(), str::to_owned),
-        })
-        .collect();
-    Ok(ChatRequest {
-        model: model.id.clone(),
-        messages,
-        temperature: llm.temperature,
-        top_p: llm.top_p,
-        max_output_tokens: llm.max_output_tokens,
-        stop: llm.stop.clone(),
-        seed: llm.seed,
-        reasoning_effort: llm.reasoning_effort.clone(),
-        response_format: llm.response_format.clone(),
-    })
 }
 
 pub(super) fn entry(

@@ -2,6 +2,7 @@
 
 pub(super) mod accept;
 pub(super) mod attempt;
+mod call;
 pub(super) mod cancel;
 pub(super) mod clock;
 pub(super) mod record;

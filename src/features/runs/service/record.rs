@@ -14,14 +14,14 @@ use super::{
         },
         queries::{self, steps::Ending},
     },
-    attempt::{Attempt, Outcome, entry, fenced, plan_of, with_attempt},
+    attempt::{Attempt, Failed, Outcome, entry, fenced, plan_of, with_attempt},
     state, tick,
     turn::{self, JobEnd, Turn},
 };
 use crate::{
     features::{
         agents::plan::{Common, OnError, Retry},
-        providers::{Role, TokenUsage},
+        providers::{Model, Role, TokenUsage},
         usage,
     },
     kernel::{
@@ -59,122 +59,132 @@ pub(in crate::features::runs) fn commit(
         .get(&step.node_id)
         .map_or_else(Common::default, |node| node.common.clone());
     let mut turn = Turn::of(tx, run, plan)?;
-    let (mut usage, mut cost) = (
-        serde_json::from_value(step.usage.clone()).unwrap_or_default(),
-        step.cost_micros,
-    );
-    let mut own = 0;
-    for (call, (model, tokens)) in (0..).zip(&outcome.spent) {
-        let price = model
-            .price
-            .map(|price| price.of(tokens.input_tokens, tokens.output_tokens));
-        own += turn.spend(&entry(&turn.run, step.id, job.epoch, call, &model.id, tokens, price))?;
-        TokenUsage::add(&mut usage, tokens, 1);
+    let own = charge(&mut turn, job, &step, &outcome)?;
+    let mut usage: TokenUsage = serde_json::from_value(step.usage.clone()).unwrap_or_default();
+    for (_, tokens) in &outcome.spent {
+        usage.add(tokens, 1);
     }
-    cost += own;
-    let usage = serde_json::to_value(usage).map_err(anyhow::Error::from)?;
-    let model = outcome
-        .spent
-        .last()
-        .map(|(model, _)| model.id.as_str())
-        .or(step.model.as_deref());
-    let ending =
-        |status, output, error, prior: &'_ Value, finished_at| (status, output, error, prior.clone(), finished_at);
-    let (end, next) = match outcome.result {
-        Ok(value) => {
-            if let (Some(text), Some(scope)) = (
-                outcome.said,
-                step.input.as_ref().and_then(|input| input["scope"].as_str()),
-            ) {
-                tick::say(
-                    &mut turn,
-                    scope,
-                    step.id,
-                    vec![(Role::Assistant.key(), Value::String(text))],
-                )?;
-            }
-            turn.event(
-                "step.completed",
-                Some(step.number),
-                json!({ "node": step.node_id, "attempt": step.attempt, "cost_micros": own }),
-            );
-            (
-                ending(
-                    StepStatus::Completed,
-                    Some(state::storable(value)),
-                    None,
-                    &step.prior_attempts,
-                    Some(turn.now),
-                ),
-                Next::Go,
-            )
-        }
-        Err(failed) => {
-            let failure = Failure {
-                code: if failed.code == "timeout" {
-                    "timeout".into()
-                } else {
-                    "step_failed".into()
-                },
-                message: failed.message.clone(),
-                retryable: failed.retryable,
-                node_id: Some(step.node_id.clone()),
-                step_id: Some(step.id),
-                attempt: Some(step.attempt),
-                cause: failed.cause.clone(),
-            };
-            let again = failed.retryable && step.attempt < step.max_attempts && turn.run.cancel_requested_at.is_none();
-            if again {
-                let wait = back_off(common.retry.unwrap_or_default(), step.attempt, failed.retry_after);
-                let due = turn.now + Duration::from_std(wait).unwrap_or_default();
-                turn.event(
-                    "step.retrying",
-                    Some(step.number),
-                    json!({ "attempt": step.attempt, "error": failure, "due_at": due }),
-                );
-                let prior = with_attempt(&step, &failure, turn.now, own);
-                (ending(StepStatus::Pending, None, None, &prior, None), Next::Retry(due))
-            } else {
-                turn.event(
-                    "step.failed",
-                    Some(step.number),
-                    json!({ "node": step.node_id, "attempt": step.attempt, "error": failure }),
-                );
-                let output = (common.on_error == OnError::Continue).then(|| json!({ "error": failure }));
-                let next = if output.is_some() {
-                    Next::Go
-                } else {
-                    Next::Fail(failure.clone())
-                };
-                (
-                    ending(
-                        StepStatus::Failed,
-                        output,
-                        Some(failure.document()),
-                        &step.prior_attempts,
-                        Some(turn.now),
-                    ),
-                    next,
-                )
-            }
-        }
+    let last = outcome.spent.last().map(|(model, _)| model.id.clone());
+    let end = match outcome.result {
+        Ok(value) => succeed(&mut turn, &step, value, outcome.said, own)?,
+        Err(failed) => fail(&mut turn, &step, &common, failed, own),
     };
-    let (status, output, error, prior, finished_at) = end;
     let ending = Ending {
-        status,
-        output,
-        error,
-        prior_attempts: &prior,
-        model,
-        usage: &usage,
-        cost_micros: cost,
+        status: end.status,
+        output: end.output,
+        error: end.error,
+        prior_attempts: end.prior_attempts.as_ref().unwrap_or(&step.prior_attempts),
+        model: last.as_deref().or(step.model.as_deref()),
+        usage: &serde_json::to_value(usage).map_err(anyhow::Error::from)?,
+        cost_micros: step.cost_micros + own,
         token: attempt.token,
-        finished_at,
+        finished_at: (end.status != StepStatus::Pending).then_some(turn.now),
     };
     if !queries::steps::end(turn.tx.conn(), step.id, job.epoch, ending)? {
         return Err(fenced());
     }
-    proceed(turn, job, next)
+    proceed(turn, job, end.next)
+}
+
+/// Enters the calls of an attempt into the ledger. Answers what they cost, in micros.
+fn charge(turn: &mut Turn<'_, '_>, job: &Job, step: &StepRow, outcome: &Outcome) -> Result<i64> {
+    let mut cost = 0;
+    for (call, (model, tokens)) in (0..).zip(&outcome.spent) {
+        let entry = entry(
+            &turn.run,
+            step.id,
+            job.epoch,
+            call,
+            &model.id,
+            tokens,
+            price(model, tokens),
+        );
+        cost += turn.spend(&entry)?;
+    }
+    Ok(cost)
+}
+
+fn price(model: &Model, tokens: &TokenUsage) -> Option<i64> {
+    model
+        .price
+        .map(|price| price.of(tokens.input_tokens, tokens.output_tokens))
+}
+
+/// How a step stands after an attempt.
+struct End {
+    status: StepStatus,
+    output: Option<Value>,
+    error: Option<Value>,
+    /// Where this attempt was added to them.
+    prior_attempts: Option<Value>,
+    next: Next,
+}
+
+/// What the model said goes into the conversation, and the step is done.
+fn succeed(turn: &mut Turn<'_, '_>, step: &StepRow, value: Value, said: Option<String>, cost: i64) -> Result<End> {
+    let scope = step.input.as_ref().and_then(|input| input["scope"].as_str());
+    if let (Some(text), Some(scope)) = (said, scope) {
+        let message = (Role::Assistant.key(), Value::String(text));
+        tick::say(turn, scope, step.id, vec![message])?;
+    }
+    turn.event(
+        "step.completed",
+        Some(step.number),
+        json!({ "node": step.node_id, "attempt": step.attempt, "cost_micros": cost }),
+    );
+    Ok(End {
+        status: StepStatus::Completed,
+        output: Some(state::storable(value)),
+        error: None,
+        prior_attempts: None,
+        next: Next::Go,
+    })
+}
+
+/// The step is tried again, or failed; then the run fails with it, unless the step's failure is an output like another.
+fn fail(turn: &mut Turn<'_, '_>, step: &StepRow, common: &Common, failed: Failed, cost: i64) -> End {
+    let code = if failed.code == "timeout" {
+        "timeout"
+    } else {
+        "step_failed"
+    };
+    let failure = Failure {
+        retryable: failed.retryable,
+        node_id: Some(step.node_id.clone()),
+        step_id: Some(step.id),
+        attempt: Some(step.attempt),
+        cause: failed.cause,
+        ..Failure::of(code, failed.message)
+    };
+    if failed.retryable && step.attempt < step.max_attempts && turn.run.cancel_requested_at.is_none() {
+        let wait = back_off(common.retry.unwrap_or_default(), step.attempt, failed.retry_after);
+        let due = turn.now + Duration::from_std(wait).unwrap_or_default();
+        turn.event(
+            "step.retrying",
+            Some(step.number),
+            json!({ "attempt": step.attempt, "error": failure, "due_at": due }),
+        );
+        return End {
+            status: StepStatus::Pending,
+            output: None,
+            error: None,
+            prior_attempts: Some(with_attempt(step, &failure, turn.now, cost)),
+            next: Next::Retry(due),
+        };
+    }
+    turn.event(
+        "step.failed",
+        Some(step.number),
+        json!({ "node": step.node_id, "attempt": step.attempt, "error": failure }),
+    );
+    let goes_on = common.on_error == OnError::Continue;
+    End {
+        status: StepStatus::Failed,
+        output: goes_on.then(|| json!({ "error": failure })),
+        error: Some(failure.document()),
+        prior_attempts: None,
+        next: if goes_on { Next::Go } else { Next::Fail(failure) },
+    }
 }
 
 /// What follows a step's end.
@@ -212,10 +222,8 @@ fn proceed(mut turn: Turn<'_, '_>, job: &Job, next: Next) -> Result<()> {
 fn late(tx: &mut Tenant<'_>, job: &Job, mut run: Row, step: &StepRow, outcome: &Outcome) -> Result<()> {
     if step.epoch == job.epoch {
         for (call, (model, tokens)) in (0..).zip(&outcome.spent) {
-            let price = model
-                .price
-                .map(|price| price.of(tokens.input_tokens, tokens.output_tokens));
-            let cost = usage::record(tx, &entry(&run, step.id, job.epoch, call, &model.id, tokens, price))?;
+            let entry = entry(&run, step.id, job.epoch, call, &model.id, tokens, price(model, tokens));
+            let cost = usage::record(tx, &entry)?;
             turn::add(&mut run, tokens, cost);
         }
         queries::save_money(tx.conn(), &run)?;
@@ -239,14 +247,12 @@ pub(in crate::features::runs) fn confess(
         return Ok(());
     };
     let mut sum = TokenUsage::default();
-    let mut price = 0;
+    let mut cost = 0;
     for (model, tokens) in &outcome.spent {
         sum.add(tokens, 1);
-        price += model
-            .price
-            .map_or(0, |price| price.of(tokens.input_tokens, tokens.output_tokens));
+        cost += price(model, tokens).unwrap_or(0);
     }
-    let real = entry(&run, attempt.step, job.epoch, 0, &model.id, &sum, Some(price));
+    let real = entry(&run, attempt.step, job.epoch, 0, &model.id, &sum, Some(cost));
     if let Some(difference) = usage::correct(tx, &real)? {
         turn::add(&mut run, &TokenUsage::default(), difference);
         queries::save_money(tx.conn(), &run)?;

@@ -19,10 +19,10 @@ use super::{
 use crate::{
     features::{
         agents::{
-            plan::{OnError, Reducer, Work},
+            plan::{Node, OnError, PromptMessage, Reducer, Work},
             schemas,
         },
-        prompts::{self, Binding},
+        prompts::{self, Binding, Fault},
     },
     kernel::error::Result,
 };
@@ -100,70 +100,84 @@ fn inline(turn: &mut Turn<'_, '_>, state: &State, ready: &BTreeSet<String>) -> R
     let mut outputs = Vec::new();
     for id in ready {
         let node = &plan.nodes[id];
-        if !node.work.is_inline() {
-            continue;
-        }
         let step = StepId::new(turn.now);
-        let result = match &node.work {
-            Work::Prompt { scope, messages } => {
-                let texts: std::result::Result<Vec<String>, _> = messages
-                    .iter()
-                    .map(|message| prompts::render(&message.content, &bindings))
-                    .collect();
-                match texts {
-                    Ok(texts) => {
-                        let roles = messages.iter().map(|message| message.role.key());
-                        let said: Vec<_> = roles
-                            .zip(texts)
-                            .map(|(role, text)| (role, Value::String(text)))
-                            .collect();
-                        let upto = say(turn, scope, step, said)?;
-                        Ok(json!({ "scope": scope, "upto": upto }))
-                    }
-                    Err(fault) => Err(fault),
-                }
-            }
+        let written = match &node.work {
+            Work::Prompt { scope, messages } => prompt(turn, step, scope, messages, &bindings)?,
             Work::Transform { value } => prompts::evaluate(value, &bindings),
             Work::Llm(_) => continue,
         };
-        let failure = result.as_ref().err().map(|fault| Failure {
+        let result = written.map(state::storable).map_err(|fault| Failure {
             node_id: Some(id.clone()),
             ..Failure::of("expression_failed", fault.to_string())
         });
-        turn.run.step_seq += 1;
-        let number = turn.run.step_seq;
-        let (status, event) = match &failure {
-            None => (StepStatus::Completed, "step.completed"),
-            Some(_) => (StepStatus::Failed, "step.failed"),
-        };
-        let output = match (&failure, node.common.on_error) {
-            (None, _) => result.ok().map(state::storable),
-            (Some(failure), OnError::Continue) => Some(json!({ "error": failure })),
-            (Some(failure), OnError::Fail) => return Ok(Err(failure.clone())),
-        };
-        let new = NewStep {
-            id: step,
-            run_id: turn.run.id,
-            number,
-            node_id: id,
-            path: id,
-            tick: turn.run.tick,
-            kind: node.work.kind(),
-            effect: node.work.effect().word(),
-            status,
-            attempt: 1,
-            max_attempts: 1,
-            input: None,
-            output: output.clone(),
-            error: failure.map(|failure| failure.document()),
-            started_at: Some(turn.now),
-            finished_at: Some(turn.now),
-        };
-        queries::steps::insert(turn.tx.conn(), &[new])?;
-        turn.event(event, Some(number), json!({ "node": id }));
-        outputs.push((id.clone(), output));
+        match done(turn, step, id, node, result)? {
+            Ok(output) => outputs.push((id.clone(), Some(output))),
+            Err(failure) => return Ok(Err(failure)),
+        }
     }
     Ok(Ok(outputs))
+}
+
+/// Renders the messages of a prompt and adds them to its conversation. Answers the place in the conversation.
+fn prompt(
+    turn: &mut Turn<'_, '_>,
+    step: StepId,
+    scope: &str,
+    messages: &[PromptMessage],
+    bindings: &Binding,
+) -> Result<Result<Value, Fault>> {
+    let said: Result<Vec<_>, _> = messages
+        .iter()
+        .map(|message| {
+            let text = prompts::render(&message.content, bindings)?;
+            Ok((message.role.key(), Value::String(text)))
+        })
+        .collect();
+    Ok(match said {
+        Ok(said) => Ok(json!({ "scope": scope, "upto": say(turn, scope, step, said)? })),
+        Err(fault) => Err(fault),
+    })
+}
+
+/// Writes down that an inline node was run. Answers what counts as its output; inside: why the run fails.
+fn done(
+    turn: &mut Turn<'_, '_>,
+    id: StepId,
+    node_id: &str,
+    node: &Node,
+    result: Result<Value, Failure>,
+) -> Result<Result<Value, Failure>> {
+    let (status, event, output, error) = match (result, node.common.on_error) {
+        (Ok(output), _) => (StepStatus::Completed, "step.completed", output, None),
+        (Err(failure), OnError::Continue) => {
+            let output = json!({ "error": failure });
+            (StepStatus::Failed, "step.failed", output, Some(failure.document()))
+        }
+        (Err(failure), OnError::Fail) => return Ok(Err(failure)),
+    };
+    turn.run.step_seq += 1;
+    let number = turn.run.step_seq;
+    let new = NewStep {
+        id,
+        run_id: turn.run.id,
+        number,
+        node_id,
+        path: node_id,
+        tick: turn.run.tick,
+        kind: node.work.kind(),
+        effect: node.work.effect().word(),
+        status,
+        attempt: 1,
+        max_attempts: 1,
+        input: None,
+        output: Some(output.clone()),
+        error,
+        started_at: Some(turn.now),
+        finished_at: Some(turn.now),
+    };
+    queries::steps::insert(turn.tx.conn(), &[new])?;
+    turn.event(event, Some(number), json!({ "node": node_id }));
+    Ok(Ok(output))
 }
 
 /// Makes the steps that the queue will run. Answers how many.

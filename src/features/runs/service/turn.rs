@@ -173,36 +173,24 @@ impl<'t, 'c> Turn<'t, 'c> {
         let group = run.id.uuid();
         let (priority, status, is_over) = (run.priority as i16, run.status, run.status.is_final());
         let shown = shown(tx, run)?;
-        let event = match status {
-            Status::Completed => Some(RUN_COMPLETED),
-            Status::Failed => Some(RUN_FAILED),
-            Status::Cancelled => Some(RUN_CANCELLED),
-            Status::Waiting => Some(RUN_WAITING),
-            Status::Pending | Status::Running => None,
+        let push = |lane, kind, job_id| Push {
+            priority,
+            group_id: group,
+            ..Push::now(lane, kind, job_id)
         };
-        if let Some(event) = event.filter(|_| before != status) {
+        if let Some(event) = announced(status).filter(|_| before != status) {
             outbox::emit(tx, event.of(shown.id, &shown))?;
         }
         if is_over {
             // Drops what waits of the run, its clock included, and asks the workers to stop what they have.
             jobs::cancel(tx, group)?;
         }
-        let push = |lane, kind, job_id, due, on_exists| Push {
-            priority,
-            group_id: group,
-            due,
-            on_exists,
-            ..Push::now(lane, kind, job_id)
-        };
         for step in queued {
-            let push = push(Lane::Steps, STEP, JobId(step.uuid()), None, OnExists::Keep);
-            jobs::push(
-                tx,
-                Push {
-                    floor_epoch: Some(0),
-                    ..push
-                },
-            )?;
+            let first = Push {
+                floor_epoch: Some(0),
+                ..push(Lane::Steps, STEP, JobId(step.uuid()))
+            };
+            jobs::push(tx, first)?;
         }
         match job {
             JobEnd::Keep => {}
@@ -210,13 +198,25 @@ impl<'t, 'c> Turn<'t, 'c> {
             JobEnd::Retry(job, due) => jobs::retry(tx, job, Some(*due))?,
         }
         if let Some(due) = alarm.filter(|_| !is_over) {
-            let due = Some(due.max(now));
-            jobs::push(
-                tx,
-                push(Lane::System, CLOCK, JobId::of(group, CLOCK), due, OnExists::Sooner),
-            )?;
+            let clock = Push {
+                due: Some(due.max(now)),
+                on_exists: OnExists::Sooner,
+                ..push(Lane::System, CLOCK, JobId::of(group, CLOCK))
+            };
+            jobs::push(tx, clock)?;
         }
         Ok(shown)
+    }
+}
+
+/// The event that others hear of when a run comes to this state.
+fn announced(status: Status) -> Option<outbox::EventType<Run>> {
+    match status {
+        Status::Completed => Some(RUN_COMPLETED),
+        Status::Failed => Some(RUN_FAILED),
+        Status::Cancelled => Some(RUN_CANCELLED),
+        Status::Waiting => Some(RUN_WAITING),
+        Status::Pending | Status::Running => None,
     }
 }
 

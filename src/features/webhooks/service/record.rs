@@ -40,6 +40,25 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// An attempt that nobody answered, until more is known.
+    pub fn unanswered(delivery: Taken, started_at: DateTime<Utc>, request_headers: Value) -> Sent {
+        Sent {
+            delivery,
+            verdict: Verdict::Failed {
+                busy: false,
+                hint: None,
+            },
+            started_at,
+            took: std::time::Duration::ZERO,
+            status: None,
+            error: None,
+            request_headers,
+            response_headers: serde_json::json!([]),
+            response_body: None,
+            ip: None,
+        }
+    }
+
     /// The attempt's row.
     pub fn attempt(&self, now: DateTime<Utc>) -> Attempt {
         Attempt {

@@ -1,14 +1,16 @@
 //! Signing in, going on, and out.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, get, post, web::Data};
 
 use super::cookies::{self, DEVICE_COOKIE, REFRESH_COOKIE, WithCookies};
 use crate::kernel::{
-    access::{Doorkeeper, Person, Via},
+    access::{Call, Doorkeeper, Person, Via},
     crypto,
     error::{AMBIGUOUS_CREDENTIALS, INVALID_CREDENTIALS, REFRESH_TOKEN_INVALID, Result},
     http::{IfAny, Json, NoQuery, Somebody, Valid, Visit, cors::expect_own_page, front::ACCESS_COOKIE},
-    id::SessionId,
+    id::{SessionId, UserId},
     identity::{
         model::{
             Login, Renewal, SESSION_REQUIRED, SessionRow, SignIn, SignInStatus, SignedIn, StepUp, SteppedUp, Transport,
@@ -99,17 +101,7 @@ pub(super) async fn log_in(
         .await?;
     if !verdict.right {
         if let Some(user) = candidate.user {
-            let identity = identity.clone();
-            actix_web::rt::spawn(async move {
-                let asked = call.clone();
-                let noted = identity
-                    .db
-                    .unscoped(&call, move |tx| sign_in::failed(tx, &asked, user.id))
-                    .await;
-                if let Err(error) = noted {
-                    tracing::warn!(%error, "a wrong password could not be noted");
-                }
-            });
+            note_failure(identity, call, user.id);
         }
         return Err(INVALID_CREDENTIALS.into());
     }
@@ -144,6 +136,20 @@ pub(super) async fn log_in(
         ..body
     });
     Ok(answer)
+}
+
+/// Notes a wrong password aside, so that the answer takes as long as one about somebody unknown.
+fn note_failure(identity: Data<Identity>, call: Arc<Call>, user: UserId) {
+    actix_web::rt::spawn(async move {
+        let asked = call.clone();
+        let noted = identity
+            .db
+            .unscoped(&call, move |tx| sign_in::failed(tx, &asked, user))
+            .await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "a wrong password could not be noted");
+        }
+    });
 }
 
 /// Get the next pair of tokens.

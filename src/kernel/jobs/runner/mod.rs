@@ -1,6 +1,7 @@
 //! Claims jobs and has them done. Every loop is supervised; none of them is needed for correctness but the claim: any process may promote
 //! timers, reap lost leases and recount.
 
+mod attempt;
 mod context;
 mod held;
 mod loops;
@@ -10,28 +11,27 @@ mod turns;
 use std::{
     collections::HashMap,
     future::Future,
-    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
 };
 use uuid::Uuid;
 
+use attempt::{Outcome, attempt};
 pub use context::{JobContext, Stop};
 use held::{Heart, Held};
 
-use super::{Fenced, Job, Lane, queries};
+use super::{Job, Lane, queries};
 use crate::kernel::{
     access::Call,
     db::Db,
     entitlements::{self, Plan},
-    error::{Error, Result},
+    error::Result,
     id::WorkspaceId,
     metrics,
     outbox::Relay,
@@ -255,70 +255,6 @@ impl Runner {
 
 /// The kind of a job that this process has no handler for.
 const UNKNOWN: &str = "unknown";
-
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// The handler ended the job.
-    Done,
-    /// The lease went to somebody else.
-    Lost,
-    /// The database is busy or away: nothing that the job did.
-    Busy,
-    /// The handler failed or panicked, or forgot to end the job.
-    Broken,
-    /// There is no handler.
-    Unknown,
-}
-
-impl Outcome {
-    const fn name(self) -> &'static str {
-        match self {
-            Outcome::Done => "done",
-            Outcome::Lost => "lost",
-            Outcome::Busy => "busy",
-            Outcome::Broken => "broken",
-            Outcome::Unknown => "unknown",
-        }
-    }
-}
-
-async fn attempt(work: &Work, context: JobContext) -> Outcome {
-    let (job, request_id) = (context.job.clone(), context.request_id.clone());
-    let lost = context.clone();
-    let result = tokio::select! {
-        result = AssertUnwindSafe(work(context)).catch_unwind() => result,
-        () = lost.lost() => return Outcome::Lost,
-    };
-    match result {
-        Ok(Ok(())) if job.is_settled() => Outcome::Done,
-        Ok(Ok(())) => {
-            tracing::error!(kind = job.kind, job = ?job.id, %request_id, "the handler returned and left its job open");
-            Outcome::Broken
-        }
-        Ok(Err(Error::Broken(error))) if error.is::<Fenced>() => {
-            tracing::info!(kind = job.kind, job = ?job.id, %request_id, "{error}");
-            Outcome::Lost
-        }
-        Ok(Err(Error::Refused(problem))) if problem.kind().status == 503 => Outcome::Busy,
-        Ok(Err(error)) => {
-            tracing::error!(kind = job.kind, job = ?job.id, %request_id, recoveries = job.recoveries, %error, "a job broke");
-            if let Error::Broken(error) = &error {
-                sentry::capture_event(crate::kernel::telemetry::event_of(error));
-            }
-            Outcome::Broken
-        }
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied());
-            metrics::PANICS.with_label_values(&["job"]).inc();
-            tracing::error!(kind = job.kind, job = ?job.id, %request_id, panic = text.unwrap_or("?"), "a job panicked");
-            Outcome::Broken
-        }
-    }
-}
 
 /// Does a claimed job on a task of its own, which keeps the lane's place until it is done.
 fn spawn(runner: &Arc<Runner>, claimed: (Job, watch::Receiver<Stop>, Arc<Plan>), place: OwnedSemaphorePermit) {

@@ -61,11 +61,14 @@ pub(super) fn compile(config: &Value, providers: &Providers) -> Result<Plan, Vec
             messages,
         },
     };
-    let ask = Common {
-        writes: Some("output".into()),
-        timeout_seconds: Some(600),
-        retry: Some(Retry::default()),
-        ..Common::default()
+    let ask = Node {
+        common: Common {
+            writes: Some("output".into()),
+            timeout_seconds: Some(600),
+            retry: Some(Retry::default()),
+            ..Common::default()
+        },
+        work: Work::Llm(Box::new(llm)),
     };
     let edge = |from: &str, to: &str| Edge {
         from: from.into(),
@@ -78,16 +81,7 @@ pub(super) fn compile(config: &Value, providers: &Providers) -> Result<Plan, Vec
         output_schema,
         state_schema: None,
         reducers: BTreeMap::new(),
-        nodes: BTreeMap::from([
-            ("prompt".to_owned(), prompt),
-            (
-                "llm".to_owned(),
-                Node {
-                    common: ask,
-                    work: Work::Llm(Box::new(llm)),
-                },
-            ),
-        ]),
+        nodes: BTreeMap::from([("prompt".to_owned(), prompt), ("llm".to_owned(), ask)]),
         edges: vec![edge("prompt", "llm"), edge("llm", END)],
         output: "{{ state.output }}".into(),
         limits: Limits::default(),

@@ -1,17 +1,21 @@
 //! The queue's statements. Tenants call the five definer functions; the kernel's own (claim, promote, reap, heartbeat, recount …) move rows
 //! under the lock of their slot and never wait for one: constant texts, with binds only.
 
+mod slots;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    OptionalExtension, PgConnection, QueryResult, QueryableByName, RunQueryDsl, define_sql_function,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl, define_sql_function,
     query_builder::{BoxedSqlQuery, SqlQuery},
-    sql_types::{BigInt, Bool, Double, Float, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{BigInt, Bool, Double, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
-use super::model::{Depth, Job, Lane, Limits, Push};
+pub(super) use slots::{drift, limit, recount};
+
+use super::model::{Depth, Job, Lane, Push};
 use crate::kernel::id::{JobId, WorkspaceId};
 
 define_sql_function! {
@@ -314,58 +318,6 @@ pub(super) fn expire(conn: &mut PgConnection) -> QueryResult<usize> {
     statement("UPDATE run_leases SET expires_at = now() - interval '1 s'").execute(conn)
 }
 
-/// A slot whose counters do not say what the tables hold.
-#[derive(QueryableByName)]
-pub(super) struct Drift {
-    #[diesel(sql_type = Text)]
-    pub lane: String,
-    #[diesel(sql_type = SqlUuid)]
-    pub workspace_id: WorkspaceId,
-}
-
-/// Compares all counters with the tables, in one snapshot: whoever moves a job changes both in one transaction, so a difference is real.
-pub(super) fn drift(conn: &mut PgConnection) -> QueryResult<Vec<Drift>> {
-    statement(
-        "SELECT lane, workspace_id FROM workspace_slots s
-           FULL JOIN (SELECT lane, workspace_id, count(*) AS n FROM run_queue GROUP BY 1, 2) q USING (lane, workspace_id)
-           FULL JOIN (SELECT lane, workspace_id, count(*) AS n FROM run_leases GROUP BY 1, 2) l USING (lane, workspace_id)
-          WHERE coalesce(s.ready, 0) <> coalesce(q.n, 0) OR coalesce(s.running, 0) <> coalesce(l.n, 0)
-          ORDER BY lane, workspace_id LIMIT 500",
-    )
-    .load(conn)
-}
-
-#[derive(QueryableByName)]
-struct Repaired {
-    #[diesel(sql_type = Integer)]
-    ready: i32,
-    #[diesel(sql_type = Integer)]
-    running: i32,
-}
-
-/// Counts one slot again under its lock. Answers by how much `ready` and `running` were wrong.
-pub(super) fn recount(conn: &mut PgConnection, slot: &Drift) -> QueryResult<(i32, i32)> {
-    let locked: Option<Repaired> =
-        statement("SELECT ready, running FROM workspace_slots WHERE lane = $1 AND workspace_id = $2 FOR UPDATE")
-            .bind::<Text, _>(slot.lane.clone())
-            .bind::<SqlUuid, _>(slot.workspace_id)
-            .get_result(conn)
-            .optional()?;
-    let Some(was) = locked else { return Ok((0, 0)) };
-    // A statement of its own, so that it sees what was committed before the lock was had.
-    let now: Repaired = statement(
-        "UPDATE workspace_slots s
-            SET ready = (SELECT count(*) FROM run_queue q WHERE q.lane = s.lane AND q.workspace_id = s.workspace_id),
-                running = (SELECT count(*) FROM run_leases l WHERE l.lane = s.lane AND l.workspace_id = s.workspace_id),
-                vtime = fair_start(s.lane, s.vtime)
-          WHERE s.lane = $1 AND s.workspace_id = $2 RETURNING ready, running",
-    )
-    .bind::<Text, _>(slot.lane.clone())
-    .bind::<SqlUuid, _>(slot.workspace_id)
-    .get_result(conn)?;
-    Ok((was.ready - now.ready, was.running - now.running))
-}
-
 /// How much waits, of one kind.
 #[derive(QueryableByName)]
 pub(super) struct Waiting {
@@ -384,20 +336,4 @@ pub(super) fn waiting(conn: &mut PgConnection) -> QueryResult<Vec<Waiting>> {
            FROM run_queue GROUP BY kind",
     )
     .load(conn)
-}
-
-pub(super) fn limit(conn: &mut PgConnection, workspace: WorkspaceId, lane: Lane, limits: Limits) -> QueryResult<()> {
-    statement(
-        "INSERT INTO workspace_slots (lane, workspace_id, max_running, max_ready, weight) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (lane, workspace_id) DO UPDATE
-            SET max_running = excluded.max_running, max_ready = excluded.max_ready, weight = excluded.weight,
-                vtime = fair_start(workspace_slots.lane, workspace_slots.vtime)",
-    )
-    .bind::<Text, _>(lane.name())
-    .bind::<SqlUuid, _>(workspace)
-    .bind::<Integer, _>(limits.max_running)
-    .bind::<Integer, _>(limits.max_ready)
-    .bind::<Float, _>(limits.weight)
-    .execute(conn)
-    .map(drop)
 }

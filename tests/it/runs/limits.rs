@@ -1,0 +1,122 @@
+//! What a run may not be, may not take and may not cost.
+
+use serde_json::json;
+
+use super::{echo, events, finish, start, worker};
+use crate::world::World;
+
+#[actix_web::test]
+async fn time_runs_out_in_the_queue_and_at_work() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = echo(&owner).await;
+    let late = start(&owner, &agent, "x").await;
+    world.clock.advance(chrono::Duration::seconds(3_601));
+    let worker = worker(&world);
+    for _ in 0..3 {
+        worker.turn().await.expect("a turn");
+    }
+    // Whoever came first, the clock or the step: there is one end.
+    let ends: i64 = ["run.completed", "run.failed"]
+        .iter()
+        .map(|kind| events(&world, &late, kind))
+        .sum();
+    assert_eq!(ends, 1);
+
+    let retried = owner
+        .post(
+            &format!("{agent}/execute"),
+            json!({ "input": { "say": "[[fail 503]]" }, "timeout_seconds": 1 }),
+        )
+        .await
+        .accepted();
+    let run = format!("/runs/{}", retried.text_at("/id"));
+    worker.turn().await.expect("a turn");
+    world.clock.advance(chrono::Duration::seconds(5));
+    let seen = finish(&world, &worker, &owner, &run).await;
+    assert_eq!(seen["status"], "failed");
+}
+
+#[actix_web::test]
+async fn what_cannot_run_is_refused_before_it_is_accepted() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = echo(&owner).await;
+    let execute = format!("{agent}/execute");
+    let refused = owner
+        .post(&execute, json!({ "input": { "say": "" } }))
+        .await
+        .refused("input-invalid");
+    assert_eq!(refused.body["errors"][0]["pointer"], "/input/say");
+    owner
+        .post(&execute, json!({ "input": {} }))
+        .await
+        .refused("input-invalid");
+    owner
+        .post(&execute, json!({ "input": { "say": "x" }, "priority": 11 }))
+        .await
+        .invalid("/priority", "too-large");
+    owner
+        .post(&execute, json!({ "input": { "say": "x" }, "wat": 1 }))
+        .await
+        .invalid("/wat", "unknown-field");
+    owner
+        .post(&execute, json!({ "input": { "say": "a\u{0}b" } }))
+        .await
+        .invalid("/input/say", "invalid-characters");
+    owner
+        .post(&execute, json!({ "input": { "say": "x" }, "version": 9 }))
+        .await
+        .refused("validation-failed");
+    owner
+        .post(&format!("{execute}?wait=61"), json!({}))
+        .await
+        .refused("invalid-parameter");
+    owner
+        .post("/agents/agt_nothing/execute", json!({}))
+        .await
+        .refused("not-found");
+    let strict = json!({ "name": "Strict", "framework": "openai", "config": { "model": "sandbox", "prompt": "{{ input.missing }}" } });
+    let strict = owner.post("/agents", strict).await.created().text_at("/id");
+    owner
+        .post(&format!("/agents/{strict}/execute"), json!({}))
+        .await
+        .refused("template-failed");
+    assert_eq!(owner.get("/runs").await.ok().body["data"], json!([]));
+    world
+        .anonymous()
+        .post(&execute, json!({ "wat": 1 }))
+        .await
+        .refused("unauthenticated");
+}
+
+#[actix_web::test]
+async fn a_plans_run_limit_refuses_and_a_budget_ends_a_run() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = echo(&owner).await;
+    let poor = json!({ "input": { "say": "x" }, "max_cost_micros": 100 });
+    let run = format!(
+        "/runs/{}",
+        owner
+            .post(&format!("{agent}/execute"), poor)
+            .await
+            .accepted()
+            .text_at("/id")
+    );
+    let seen = finish(&world, &worker(&world), &owner, &run).await;
+    assert_eq!(
+        (&seen["error"]["code"], &seen["cost_micros"]),
+        (&json!("budget_exceeded"), &json!(0))
+    );
+
+    world.admin("UPDATE guildhall.entitlement_counters SET used = 1000 WHERE code = 'runs_per_month'");
+    let refused = owner
+        .post(&format!("{agent}/execute"), json!({ "input": { "say": "x" } }))
+        .await
+        .refused("plan-limit-reached");
+    assert_eq!(
+        (refused.status.as_u16(), &refused.body["entitlement"]),
+        (402, &json!("runs_per_month"))
+    );
+}
