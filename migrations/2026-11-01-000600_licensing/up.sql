@@ -427,12 +427,12 @@ CREATE TABLE license_counters (
   customer_id   uuid,
   machines      integer NOT NULL DEFAULT 0,
   machines_max  integer,
-  cores         integer NOT NULL DEFAULT 0,
-  cores_max     integer,
-  memory_mb     integer NOT NULL DEFAULT 0,
-  memory_mb_max integer,
-  disk_mb       integer NOT NULL DEFAULT 0,
-  disk_mb_max   integer,
+  cores         bigint NOT NULL DEFAULT 0,
+  cores_max     bigint,
+  memory_mb     bigint NOT NULL DEFAULT 0,
+  memory_mb_max bigint,
+  disk_mb       bigint NOT NULL DEFAULT 0,
+  disk_mb_max   bigint,
   processes     integer NOT NULL DEFAULT 0,
   processes_max integer,
   users         integer NOT NULL DEFAULT 0,
@@ -502,7 +502,7 @@ CREATE TABLE machines (
   public_key        bytea CONSTRAINT machines_public_key_check CHECK (octet_length(public_key) = 32),
   state             text NOT NULL DEFAULT 'active' CONSTRAINT machines_state_check CHECK (state IN ('active', 'dead', 'deactivated')),
   generation        integer NOT NULL DEFAULT 1,
-  heartbeat_due_at  timestamptz,                                    -- real time, as leases are
+  heartbeat_due_at  timestamptz,
   died_at           timestamptz,
   deactivated_at    timestamptz,
   metadata          jsonb NOT NULL DEFAULT '{}',
@@ -604,20 +604,15 @@ CREATE TYPE license_facts AS (
   customer_banned   boolean,
   vendor_barred     boolean,                                        -- suspended for abuse
   machines          integer,
-  machines_max      integer,
   cores             integer,
   memory_mb         integer,
   disk_mb           integer,
-  processes         integer,
-  users             integer,
-  leases            integer,
   machine_id        uuid,
   machine_state     text,
   machine_generation integer,
   machine_due_at    timestamptz,
   machine_matches   boolean,                                        -- whether the machine has the fingerprint that was asked
-  now               timestamptz,
-  real_now          timestamptz
+  now               timestamptz
 );
 
 -- Everything that a verdict on one licence stands on, in one snapshot: by the hash of a key, or by the licence's id; with the machine that
@@ -671,13 +666,9 @@ BEGIN
   f.vendor_barred := EXISTS (SELECT FROM workspaces WHERE state = 'suspended' AND suspend_reason = 'abuse');
   SELECT * INTO c FROM license_counters WHERE license_id = license AND holder = license;
   f.machines := coalesce(c.machines, 0);
-  f.machines_max := c.machines_max;
-  f.cores := coalesce(c.cores, 0);
-  f.memory_mb := coalesce(c.memory_mb, 0);
-  f.disk_mb := coalesce(c.disk_mb, 0);
-  f.processes := coalesce(c.processes, 0);
-  f.users := coalesce(c.users, 0);
-  f.leases := coalesce(c.leases, 0);
+  f.cores := least(coalesce(c.cores, 0), 2147483647);
+  f.memory_mb := least(coalesce(c.memory_mb, 0), 2147483647);
+  f.disk_mb := least(coalesce(c.disk_mb, 0), 2147483647);
   IF machine IS NOT NULL THEN
     SELECT id, state, generation, heartbeat_due_at, fingerprint_hash INTO m FROM machines
      WHERE id = machine AND license_id = license AND state <> 'deactivated';
@@ -693,7 +684,6 @@ BEGIN
     f.machine_matches := m.fingerprint_hash = fingerprint;
   END IF;
   f.now := app_now();
-  f.real_now := now();
   RETURN f;
 END $$;
 

@@ -14,7 +14,9 @@ use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 
 use crate::{
     app::{boot::Deployment, events, openapi, pages},
-    features::{agents, providers::Providers, runs, webhooks},
+    features::{
+        agents, customers, entitlements, licenses, machines, policies, products, providers::Providers, runs, webhooks,
+    },
     kernel::{
         api_keys,
         error::{Error, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND},
@@ -31,6 +33,12 @@ pub fn slices(routes: &mut ServiceConfig) {
     workspaces::routes(routes);
     api_keys::routes(routes);
     inbox::routes(routes);
+    products::routes(routes);
+    entitlements::routes(routes);
+    policies::routes(routes);
+    customers::routes(routes);
+    licenses::routes(routes);
+    machines::routes(routes);
     webhooks::routes(routes);
     agents::routes(routes);
     runs::routes(routes);
@@ -40,6 +48,7 @@ pub fn slices(routes: &mut ServiceConfig) {
 pub fn roots(routes: &mut ServiceConfig) {
     pages::routes(routes);
     identity::roots(routes);
+    licenses::roots(routes);
 }
 
 /// The OpenAPI document of the mounted routes.

@@ -1,7 +1,7 @@
 //! The catalogue of events.
 
 use crate::{
-    features::{agents, runs, webhooks},
+    features::{agents, customers, entitlements, licenses, machines, policies, products, runs, webhooks},
     kernel::{api_keys, outbox::EventInfo, plans, workspaces},
 };
 
@@ -11,6 +11,12 @@ pub fn catalogue() -> Vec<&'static EventInfo> {
         workspaces::EVENTS,
         api_keys::EVENTS,
         plans::EVENTS,
+        products::EVENTS,
+        entitlements::EVENTS,
+        policies::EVENTS,
+        customers::EVENTS,
+        licenses::EVENTS,
+        machines::EVENTS,
         webhooks::EVENTS,
         agents::EVENTS,
         runs::EVENTS,

@@ -1,7 +1,7 @@
 //! The catalogue of refusals, and a page for each.
 
 use crate::{
-    features::{agents, runs, webhooks},
+    features::{agents, licenses, machines, policies, runs, webhooks},
     kernel::{
         access, api_keys,
         error::{self, Kind},
@@ -19,6 +19,9 @@ pub fn catalogue() -> Vec<Kind> {
         identity::PROBLEMS,
         stripe::PROBLEMS,
         jobs::PROBLEMS,
+        policies::PROBLEMS,
+        licenses::PROBLEMS,
+        machines::PROBLEMS,
         webhooks::PROBLEMS,
         agents::PROBLEMS,
         runs::PROBLEMS,

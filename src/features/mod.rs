@@ -3,7 +3,18 @@
 
 mod schema;
 
+pub mod products;
 pub mod webhooks;
+
+pub mod entitlements;
+
+pub mod policies;
+
+pub mod customers;
+
+pub mod licenses;
+
+pub mod machines;
 
 pub mod providers;
 

@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod inbox;
 pub mod jobs;
+pub mod jsonb;
 pub mod mail;
 pub mod metrics;
 pub mod outbox;

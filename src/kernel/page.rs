@@ -279,6 +279,26 @@ impl<T> Page<T> {
     }
 }
 
+/// Puts the rows of a boxed query in the order that was asked for, and begins where the page before ended. The table has `created_at` and
+/// `id`, and the tables' DSL traits are in scope.
+#[macro_export]
+macro_rules! in_order {
+    ($rows:expr, $table:ident, $query:expr) => {
+        match ($query.is_descending(), $query.after()) {
+            (true, None) => $rows.order(($table::created_at.desc(), $table::id.desc())),
+            (true, Some((time, id))) => $rows
+                .filter($table::created_at.le(time))
+                .filter($table::created_at.lt(time).or($table::id.lt(id)))
+                .order(($table::created_at.desc(), $table::id.desc())),
+            (false, None) => $rows.order(($table::created_at.asc(), $table::id.asc())),
+            (false, Some((time, id))) => $rows
+                .filter($table::created_at.ge(time))
+                .filter($table::created_at.gt(time).or($table::id.gt(id)))
+                .order(($table::created_at.asc(), $table::id.asc())),
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod operations;
 pub mod outbound;
 pub mod problem;
+mod query;
 mod software;
 mod valid;
 
@@ -17,7 +18,8 @@ pub(in crate::kernel) use body::read as read_body;
 
 pub use answers::{Accepted, Created, Json, Located, NoContent, Reply, Tagged, Versioned};
 pub use extract::{Admitted, CursorKey, Fresh, IfMatch, NoQuery, Path, Paths, Somebody, Visit};
-pub use software::{Holder, Knock, Software};
+pub use query::Query;
+pub use software::{AnyHolder, Holder, Software};
 pub use valid::{IfAny, Valid};
 
 pub use crate::kernel::idempotency::IdempotencyKey;

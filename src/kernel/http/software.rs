@@ -88,7 +88,7 @@ impl<P> From<Holder<P>> for Scope {
 }
 
 /// The same for validation, which answers whoever shows a licence key: one that leads nowhere is no refusal there.
-pub enum Knock<P> {
+pub enum AnyHolder<P> {
     /// One who is known.
     Known(Holder<P>),
     /// A key that leads nowhere.
@@ -109,14 +109,14 @@ impl<P: Needs> FromRequest for Holder<P> {
     }
 }
 
-impl<P: Needs> FromRequest for Knock<P> {
+impl<P: Needs> FromRequest for AnyHolder<P> {
     type Error = Error;
-    type Future = Ready<Result<Knock<P>>>;
+    type Future = Ready<Result<AnyHolder<P>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         with_caller(request, |caller| match Holder::of(caller) {
-            Err(error) if error.is(LICENSE_UNKNOWN) => Ok(Knock::Unknown),
-            judged => judged.map(Knock::Known),
+            Err(error) if error.is(LICENSE_UNKNOWN) => Ok(AnyHolder::Unknown),
+            judged => judged.map(AnyHolder::Known),
         })
     }
 }

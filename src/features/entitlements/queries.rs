@@ -1,0 +1,62 @@
+//! Rows of definitions.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl, SelectableHelper,
+};
+
+use super::model::{Entitlement, EntitlementFilters, EntitlementId, NewEntitlement};
+use crate::{features::schema::licensing::entitlement_defs, in_order, kernel::page::PageQuery};
+
+pub(super) fn insert(conn: &mut PgConnection, id: EntitlementId, new: &NewEntitlement) -> QueryResult<Entitlement> {
+    diesel::insert_into(entitlement_defs::table)
+        .values((entitlement_defs::id.eq(id), new))
+        .returning(Entitlement::as_returning())
+        .get_result(conn)
+}
+
+pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<EntitlementFilters>) -> QueryResult<Vec<Entitlement>> {
+    let mut rows = entitlement_defs::table
+        .select(Entitlement::as_select())
+        .limit(query.fetch())
+        .into_boxed();
+    if !query.filters.codes.is_empty() {
+        rows = rows.filter(entitlement_defs::code.eq_any(&query.filters.codes));
+    }
+    in_order!(rows, entitlement_defs, query).load(conn)
+}
+
+/// The definitions of these codes, as many of them as there are.
+pub(super) fn of_codes(conn: &mut PgConnection, codes: &[&String]) -> QueryResult<Vec<Entitlement>> {
+    entitlement_defs::table
+        .filter(entitlement_defs::code.eq_any(codes))
+        .select(Entitlement::as_select())
+        .load(conn)
+}
+
+pub(super) fn get(conn: &mut PgConnection, id: EntitlementId) -> QueryResult<Entitlement> {
+    entitlement_defs::table
+        .find(id.uuid())
+        .select(Entitlement::as_select())
+        .first(conn)
+}
+
+/// The definition, locked until the commit.
+pub(super) fn lock(conn: &mut PgConnection, id: EntitlementId) -> QueryResult<Entitlement> {
+    let one = entitlement_defs::table.find(id.uuid()).select(Entitlement::as_select());
+    one.for_no_key_update().first(conn)
+}
+
+pub(super) fn update(conn: &mut PgConnection, id: EntitlementId, to: &NewEntitlement) -> QueryResult<Entitlement> {
+    diesel::update(entitlement_defs::table.find(id.uuid()))
+        .set(to)
+        .returning(Entitlement::as_returning())
+        .get_result(conn)
+}
+
+pub(super) fn archive(conn: &mut PgConnection, id: EntitlementId, now: DateTime<Utc>) -> QueryResult<Entitlement> {
+    diesel::update(entitlement_defs::table.find(id.uuid()))
+        .set(entitlement_defs::archived_at.eq(now))
+        .returning(Entitlement::as_returning())
+        .get_result(conn)
+}

@@ -1,0 +1,378 @@
+//! Rows of licences, keys, holds, renewals and counters.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, PgConnection, QueryDsl, QueryResult,
+    RunQueryDsl, SelectableHelper,
+    dsl::{exists, max, select},
+    sql_types::{Array, Binary, Nullable, Text, Uuid as UuidSql},
+};
+use uuid::Uuid;
+
+use super::model::{
+    Facts, FactsSql, HoldReason, Issue, KeyMark, LicenseFilters, NewHold, Question, Renewal, RenewalTerm, Row, State,
+};
+use crate::{
+    features::{
+        policies::{Policy, Terms},
+        schema::licensing::{license_counters, license_holds, license_keys, license_renewals, licenses, machines},
+    },
+    in_order,
+    kernel::{
+        db::Context,
+        id::{CustomerId, Id, LicenseId},
+        jsonb::Jsonb,
+        page::PageQuery,
+    },
+};
+
+diesel::define_sql_function! {
+    /// Everything that a verdict stands on.
+    fn license_facts(hash: Nullable<Binary>, license: Nullable<UuidSql>, machine: Nullable<UuidSql>, fingerprint: Nullable<Binary>) -> Nullable<Record<FactsSql>>;
+}
+diesel::define_sql_function! {
+    /// The same outside of a transaction: it enters the context itself.
+    fn license_glance(context: Array<Nullable<Text>>, hash: Nullable<Binary>, license: Nullable<UuidSql>, machine: Nullable<UuidSql>, fingerprint: Nullable<Binary>) -> Nullable<Record<FactsSql>>;
+}
+
+type Hash = Option<Vec<u8>>;
+type Glance = select<license_glance<Vec<Option<String>>, Hash, Option<Uuid>, Option<Uuid>, Hash>>;
+
+/// The statement of [`Db::ask`](crate::kernel::db::Db::ask) for a question.
+pub(super) fn glance(context: Context, question: Question) -> Glance {
+    diesel::select(license_glance(
+        context.into_array(),
+        question.hash.map(Vec::from),
+        question.license.map(Id::uuid),
+        question.machine.map(Id::uuid),
+        question.fingerprint.map(Vec::from),
+    ))
+}
+
+/// The answer to a question, inside a transaction.
+pub(super) fn facts(conn: &mut PgConnection, question: Question) -> QueryResult<Option<Facts>> {
+    diesel::select(license_facts(
+        question.hash.map(Vec::from),
+        question.license.map(Id::uuid),
+        question.machine.map(Id::uuid),
+        question.fingerprint.map(Vec::from),
+    ))
+    .get_result(conn)
+}
+
+/// A licence as it begins.
+pub(super) struct NewRow<'a> {
+    pub(super) id: LicenseId,
+    pub(super) policy: &'a Policy,
+    pub(super) issue: &'a Issue,
+    pub(super) terms: &'a Terms,
+    pub(super) started_at: Option<DateTime<Utc>>,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+}
+
+/// The licence, and what is used of its limits: nothing yet.
+pub(super) fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> QueryResult<Row> {
+    let (issue, rules) = (new.issue, &new.terms.rules);
+    let what = (
+        licenses::id.eq(new.id.uuid()),
+        licenses::product_id.eq(new.policy.product_id),
+        licenses::policy_id.eq(new.policy.id),
+        licenses::customer_id.eq(issue.customer.map(Id::uuid)),
+        licenses::name.eq(&issue.name),
+        licenses::terms.eq(Jsonb(new.terms)),
+        licenses::terms_version.eq(new.policy.version),
+        licenses::overrides.eq(Jsonb(&issue.overrides)),
+    );
+    let when = (
+        licenses::starts_at.eq(issue.starts_at),
+        licenses::started_at.eq(new.started_at),
+        licenses::term_ends_at.eq(new.expires_at),
+        licenses::expires_at.eq(new.expires_at),
+    );
+    let whence = (
+        licenses::issued_via.eq(issue.via),
+        licenses::source_ref.eq(&issue.source_ref),
+        licenses::public_metadata.eq(Jsonb(&issue.public_metadata)),
+        licenses::metadata.eq(Jsonb(&issue.metadata)),
+        licenses::external_id.eq(&issue.external_id),
+    );
+    let row: Row = diesel::insert_into(licenses::table)
+        .values((what, when, whence))
+        .returning(Row::as_returning())
+        .get_result(conn)?;
+    let most = |limit| rules.overage_strategy.most(limit);
+    let counters = (
+        license_counters::license_id.eq(new.id.uuid()),
+        license_counters::holder.eq(new.id.uuid()),
+        license_counters::customer_id.eq(issue.customer.map(Id::uuid)),
+        license_counters::machines_max.eq(most(rules.max_machines)),
+        license_counters::cores_max.eq(most(rules.max_cores).map(i64::from)),
+        license_counters::memory_mb_max.eq(most(rules.max_memory_mb).map(i64::from)),
+        license_counters::disk_mb_max.eq(most(rules.max_disk_mb).map(i64::from)),
+    );
+    diesel::insert_into(license_counters::table)
+        .values(counters)
+        .execute(conn)?;
+    Ok(row)
+}
+
+/// A licence's key, by its hash.
+pub(super) fn insert_key(
+    conn: &mut PgConnection,
+    id: Id<KeyMark>,
+    license: &Row,
+    hash: &[u8],
+    start: &str,
+) -> QueryResult<()> {
+    let row = (
+        license_keys::id.eq(id),
+        license_keys::license_id.eq(license.id.uuid()),
+        license_keys::product_id.eq(license.product_id),
+        license_keys::customer_id.eq(license.customer_id.map(Id::uuid)),
+        license_keys::reseller_id.eq(license.reseller_id.map(Id::uuid)),
+        license_keys::key_hash.eq(hash),
+        license_keys::start.eq(start),
+    );
+    diesel::insert_into(license_keys::table).values(row).execute(conn)?;
+    Ok(())
+}
+
+pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<LicenseFilters>) -> QueryResult<Vec<Row>> {
+    let mut rows = licenses::table
+        .select(Row::as_select())
+        .limit(query.fetch())
+        .into_boxed();
+    let filters = &query.filters;
+    if !filters.products.is_empty() {
+        rows = rows.filter(licenses::product_id.eq_any(&filters.products));
+    }
+    if !filters.policies.is_empty() {
+        rows = rows.filter(licenses::policy_id.eq_any(&filters.policies));
+    }
+    if !filters.customers.is_empty() {
+        let ids: Vec<Uuid> = filters.customers.iter().map(|id: &CustomerId| id.uuid()).collect();
+        rows = rows.filter(licenses::customer_id.eq_any(ids));
+    }
+    if !filters.external_ids.is_empty() {
+        rows = rows.filter(licenses::external_id.eq_any(&filters.external_ids));
+    }
+    if !filters.key_starts.is_empty() {
+        let keys = license_keys::table
+            .filter(license_keys::license_id.eq(licenses::id))
+            .filter(license_keys::start.eq_any(&filters.key_starts));
+        rows = rows.filter(exists(keys));
+    }
+    if let Some(time) = filters.expires_before {
+        rows = rows.filter(licenses::expires_at.lt(time));
+    }
+    in_order!(rows, licenses, query).load(conn)
+}
+
+pub(super) fn get(conn: &mut PgConnection, id: LicenseId) -> QueryResult<Row> {
+    licenses::table.find(id.uuid()).select(Row::as_select()).first(conn)
+}
+
+/// The licence, locked until the commit.
+pub(super) fn lock(conn: &mut PgConnection, id: LicenseId) -> QueryResult<Row> {
+    let one = licenses::table.find(id.uuid()).select(Row::as_select());
+    one.for_no_key_update().first(conn)
+}
+
+/// How the current keys of these licences begin.
+pub(super) fn key_starts(conn: &mut PgConnection, ids: &[Uuid]) -> QueryResult<HashMap<Uuid, String>> {
+    let rows: Vec<(Uuid, String)> = license_keys::table
+        .filter(license_keys::license_id.eq_any(ids))
+        .filter(license_keys::state.eq("current"))
+        .select((license_keys::license_id, license_keys::start))
+        .load(conn)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Why these licences are suspended, oldest hold first.
+pub(super) fn holds(conn: &mut PgConnection, ids: &[Uuid]) -> QueryResult<HashMap<Uuid, Vec<HoldReason>>> {
+    let rows: Vec<(Uuid, HoldReason)> = license_holds::table
+        .filter(license_holds::license_id.eq_any(ids))
+        .order((license_holds::placed_at, license_holds::reason, license_holds::ref_))
+        .select((license_holds::license_id, license_holds::reason))
+        .load(conn)?;
+    let mut found = HashMap::<_, Vec<_>>::new();
+    for (license, reason) in rows {
+        found.entry(license).or_default().push(reason);
+    }
+    Ok(found)
+}
+
+/// Places a hold. False if the same one is placed already.
+pub(super) fn place(conn: &mut PgConnection, license: &Row, hold: &NewHold) -> QueryResult<bool> {
+    let row = (
+        license_holds::license_id.eq(license.id.uuid()),
+        license_holds::customer_id.eq(license.customer_id.map(Id::uuid)),
+        license_holds::reseller_id.eq(license.reseller_id.map(Id::uuid)),
+        license_holds::reason.eq(hold.reason),
+        license_holds::ref_.eq(&hold.reference),
+        license_holds::note.eq(&hold.note),
+    );
+    let placed = diesel::insert_into(license_holds::table)
+        .values(row)
+        .on_conflict_do_nothing()
+        .execute(conn)?;
+    Ok(placed == 1)
+}
+
+/// Lifts a hold. False if there is no such hold.
+pub(super) fn lift(conn: &mut PgConnection, id: LicenseId, reason: HoldReason, reference: &str) -> QueryResult<bool> {
+    let one = license_holds::table.find((id.uuid(), reason, reference));
+    Ok(diesel::delete(one).execute(conn)? == 1)
+}
+
+pub(super) fn is_held(conn: &mut PgConnection, id: LicenseId) -> QueryResult<bool> {
+    diesel::select(exists(
+        license_holds::table.filter(license_holds::license_id.eq(id.uuid())),
+    ))
+    .get_result(conn)
+}
+
+pub(super) fn suspend(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>) -> QueryResult<Row> {
+    diesel::update(licenses::table.find(id.uuid()))
+        .set((licenses::state.eq(State::Suspended), licenses::suspended_at.eq(now)))
+        .returning(Row::as_returning())
+        .get_result(conn)
+}
+
+/// Lets a licence live again. `expires_at` is where its term ends now.
+pub(super) fn revive(conn: &mut PgConnection, id: LicenseId, moved: Option<DateTime<Utc>>) -> QueryResult<Row> {
+    let alive = (
+        licenses::state.eq(State::Active),
+        licenses::suspended_at.eq(None::<DateTime<Utc>>),
+    );
+    let end = moved.map(|end| (licenses::term_ends_at.eq(end), licenses::expires_at.eq(end)));
+    diesel::update(licenses::table.find(id.uuid()))
+        .set((alive, end))
+        .returning(Row::as_returning())
+        .get_result(conn)
+}
+
+/// Ends a licence with its keys and machines.
+pub(super) fn revoke(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>) -> QueryResult<Row> {
+    diesel::update(license_keys::table.filter(license_keys::license_id.eq(id.uuid())))
+        .set((license_keys::state.eq("dead"), license_keys::ends_at.eq(now)))
+        .execute(conn)?;
+    let machines = machines::table
+        .filter(machines::license_id.eq(id.uuid()))
+        .filter(machines::state.ne("deactivated"));
+    diesel::update(machines)
+        .set((machines::state.eq("deactivated"), machines::deactivated_at.eq(now)))
+        .execute(conn)?;
+    diesel::update(license_counters::table.filter(license_counters::license_id.eq(id.uuid())))
+        .set((
+            license_counters::machines.eq(0),
+            license_counters::cores.eq(0),
+            license_counters::memory_mb.eq(0),
+            license_counters::disk_mb.eq(0),
+            license_counters::over_limit.eq(false),
+        ))
+        .execute(conn)?;
+    diesel::delete(license_holds::table.filter(license_holds::license_id.eq(id.uuid()))).execute(conn)?;
+    diesel::update(licenses::table.find(id.uuid()))
+        .set((
+            licenses::state.eq(State::Revoked),
+            licenses::revoked_at.eq(now),
+            licenses::suspended_at.eq(None::<DateTime<Utc>>),
+        ))
+        .returning(Row::as_returning())
+        .get_result(conn)
+}
+
+/// Notes a renewal. False if the same one was noted before.
+pub(super) fn insert_renewal(conn: &mut PgConnection, license: &Row, renewal: &Renewal) -> QueryResult<bool> {
+    let (kind, until, periods) = match renewal.term {
+        RenewalTerm::Until(until) => ("until", Some(until), None),
+        RenewalTerm::Periods(periods) => ("periods", None, Some(periods)),
+    };
+    let row = (
+        license_renewals::license_id.eq(license.id.uuid()),
+        license_renewals::customer_id.eq(license.customer_id.map(Id::uuid)),
+        license_renewals::reseller_id.eq(license.reseller_id.map(Id::uuid)),
+        license_renewals::ref_.eq(&renewal.reference),
+        license_renewals::kind.eq(kind),
+        license_renewals::until.eq(until),
+        license_renewals::periods.eq(periods),
+    );
+    let noted = diesel::insert_into(license_renewals::table)
+        .values(row)
+        .on_conflict_do_nothing()
+        .execute(conn)?;
+    Ok(noted == 1)
+}
+
+/// Reverses a renewal until a date. False if there is none that stands.
+pub(super) fn reverse_renewal(
+    conn: &mut PgConnection,
+    id: LicenseId,
+    reference: &str,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let standing = license_renewals::table
+        .find((id.uuid(), reference))
+        .filter(license_renewals::kind.eq("until"))
+        .filter(license_renewals::reversed_at.is_null());
+    let reversed = diesel::update(standing)
+        .set(license_renewals::reversed_at.eq(now))
+        .execute(conn)?;
+    Ok(reversed == 1)
+}
+
+/// The latest date until which a licence was renewed by what was not reversed.
+pub(super) fn renewed_until(conn: &mut PgConnection, id: LicenseId) -> QueryResult<Option<DateTime<Utc>>> {
+    license_renewals::table
+        .filter(license_renewals::license_id.eq(id.uuid()))
+        .filter(license_renewals::reversed_at.is_null())
+        .select(max(license_renewals::until))
+        .first(conn)
+}
+
+/// Sets where the term ends and when the licence expires.
+pub(super) fn prolong(
+    conn: &mut PgConnection,
+    id: LicenseId,
+    term_ends_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+) -> QueryResult<Row> {
+    diesel::update(licenses::table.find(id.uuid()))
+        .set((
+            licenses::term_ends_at.eq(term_ends_at),
+            licenses::expires_at.eq(expires_at),
+        ))
+        .returning(Row::as_returning())
+        .get_result(conn)
+}
+
+/// Begins the term, once.
+pub(super) fn begin(
+    conn: &mut PgConnection,
+    id: LicenseId,
+    now: DateTime<Utc>,
+    ends_at: Option<DateTime<Utc>>,
+) -> QueryResult<bool> {
+    let unbegun = licenses::table.find(id.uuid()).filter(licenses::started_at.is_null());
+    let begun = diesel::update(unbegun)
+        .set((
+            licenses::started_at.eq(now),
+            licenses::term_ends_at.eq(ends_at),
+            licenses::expires_at.eq(ends_at),
+        ))
+        .execute(conn)?;
+    Ok(begun == 1)
+}
+
+/// Notes when a licence was last asked about.
+pub(super) fn seen(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>) -> QueryResult<usize> {
+    let older = licenses::last_validated_at
+        .is_null()
+        .or(licenses::last_validated_at.lt(now).assume_not_null());
+    diesel::update(licenses::table.find(id.uuid()).filter(older))
+        .set(licenses::last_validated_at.eq(now))
+        .execute(conn)
+}

@@ -1,0 +1,102 @@
+//! What happens to a licence.
+
+use actix_web::{post, web::Data};
+
+use crate::{
+    features::licenses::{
+        model::{License, NewRenewal, Reinstatement, Revocation, Suspension},
+        service::{holds, renewal},
+    },
+    kernel::{
+        access::{Can, perm},
+        db::Db,
+        error::Result,
+        http::{IdempotencyKey, IfMatch, Path, Tagged, Valid},
+        id::LicenseId,
+        idempotency::{Once, once},
+    },
+};
+
+/// Renew a licence.
+///
+/// By periods of its policy's term, or at least until a date. The same `ref` again changes nothing.
+#[utoipa::path(operation_id = "licenses_renew", params(("id" = LicenseId, Path, description = "The licence.")), request_body = NewRenewal,
+               responses((status = 200, description = "It was renewed.", body = License)),
+               extensions(("x-permission" = json!("licenses:write")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
+                          ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+#[post("/licenses/{id}/renew")]
+pub(super) async fn renew(
+    can: Can<perm::LicensesWrite>,
+    db: Data<Db>,
+    id: Path<LicenseId>,
+    key: IdempotencyKey,
+    seen: IfMatch,
+    new: Valid<NewRenewal>,
+) -> Result<Once<Tagged<License>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &new, |tx| {
+            renewal::renew_seen(tx, id.0, &seen, &new).map(Tagged)
+        })
+    })
+    .await
+}
+
+/// Suspend a licence.
+///
+/// Places a hold. The licence is not valid as long as one is left; placing the same one again changes nothing.
+#[utoipa::path(operation_id = "licenses_suspend", params(("id" = LicenseId, Path, description = "The licence.")), request_body = Suspension,
+               responses((status = 200, description = "It is suspended.", body = License)),
+               extensions(("x-permission" = json!("licenses:suspend")), ("x-body-limit" = json!(65_536)),
+                          ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+#[post("/licenses/{id}/suspend")]
+pub(super) async fn suspend(
+    can: Can<perm::LicensesSuspend>,
+    db: Data<Db>,
+    id: Path<LicenseId>,
+    seen: IfMatch,
+    why: Valid<Suspension>,
+) -> Result<Tagged<License>> {
+    db.tenant(can, move |tx| holds::suspend(tx, id.0, &seen, &why))
+        .await
+        .map(Tagged)
+}
+
+/// Lift a hold from a licence.
+///
+/// It lives again once no hold is left.
+#[utoipa::path(operation_id = "licenses_reinstate", params(("id" = LicenseId, Path, description = "The licence.")), request_body = Reinstatement,
+               responses((status = 200, description = "The hold is lifted.", body = License)),
+               extensions(("x-permission" = json!("licenses:suspend")), ("x-body-limit" = json!(65_536)),
+                          ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+#[post("/licenses/{id}/reinstate")]
+pub(super) async fn reinstate(
+    can: Can<perm::LicensesSuspend>,
+    db: Data<Db>,
+    id: Path<LicenseId>,
+    seen: IfMatch,
+    which: Valid<Reinstatement>,
+) -> Result<Tagged<License>> {
+    db.tenant(can, move |tx| holds::reinstate(tx, id.0, &seen, &which))
+        .await
+        .map(Tagged)
+}
+
+/// Revoke a licence.
+///
+/// For good: its keys die with the commit, and its machines are deactivated.
+#[utoipa::path(operation_id = "licenses_revoke", params(("id" = LicenseId, Path, description = "The licence.")), request_body = Revocation,
+               responses((status = 200, description = "It is revoked.", body = License)),
+               extensions(("x-permission" = json!("licenses:revoke")), ("x-body-limit" = json!(65_536)),
+                          ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+#[post("/licenses/{id}/revoke")]
+pub(super) async fn revoke(
+    can: Can<perm::LicensesRevoke>,
+    db: Data<Db>,
+    id: Path<LicenseId>,
+    seen: IfMatch,
+    _why: Valid<Revocation>,
+) -> Result<Tagged<License>> {
+    db.tenant(can, move |tx| holds::revoke_seen(tx, id.0, &seen))
+        .await
+        .map(Tagged)
+}

@@ -1,0 +1,158 @@
+//! Suspending, reinstating, revoking.
+
+use crate::{
+    features::{
+        licenses::{
+            model::{
+                HoldReason, LICENSE_REINSTATED, LICENSE_REVOKED, LICENSE_SUSPENDED, License, NewHold, Reinstatement,
+                Row, State, Suspension,
+            },
+            queries,
+            service::shown,
+        },
+        policies::SuspendedTime,
+    },
+    kernel::{
+        db::Tenant,
+        entitlements,
+        error::{Result, STATE_CONFLICT},
+        http::IfMatch,
+        id::LicenseId,
+        outbox,
+    },
+};
+
+/// Suspends a licence because somebody said so.
+pub(in crate::features::licenses) fn suspend(
+    tx: &mut Tenant<'_>,
+    id: LicenseId,
+    seen: &IfMatch,
+    why: &Suspension,
+) -> Result<License> {
+    let hold = NewHold {
+        note: why.note.clone(),
+        ..NewHold::new(by_hand(tx, why.reason))
+    };
+    let row = queries::lock(tx.conn(), id)?;
+    seen.allows(row.version)?;
+    place_on(tx, row, &hold)
+}
+
+/// Lifts one of a licence's holds because somebody said so.
+pub(in crate::features::licenses) fn reinstate(
+    tx: &mut Tenant<'_>,
+    id: LicenseId,
+    seen: &IfMatch,
+    which: &Reinstatement,
+) -> Result<License> {
+    let reason = by_hand(tx, which.reason);
+    let row = queries::lock(tx.conn(), id)?;
+    seen.allows(row.version)?;
+    lift_from(tx, row, reason, which.reference.as_deref().unwrap_or_default())
+}
+
+/// A reseller places and lifts holds of its own only.
+fn by_hand(tx: &Tenant<'_>, reason: Option<HoldReason>) -> HoldReason {
+    match tx.scope().reach().reseller {
+        Some(_) => HoldReason::Reseller,
+        None => reason.unwrap_or(HoldReason::Manual),
+    }
+}
+
+/// Places a hold: the licence is suspended as long as one is left. One that is placed already stays as it is.
+///
+/// # Errors
+/// 404, 409 `state-conflict` if the licence is revoked.
+pub fn place(tx: &mut Tenant<'_>, id: LicenseId, hold: &NewHold) -> Result<License> {
+    let row = queries::lock(tx.conn(), id)?;
+    place_on(tx, row, hold)
+}
+
+fn place_on(tx: &mut Tenant<'_>, row: Row, hold: &NewHold) -> Result<License> {
+    alive(&row)?;
+    if !queries::place(tx.conn(), &row, hold)? {
+        return shown(tx, row);
+    }
+    let now = tx.now()?;
+    let row = match row.state {
+        State::Suspended => row,
+        _ => queries::suspend(tx.conn(), row.id, now)?,
+    };
+    let license = shown(tx, row)?;
+    outbox::emit(tx, LICENSE_SUSPENDED.of(license.id, &license))?;
+    Ok(license)
+}
+
+/// Lifts a hold, and no other: a payment cannot undo a dispute. One that is not there is lifted already.
+///
+/// # Errors
+/// 404, 409 `state-conflict` if the licence is revoked.
+pub fn lift(tx: &mut Tenant<'_>, id: LicenseId, reason: HoldReason, reference: &str) -> Result<License> {
+    let row = queries::lock(tx.conn(), id)?;
+    lift_from(tx, row, reason, reference)
+}
+
+fn lift_from(tx: &mut Tenant<'_>, row: Row, reason: HoldReason, reference: &str) -> Result<License> {
+    alive(&row)?;
+    if !queries::lift(tx.conn(), row.id, reason, reference)? {
+        return shown(tx, row);
+    }
+    let row = match queries::is_held(tx.conn(), row.id)? {
+        true => row,
+        false => revive(tx, row)?,
+    };
+    let license = shown(tx, row)?;
+    outbox::emit(tx, LICENSE_REINSTATED.of(license.id, &license))?;
+    Ok(license)
+}
+
+/// The last hold is gone. Where the suspension stopped the clock, the term ends that much later.
+fn revive(tx: &mut Tenant<'_>, row: Row) -> Result<Row> {
+    let now = tx.now()?;
+    let stopped = row.terms.rules.suspended_time == SuspendedTime::StopsClock;
+    let moved = match (row.expires_at, row.suspended_at) {
+        (Some(end), Some(since)) if stopped => Some(end + (now - since)),
+        _ => None,
+    };
+    Ok(queries::revive(tx.conn(), row.id, moved)?)
+}
+
+fn alive(row: &Row) -> Result<()> {
+    if row.state == State::Revoked {
+        let detail = "The licence is revoked, which is for good.";
+        return Err(STATE_CONFLICT.because(detail).with("state", "revoked").into());
+    }
+    Ok(())
+}
+
+/// Revokes a licence because somebody said so.
+pub(in crate::features::licenses) fn revoke_seen(
+    tx: &mut Tenant<'_>,
+    id: LicenseId,
+    seen: &IfMatch,
+) -> Result<License> {
+    let row = queries::lock(tx.conn(), id)?;
+    seen.allows(row.version)?;
+    end(tx, row)
+}
+
+/// Ends a licence for good, with its keys and machines. One that is revoked stays as it is.
+///
+/// # Errors
+/// 404.
+pub fn revoke(tx: &mut Tenant<'_>, id: LicenseId) -> Result<License> {
+    let row = queries::lock(tx.conn(), id)?;
+    end(tx, row)
+}
+
+fn end(tx: &mut Tenant<'_>, row: Row) -> Result<License> {
+    if row.state == State::Revoked {
+        return shown(tx, row);
+    }
+    let now = tx.now()?;
+    let row = queries::revoke(tx.conn(), row.id, now)?;
+    entitlements::give(tx, "licenses", 1)?;
+    let license = shown(tx, row)?;
+    outbox::emit(tx, LICENSE_REVOKED.of(license.id, &license))?;
+    Ok(license)
+}

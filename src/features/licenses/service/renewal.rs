@@ -1,0 +1,144 @@
+//! Prolonging. A renewal by periods moves the term's end; one until a date only stands beside it: the expiry is the later of both, so the
+//! order in which invoices arrive does not matter, and one that is refunded can be taken back.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    features::{
+        licenses::{
+            model::{LICENSE_RENEWED, License, NewRenewal, Renewal, RenewalTerm, Row, State},
+            queries,
+            service::shown,
+        },
+        policies::{RenewalBasis, Rules},
+    },
+    kernel::{
+        db::Tenant,
+        error::{FieldCode, Result, STATE_CONFLICT, invalid},
+        http::IfMatch,
+        id::{EventId, LicenseId},
+        outbox,
+    },
+};
+
+/// Prolongs a licence because somebody said so.
+pub(in crate::features::licenses) fn renew_seen(
+    tx: &mut Tenant<'_>,
+    id: LicenseId,
+    seen: &IfMatch,
+    new: &NewRenewal,
+) -> Result<License> {
+    let row = queries::lock(tx.conn(), id)?;
+    seen.allows(row.version)?;
+    // Without a ref of the caller's, every renewal is another one.
+    let reference = match &new.reference {
+        Some(reference) => reference.clone(),
+        None => EventId::new(tx.now()?).uuid().to_string(),
+    };
+    let term = match (new.periods, new.until) {
+        (Some(periods), _) => RenewalTerm::Periods(periods),
+        (None, Some(until)) => RenewalTerm::Until(until),
+        (None, None) => return Err(invalid("/periods", FieldCode::Required, "Either periods or until.")),
+    };
+    prolong(tx, row, &Renewal { term, reference })
+}
+
+/// Prolongs a licence. The same renewal again changes nothing.
+///
+/// # Errors
+/// 404; 409 `state-conflict` for a licence that is revoked, that never expires, or whose term has not begun.
+pub fn renew(tx: &mut Tenant<'_>, id: LicenseId, renewal: &Renewal) -> Result<License> {
+    let row = queries::lock(tx.conn(), id)?;
+    prolong(tx, row, renewal)
+}
+
+fn prolong(tx: &mut Tenant<'_>, row: Row, renewal: &Renewal) -> Result<License> {
+    let conflict = |state: &str, detail: &str| Err(STATE_CONFLICT.because(detail).with("state", state).into());
+    if row.state == State::Revoked {
+        return conflict("revoked", "The licence is revoked, which is for good.");
+    }
+    if row.expires_at.is_none() && row.terms.rules.term().is_none() {
+        return conflict("perpetual", "The licence never expires.");
+    }
+    let now = tx.now()?;
+    let term_ends_at = match renewal.term {
+        RenewalTerm::Until(_) => row.term_ends_at,
+        RenewalTerm::Periods(_) if row.started_at.is_none() && row.expires_at.is_none() => {
+            return conflict("not_started", "The licence's term has not begun.");
+        }
+        RenewalTerm::Periods(periods) => match later(&row.terms.rules, row.expires_at, now, periods) {
+            Some(end) => Some(end),
+            None => return conflict("perpetual", "The policy has no term to renew by."),
+        },
+    };
+    if !queries::insert_renewal(tx.conn(), &row, renewal)? {
+        return shown(tx, row);
+    }
+    let license = set(tx, &row, term_ends_at)?;
+    outbox::emit(tx, LICENSE_RENEWED.of(license.id, &license))?;
+    Ok(license)
+}
+
+/// Takes back a renewal until a date, and that one only. Answers the licence as it is then.
+///
+/// # Errors
+/// 404.
+pub fn reverse_renewal(tx: &mut Tenant<'_>, id: LicenseId, reference: &str) -> Result<License> {
+    let row = queries::lock(tx.conn(), id)?;
+    let now = tx.now()?;
+    if !queries::reverse_renewal(tx.conn(), id, reference, now)? {
+        return shown(tx, row);
+    }
+    let license = set(tx, &row, row.term_ends_at)?;
+    outbox::emit(tx, LICENSE_RENEWED.of(license.id, &license))?;
+    Ok(license)
+}
+
+fn set(tx: &mut Tenant<'_>, row: &Row, term_ends_at: Option<DateTime<Utc>>) -> Result<License> {
+    let until = queries::renewed_until(tx.conn(), row.id)?;
+    let row = queries::prolong(tx.conn(), row.id, term_ends_at, term_ends_at.max(until))?;
+    shown(tx, row)
+}
+
+/// Where the term ends after so many more periods; `None`: the policy has no term.
+fn later(rules: &Rules, expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>, periods: i32) -> Option<DateTime<Utc>> {
+    let end = expires_at.unwrap_or(now);
+    let from = match rules.renewal_basis {
+        RenewalBasis::FromExpiry => end,
+        RenewalBasis::FromNow => now,
+        RenewalBasis::FromNowIfExpired => end.max(now),
+    };
+    rules.term()?.after(from, periods)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+    use crate::features::policies::Unit;
+
+    #[test]
+    fn a_renewal_begins_where_the_policy_says() {
+        let day = |day: u32| Utc.with_ymd_and_hms(2026, 11, day, 0, 0, 0).unwrap();
+        let rules = |renewal_basis| Rules {
+            term_count: Some(1),
+            term_unit: Some(Unit::Day),
+            renewal_basis,
+            ..Rules::default()
+        };
+        for (basis, expires, periods, end) in [
+            (RenewalBasis::FromExpiry, 5, 2, 7),
+            (RenewalBasis::FromNow, 5, 2, 12),
+            (RenewalBasis::FromNowIfExpired, 5, 1, 11),
+            (RenewalBasis::FromNowIfExpired, 15, 1, 16),
+        ] {
+            assert_eq!(
+                later(&rules(basis), Some(day(expires)), day(10), periods),
+                Some(day(end)),
+                "{basis}"
+            );
+        }
+        assert_eq!(later(&Rules::default(), None, day(10), 1), None);
+    }
+}

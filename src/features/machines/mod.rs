@@ -1,0 +1,10 @@
+//! Where licences run: machines are activated up to a limit that is exact under any concurrency, give signs of life, and are deactivated.
+
+mod model;
+mod queries;
+mod routes;
+mod service;
+
+pub use model::{Activated, EVENTS, Machine, NewMachine, PROBLEMS};
+pub use routes::routes;
+pub use service::{activate, deactivate, fingerprint, held_by};

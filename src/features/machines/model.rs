@@ -1,0 +1,275 @@
+//! Machines as rows and on the wire.
+
+use chrono::{DateTime, Utc};
+use diesel::{Queryable, Selectable};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    features::{
+        licenses::{MachineId, judge_fingerprint},
+        schema::licensing::machines,
+    },
+    kernel::{
+        check::{Check, Validate, tidy, trimmed_option},
+        error::FieldCode,
+        http::{Reply, Versioned},
+        id::{CustomerId, LicenseId, ResellerId},
+        page::{Filters, Unfit, id_filter},
+    },
+};
+
+crate::events! {
+    /// A machine was activated.
+    pub MACHINE_ACTIVATED: Machine = "machine.activated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
+    /// A machine was deactivated, by somebody or because it gave no sign of life: its place is free.
+    pub MACHINE_DEACTIVATED: Machine = "machine.deactivated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
+    /// A machine gave no sign of life in time. It keeps its place.
+    pub MACHINE_DEAD: Machine = "machine.dead", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
+    /// A machine that was dead came back in time.
+    pub MACHINE_RESURRECTED: Machine = "machine.resurrected", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
+}
+
+crate::problems! {
+    /// Every place of the licence is taken. The extra members say how many there are, and by which machines.
+    /// Fix: deactivate a machine that is not needed, or raise the limit.
+    pub MACHINE_LIMIT_REACHED = 409, "machine-limit-reached", "Every place of the licence is taken";
+    /// The policy wants fingerprints to be unique beyond the licence, and another licence has this one.
+    /// Fix: deactivate it there first.
+    pub FINGERPRINT_TAKEN = 409, "fingerprint-taken", "Another licence has this fingerprint";
+    /// The policy lets only the vendor's server activate machines.
+    /// Fix: ask the vendor's server to do it.
+    pub ACTIVATION_PROTECTED = 403, "activation-protected", "Only the vendor may activate";
+    /// The machine was deactivated, died, or was activated anew meanwhile: this activation of it is over.
+    /// Fix: activate it again.
+    pub LEASE_LOST = 409, "lease-lost", "This activation is over";
+}
+
+crate::words! {
+    /// How a machine stands.
+    pub enum MachineState {
+        /// It has a place of the licence.
+        Active "active",
+        /// It gave no sign of life in time, and keeps its place.
+        Dead "dead",
+        /// Its place is free.
+        Deactivated "deactivated",
+    }
+}
+
+/// A machine that a licence is, or was, activated on.
+#[derive(Clone, Debug, Queryable, Selectable, Serialize, ToSchema)]
+#[diesel(table_name = machines, check_for_backend(diesel::pg::Pg))]
+#[schema(example = json!({"id": "mch_01jd8qv4x2fkr9s3m5n7p0t1wz", "license_id": "lic_01jd8qv4x2fkr9s3m5n7p0t1wz", "customer_id": null,
+                          "reseller_id": null, "fingerprint_start": "9f86d081", "external_id": null, "name": "Ann's laptop", "hostname": "ann-laptop",
+                          "platform": "linux", "cores": 8, "memory_mb": 16384, "disk_mb": null, "state": "active", "generation": 1,
+                          "heartbeat_due_at": null, "deactivated_at": null, "version": 1,
+                          "created_at": "2026-11-20T17:30:00.123Z", "updated_at": "2026-11-20T17:30:00.123Z"}))]
+pub struct Machine {
+    /// Names the machine.
+    pub id: MachineId,
+    /// The licence that runs on it.
+    pub license_id: LicenseId,
+    /// Whose licence it is.
+    pub customer_id: Option<CustomerId>,
+    /// Who sold the licence, if a reseller did.
+    pub reseller_id: Option<ResellerId>,
+    /// How the hash of its fingerprint begins: enough to tell one from another. The fingerprint itself is not kept.
+    pub fingerprint_start: String,
+    /// The vendor's own key for it.
+    pub external_id: Option<String>,
+    /// What people call it.
+    pub name: Option<String>,
+    /// What it calls itself.
+    pub hostname: Option<String>,
+    /// What it runs, as `linux` or `windows 11`.
+    pub platform: Option<String>,
+    /// How many processor cores it has.
+    pub cores: Option<i32>,
+    /// How much memory, in MiB.
+    pub memory_mb: Option<i32>,
+    /// How much disk, in MiB.
+    pub disk_mb: Option<i32>,
+    /// How it stands.
+    pub state: MachineState,
+    /// Which activation of it this is: signs of life name it.
+    pub generation: i32,
+    /// When its next sign of life is due.
+    pub heartbeat_due_at: Option<DateTime<Utc>>,
+    /// When it was deactivated.
+    pub deactivated_at: Option<DateTime<Utc>>,
+    /// The version, which is also the `ETag`.
+    pub version: i64,
+    /// When it was activated.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Versioned for Machine {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+/// A machine to be activated.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"license_id": "lic_01jd8qv4x2fkr9s3m5n7p0t1wz", "fingerprint": "a1b2c3d4", "name": "Ann's laptop", "platform": "linux"}))]
+pub struct NewMachine {
+    /// The licence. Only the vendor names it: a key names its own.
+    pub license_id: Option<LicenseId>,
+    /// What tells this machine from every other; at most 4 KiB. Only its hash is kept.
+    #[schema(min_length = 1, max_length = 4_096, required)]
+    pub fingerprint: String,
+    /// What people call it.
+    #[serde(deserialize_with = "trimmed_option")]
+    #[schema(max_length = 100)]
+    pub name: Option<String>,
+    /// What it calls itself.
+    #[serde(deserialize_with = "trimmed_option")]
+    #[schema(max_length = 255)]
+    pub hostname: Option<String>,
+    /// What it runs.
+    #[serde(deserialize_with = "trimmed_option")]
+    #[schema(max_length = 100)]
+    pub platform: Option<String>,
+    /// How many processor cores it has.
+    #[schema(minimum = 1, maximum = 1_048_576)]
+    pub cores: Option<i32>,
+    /// How much memory, in MiB.
+    #[schema(minimum = 1, maximum = 1_073_741_824)]
+    pub memory_mb: Option<i32>,
+    /// How much disk, in MiB.
+    #[schema(minimum = 1, maximum = 1_073_741_824)]
+    pub disk_mb: Option<i32>,
+    /// The vendor's own key for it. Only the vendor says it.
+    #[schema(max_length = 255)]
+    pub external_id: Option<String>,
+}
+
+impl Validate for NewMachine {
+    fn validate(&self, check: &mut Check) {
+        if tidy(&self.fingerprint).is_empty() {
+            check.refuse("/fingerprint", FieldCode::Required, "This field is required.");
+        }
+        judge_fingerprint(check, "/fingerprint", Some(&self.fingerprint));
+        for (pointer, text, longest) in [
+            ("/name", &self.name, 100),
+            ("/hostname", &self.hostname, 255),
+            ("/platform", &self.platform, 100),
+        ] {
+            if let Some(text) = text {
+                check.line(pointer, text, 1..=longest);
+            }
+        }
+        for (pointer, size, most) in [
+            ("/cores", self.cores, 1_048_576),
+            ("/memory_mb", self.memory_mb, 1_073_741_824),
+            ("/disk_mb", self.disk_mb, 1_073_741_824),
+        ] {
+            if let Some(size) = size {
+                check.number(pointer, i64::from(size), 1..=most);
+            }
+        }
+        check.external_id(self.external_id.as_ref());
+    }
+}
+
+/// An activation: made just now, or before.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Activated {
+    /// The machine.
+    #[serde(flatten)]
+    pub machine: Machine,
+    /// It had its place already; none was taken.
+    pub already_active: bool,
+}
+
+impl Reply for Activated {
+    type Body = Activated;
+
+    fn status(&self) -> u16 {
+        if self.already_active { 200 } else { 201 }
+    }
+    fn location(&self) -> Option<String> {
+        (!self.already_active).then(|| format!("/api/v1/machines/{}", self.machine.id))
+    }
+    fn version(&self) -> Option<i64> {
+        Some(self.machine.version)
+    }
+    fn body(&self) -> Option<&Activated> {
+        Some(self)
+    }
+}
+
+/// A machine that takes a place, in the refusal that says there is none left.
+#[derive(Serialize)]
+pub(super) struct Taker {
+    pub(super) id: MachineId,
+    pub(super) name: Option<String>,
+    pub(super) fingerprint_start: String,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+/// A sign of life.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"generation": 1}))]
+pub struct Beat {
+    /// Which activation of the machine gives it.
+    #[schema(minimum = 1)]
+    pub generation: i32,
+}
+
+impl Validate for Beat {
+    fn validate(&self, check: &mut Check) {
+        check.number("/generation", i64::from(self.generation), 1..=i64::from(i32::MAX));
+    }
+}
+
+/// The answer to a sign of life.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(example = json!({"due_at": "2026-11-20T17:40:00.123Z", "generation": 1}))]
+pub struct Pulse {
+    /// When the next one is due; null: the policy wants none.
+    pub due_at: Option<DateTime<Utc>>,
+    /// Which activation of the machine it is now.
+    pub generation: i32,
+}
+
+/// A page of machines.
+#[derive(Serialize, ToSchema)]
+pub struct MachinePage {
+    /// Newest first.
+    pub data: Vec<Machine>,
+    /// Pass it as `cursor` for the next page; null at the end.
+    pub next_cursor: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
+}
+
+/// Filters of the list of machines.
+#[derive(Default)]
+pub struct MachineFilters {
+    pub licenses: Vec<LicenseId>,
+    pub states: Vec<MachineState>,
+    pub external_ids: Vec<String>,
+}
+
+impl Filters for MachineFilters {
+    const RESOURCE: &'static str = "machines";
+    const NAMES: &'static [&'static str] = &["license_id", "state", "external_id"];
+
+    fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
+        match name {
+            "license_id" => self.licenses.push(id_filter(value)),
+            "external_id" => self.external_ids.push(value.to_owned()),
+            _ => {
+                let state = MachineState::named(value).ok_or_else(|| Unfit::choice(MachineState::WORDS))?;
+                self.states.push(state);
+            }
+        }
+        Ok(())
+    }
+}

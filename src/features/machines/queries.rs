@@ -1,0 +1,337 @@
+//! Rows of machines, and the counters that their places are taken from.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl,
+    QueryResult, RunQueryDsl, SelectableHelper, sql_types,
+};
+use uuid::Uuid;
+
+use super::model::{Machine, MachineFilters, MachineState, NewMachine, Taker};
+use crate::{
+    features::{
+        licenses::{Facts, MachineId},
+        schema::licensing::{license_counters, licenses, machines},
+    },
+    in_order,
+    kernel::{
+        id::{Id, LicenseId},
+        page::PageQuery,
+    },
+};
+
+/// What a machine takes of a licence's limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share {
+    pub(super) machines: i32,
+    pub(super) cores: i64,
+    pub(super) memory_mb: i64,
+    pub(super) disk_mb: i64,
+}
+
+impl Share {
+    pub(super) fn of(cores: Option<i32>, memory_mb: Option<i32>, disk_mb: Option<i32>) -> Share {
+        Share {
+            machines: 1,
+            cores: i64::from(cores.unwrap_or(0)),
+            memory_mb: i64::from(memory_mb.unwrap_or(0)),
+            disk_mb: i64::from(disk_mb.unwrap_or(0)),
+        }
+    }
+
+    pub(super) fn and(self, other: Share) -> Share {
+        Share {
+            machines: self.machines + other.machines,
+            cores: self.cores + other.cores,
+            memory_mb: self.memory_mb + other.memory_mb,
+            disk_mb: self.disk_mb + other.disk_mb,
+        }
+    }
+}
+
+impl From<&Machine> for Share {
+    fn from(machine: &Machine) -> Share {
+        Share::of(machine.cores, machine.memory_mb, machine.disk_mb)
+    }
+}
+
+/// Takes a share if all of it is free: one conditional statement on one row, which stays locked until the commit. False: it is not.
+pub(super) fn take(conn: &mut PgConnection, license: LicenseId, share: Share) -> QueryResult<bool> {
+    use license_counters::dsl as c;
+    let own = c::license_counters
+        .filter(c::license_id.eq(license.uuid()))
+        .filter(c::holder.eq(license.uuid()));
+    let fits = own
+        .filter(
+            c::machines_max
+                .is_null()
+                .or((c::machines + share.machines).nullable().le(c::machines_max)),
+        )
+        .filter(
+            c::cores_max
+                .is_null()
+                .or((c::cores + share.cores).nullable().le(c::cores_max)),
+        )
+        .filter(
+            c::memory_mb_max
+                .is_null()
+                .or((c::memory_mb + share.memory_mb).nullable().le(c::memory_mb_max)),
+        )
+        .filter(
+            c::disk_mb_max
+                .is_null()
+                .or((c::disk_mb + share.disk_mb).nullable().le(c::disk_mb_max)),
+        );
+    let taken = diesel::update(fits)
+        .set((
+            c::machines.eq(c::machines + share.machines),
+            c::cores.eq(c::cores + share.cores),
+            c::memory_mb.eq(c::memory_mb + share.memory_mb),
+            c::disk_mb.eq(c::disk_mb + share.disk_mb),
+        ))
+        .execute(conn)?;
+    Ok(taken == 1)
+}
+
+diesel::define_sql_function! {
+    /// Nothing to compare with is not over it.
+    #[sql_name = "coalesce"]
+    fn or_false(known: sql_types::Nullable<sql_types::Bool>, otherwise: sql_types::Bool) -> sql_types::Bool;
+}
+
+/// Gives a share back. What was over the limit is so no more once it fits. Answers how many counters changed: one, or the books are wrong.
+pub(super) fn give(conn: &mut PgConnection, license: LicenseId, share: Share) -> QueryResult<usize> {
+    use license_counters::dsl as c;
+    let own = c::license_counters
+        .filter(c::license_id.eq(license.uuid()))
+        .filter(c::holder.eq(license.uuid()));
+    let still_over = or_false((c::machines - share.machines).nullable().gt(c::machines_max), false)
+        .or(or_false((c::cores - share.cores).nullable().gt(c::cores_max), false))
+        .or(or_false(
+            (c::memory_mb - share.memory_mb).nullable().gt(c::memory_mb_max),
+            false,
+        ))
+        .or(or_false(
+            (c::disk_mb - share.disk_mb).nullable().gt(c::disk_mb_max),
+            false,
+        ));
+    diesel::update(own)
+        .set((
+            c::machines.eq(c::machines - share.machines),
+            c::cores.eq(c::cores - share.cores),
+            c::memory_mb.eq(c::memory_mb - share.memory_mb),
+            c::disk_mb.eq(c::disk_mb - share.disk_mb),
+            c::over_limit.eq(c::over_limit.and(still_over)),
+        ))
+        .execute(conn)
+}
+
+/// How many machines a licence has, and how many it may have.
+pub(super) fn places(conn: &mut PgConnection, license: LicenseId) -> QueryResult<(i32, Option<i32>)> {
+    license_counters::table
+        .find((license.uuid(), license.uuid()))
+        .select((license_counters::machines, license_counters::machines_max))
+        .first(conn)
+}
+
+/// A machine as it begins.
+pub(super) struct NewRow<'a> {
+    pub(super) id: MachineId,
+    pub(super) facts: &'a Facts,
+    pub(super) hash: [u8; 32],
+    pub(super) unique_in: Uuid,
+    pub(super) due_at: Option<DateTime<Utc>>,
+    pub(super) ip: Option<String>,
+    pub(super) new: &'a NewMachine,
+}
+
+/// The machine; `None` if one with this fingerprint is there already, in the licence or wherever it must be the only one.
+pub(super) fn insert(conn: &mut PgConnection, row: &NewRow<'_>) -> QueryResult<Option<Machine>> {
+    let (facts, new) = (row.facts, row.new);
+    let whose = (
+        machines::id.eq(row.id),
+        machines::license_id.eq(facts.license.uuid()),
+        machines::customer_id.eq(facts.customer.map(Id::uuid)),
+        machines::reseller_id.eq(facts.reseller.map(Id::uuid)),
+        machines::fingerprint_hash.eq(row.hash.as_slice()),
+        machines::fingerprint_start.eq(hex::encode(&row.hash[..4])),
+        machines::uniqueness_scope.eq(row.unique_in),
+        machines::heartbeat_due_at.eq(row.due_at),
+    );
+    let what = (
+        machines::external_id.eq(&new.external_id),
+        machines::name.eq(&new.name),
+        machines::hostname.eq(&new.hostname),
+        machines::platform.eq(&new.platform),
+        machines::cores.eq(new.cores),
+        machines::memory_mb.eq(new.memory_mb),
+        machines::disk_mb.eq(new.disk_mb),
+        machines::ip_truncated.eq(&row.ip),
+    );
+    diesel::insert_into(machines::table)
+        .values((whose, what))
+        .on_conflict_do_nothing()
+        .returning(Machine::as_returning())
+        .get_result(conn)
+        .optional()
+}
+
+/// The licence's machine with this fingerprint.
+pub(super) fn of_fingerprint(
+    conn: &mut PgConnection,
+    license: LicenseId,
+    hash: &[u8; 32],
+) -> QueryResult<Option<Machine>> {
+    machines::table
+        .filter(machines::license_id.eq(license.uuid()))
+        .filter(machines::fingerprint_hash.eq(hash.as_slice()))
+        .filter(machines::state.ne(MachineState::Deactivated))
+        .select(Machine::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Brings what is known of a machine up to date. `anew` raises its generation and begins its heartbeat again.
+pub(super) fn refresh(
+    conn: &mut PgConnection,
+    id: MachineId,
+    new: &NewMachine,
+    anew: Option<(i32, Option<DateTime<Utc>>)>,
+) -> QueryResult<Machine> {
+    let known = (
+        new.name.as_ref().map(|name| machines::name.eq(name)),
+        new.hostname.as_ref().map(|name| machines::hostname.eq(name)),
+        new.platform.as_ref().map(|name| machines::platform.eq(name)),
+    );
+    let again = anew.map(|(generation, due_at)| {
+        (
+            machines::state.eq(MachineState::Active),
+            machines::generation.eq(generation),
+            machines::heartbeat_due_at.eq(due_at),
+            machines::died_at.eq(None::<DateTime<Utc>>),
+        )
+    });
+    diesel::update(machines::table.find(id.uuid()))
+        // Something is always set, or there would be no statement.
+        .set((known, again, machines::id.eq(id)))
+        .returning(Machine::as_returning())
+        .get_result(conn)
+}
+
+/// Machines of a licence whose sign of life is overdue, locked.
+pub(super) fn overdue(conn: &mut PgConnection, license: LicenseId, before: DateTime<Utc>) -> QueryResult<Vec<Machine>> {
+    machines::table
+        .filter(machines::license_id.eq(license.uuid()))
+        .filter(machines::state.eq(MachineState::Active))
+        .filter(machines::heartbeat_due_at.lt(before))
+        .order(machines::id)
+        .select(Machine::as_select())
+        .for_no_key_update()
+        .load(conn)
+}
+
+/// Frees a machine's place in its own row. `None`: it was freed before.
+pub(super) fn deactivate(conn: &mut PgConnection, id: MachineId, now: DateTime<Utc>) -> QueryResult<Option<Machine>> {
+    let living = machines::table
+        .find(id.uuid())
+        .filter(machines::state.ne(MachineState::Deactivated));
+    diesel::update(living)
+        .set((
+            machines::state.eq(MachineState::Deactivated),
+            machines::deactivated_at.eq(now),
+            machines::heartbeat_due_at.eq(None::<DateTime<Utc>>),
+        ))
+        .returning(Machine::as_returning())
+        .get_result(conn)
+        .optional()
+}
+
+/// Declares a machine dead as of the moment when its sign of life was due.
+pub(super) fn bury(conn: &mut PgConnection, id: MachineId, died_at: DateTime<Utc>) -> QueryResult<Machine> {
+    diesel::update(machines::table.find(id.uuid()))
+        .set((machines::state.eq(MachineState::Dead), machines::died_at.eq(died_at)))
+        .returning(Machine::as_returning())
+        .get_result(conn)
+}
+
+/// When a machine died.
+pub(super) fn died_at(conn: &mut PgConnection, id: MachineId) -> QueryResult<Option<DateTime<Utc>>> {
+    machines::table.find(id.uuid()).select(machines::died_at).first(conn)
+}
+
+/// Moves a machine's next due time.
+pub(super) fn beat(conn: &mut PgConnection, id: MachineId, due_at: DateTime<Utc>) -> QueryResult<usize> {
+    diesel::update(machines::table.find(id.uuid()))
+        .set(machines::heartbeat_due_at.eq(due_at))
+        .execute(conn)
+}
+
+pub(super) fn get(conn: &mut PgConnection, id: MachineId) -> QueryResult<Machine> {
+    machines::table.find(id.uuid()).select(Machine::as_select()).first(conn)
+}
+
+/// The machine, locked until the commit.
+pub(super) fn lock(conn: &mut PgConnection, id: MachineId) -> QueryResult<Machine> {
+    let one = machines::table.find(id.uuid()).select(Machine::as_select());
+    one.for_no_key_update().first(conn)
+}
+
+pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<MachineFilters>) -> QueryResult<Vec<Machine>> {
+    let mut rows = machines::table
+        .select(Machine::as_select())
+        .limit(query.fetch())
+        .into_boxed();
+    let filters = &query.filters;
+    if !filters.licenses.is_empty() {
+        let ids: Vec<Uuid> = filters.licenses.iter().map(|id| id.uuid()).collect();
+        rows = rows.filter(machines::license_id.eq_any(ids));
+    }
+    if !filters.states.is_empty() {
+        rows = rows.filter(machines::state.eq_any(&filters.states));
+    }
+    if !filters.external_ids.is_empty() {
+        rows = rows.filter(machines::external_id.eq_any(&filters.external_ids));
+    }
+    in_order!(rows, machines, query).load(conn)
+}
+
+/// The licences that are active on a machine which the vendor calls by this name.
+pub(super) fn held_by(conn: &mut PgConnection, external_id: &str) -> QueryResult<Vec<LicenseId>> {
+    machines::table
+        .filter(machines::external_id.eq(external_id))
+        .filter(machines::state.ne(MachineState::Deactivated))
+        .order(machines::id)
+        .select(machines::license_id)
+        .load(conn)
+}
+
+/// A licence's machines, oldest first, at most so many.
+pub(super) fn takers(conn: &mut PgConnection, license: LicenseId, most: i64) -> QueryResult<Vec<Taker>> {
+    let rows: Vec<(MachineId, Option<String>, String, DateTime<Utc>)> = machines::table
+        .filter(machines::license_id.eq(license.uuid()))
+        .filter(machines::state.ne(MachineState::Deactivated))
+        .order((machines::created_at, machines::id))
+        .limit(most)
+        .select((
+            machines::id,
+            machines::name,
+            machines::fingerprint_start,
+            machines::created_at,
+        ))
+        .load(conn)?;
+    let taker = |(id, name, fingerprint_start, created_at)| Taker {
+        id,
+        name,
+        fingerprint_start,
+        created_at,
+    };
+    Ok(rows.into_iter().map(taker).collect())
+}
+
+/// Notes a licence's first activation.
+pub(super) fn first(conn: &mut PgConnection, license: LicenseId, now: DateTime<Utc>) -> QueryResult<usize> {
+    let new = licenses::table
+        .find(license.uuid())
+        .filter(licenses::activated_at.is_null());
+    diesel::update(new).set(licenses::activated_at.eq(now)).execute(conn)
+}

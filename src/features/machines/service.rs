@@ -1,0 +1,304 @@
+//! The rules of machines.
+
+mod heartbeat;
+
+use anyhow::ensure;
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{
+    model::{
+        ACTIVATION_PROTECTED, Activated, FINGERPRINT_TAKEN, LEASE_LOST, MACHINE_ACTIVATED, MACHINE_DEACTIVATED,
+        MACHINE_LIMIT_REACHED, Machine, MachineFilters, NewMachine,
+    },
+    queries::{self, NewRow, Share},
+};
+use crate::{
+    features::{
+        licenses::{self, DRIFT, Facts, License, MachineId, Question},
+        policies::{ClientVerb, Cull, ExpirationBasis, Heartbeat, HeartbeatBasis, Rules, Uniqueness},
+    },
+    kernel::{
+        check::tidy,
+        db::Tenant,
+        error::{Error, NOT_FOUND, Result, missing},
+        http::Software,
+        id::LicenseId,
+        outbox,
+        page::{Page, PageQuery},
+        peppers::Pepper,
+    },
+};
+
+pub(super) use heartbeat::beat;
+
+/// How many machines a refusal lists.
+const LISTED: i64 = 20;
+
+/// The HMAC of a fingerprint: all that is kept of it. Its white space at the ends and its Unicode form do not count.
+pub fn fingerprint(pepper: &Pepper, text: &str) -> [u8; 32] {
+    pepper.hash("machine", &tidy(text))
+}
+
+/// Who wants something of a licence: the vendor, of one that is named, or the customer's software, of its own.
+#[derive(Clone, Copy)]
+pub(super) enum Wanting {
+    Vendor(LicenseId),
+    Software { hash: [u8; 32] },
+}
+
+impl From<&Software> for Wanting {
+    fn from(software: &Software) -> Wanting {
+        Wanting::Software { hash: software.hash() }
+    }
+}
+
+/// What is known of the licence, once its caller is admitted to it.
+fn admitted(tx: &mut Tenant<'_>, who: Wanting, verb: ClientVerb, fingerprint: Option<[u8; 32]>) -> Result<Facts> {
+    let question = match who {
+        Wanting::Vendor(license) => Question {
+            license: Some(license),
+            fingerprint,
+            ..Question::default()
+        },
+        Wanting::Software { hash } => Question {
+            hash: Some(hash),
+            fingerprint,
+            ..Question::default()
+        },
+    };
+    let facts = licenses::facts(tx, question)?;
+    match who {
+        Wanting::Vendor(_) => facts.ok_or_else(|| missing("/license_id", "licence")),
+        Wanting::Software { .. } => {
+            let facts = facts.ok_or(crate::kernel::access::LICENSE_UNKNOWN)?;
+            licenses::admitted(&facts, verb)?;
+            Ok(facts)
+        }
+    }
+}
+
+/// Activates a machine for a caller.
+///
+/// # Errors
+/// As [`activate`], and what keeps the caller out.
+pub(super) fn activate_for(tx: &mut Tenant<'_>, who: Wanting, new: &NewMachine, hash: [u8; 32]) -> Result<Activated> {
+    let facts = admitted(tx, who, ClientVerb::Activate, Some(hash))?;
+    if matches!(who, Wanting::Software { .. }) && facts.terms.rules.protected {
+        return Err(ACTIVATION_PROTECTED.into());
+    }
+    run(tx, &facts, new, hash)
+}
+
+/// Activates a machine on a licence. The same fingerprint again takes no second place.
+///
+/// # Errors
+/// 404, 409 `license-not-usable`, `machine-limit-reached`, `fingerprint-taken`.
+pub fn activate(tx: &mut Tenant<'_>, license: LicenseId, new: &NewMachine, hash: [u8; 32]) -> Result<Activated> {
+    let question = Question {
+        license: Some(license),
+        fingerprint: Some(hash),
+        ..Question::default()
+    };
+    let facts = licenses::facts(tx, question)?.ok_or(NOT_FOUND)?;
+    run(tx, &facts, new, hash)
+}
+
+/// Known: refreshed. Else a place is taken; if none is free, overdue machines are ended and it is tried once more; if none is free still, a
+/// twin may have been first. Then the machine is made; if a twin made it meanwhile, the place is given back, for its row is still ours.
+fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> Result<Activated> {
+    licenses::usable(facts)?;
+    if facts.machine.is_some() {
+        let machine = queries::of_fingerprint(tx.conn(), facts.license, &hash)?.ok_or(LEASE_LOST)?;
+        return again(tx, facts, machine, new);
+    }
+    let share = Share::of(new.cores, new.memory_mb, new.disk_mb);
+    let taken = queries::take(tx.conn(), facts.license, share)?
+        || reap(tx, facts)? && queries::take(tx.conn(), facts.license, share)?;
+    if !taken {
+        return match queries::of_fingerprint(tx.conn(), facts.license, &hash)? {
+            Some(twin) => again(tx, facts, twin, new),
+            None => Err(full(tx, facts)?),
+        };
+    }
+    let row = NewRow {
+        id: MachineId::new(facts.now),
+        facts,
+        hash,
+        unique_in: unique_in(tx, facts),
+        due_at: first_due(&facts.terms.rules, facts.now),
+        ip: tx.scope().call().ip.map(truncated),
+        new,
+    };
+    let Some(machine) = queries::insert(tx.conn(), &row)? else {
+        return_share(tx, facts.license, share)?;
+        return match queries::of_fingerprint(tx.conn(), facts.license, &hash)? {
+            Some(twin) => again(tx, facts, twin, new),
+            None => Err(FINGERPRINT_TAKEN.into()),
+        };
+    };
+    if facts.activated_at.is_none() {
+        queries::first(tx.conn(), facts.license, facts.now)?;
+    }
+    licenses::begin(
+        tx,
+        facts.license,
+        &facts.terms.rules,
+        ExpirationBasis::FromFirstActivation,
+    )?;
+    outbox::emit(tx, MACHINE_ACTIVATED.of(machine.id, &machine))?;
+    Ok(Activated {
+        machine,
+        already_active: false,
+    })
+}
+
+/// A machine that has its place already. One that was overdue begins a new generation: whoever still holds the old one is told.
+fn again(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, new: &NewMachine) -> Result<Activated> {
+    let late = machine.heartbeat_due_at.is_some_and(|due| due + DRIFT < facts.now);
+    let dead = machine.state == super::model::MachineState::Dead;
+    let anew = (late || dead).then(|| (machine.generation + 1, first_due(&facts.terms.rules, facts.now)));
+    let told = [&new.name, &new.hostname, &new.platform]
+        .iter()
+        .any(|text| text.is_some());
+    let machine = match anew.is_some() || told {
+        true => queries::refresh(tx.conn(), machine.id, new, anew)?,
+        false => machine,
+    };
+    Ok(Activated {
+        machine,
+        already_active: true,
+    })
+}
+
+/// Ends what is overdue on this licence. True if a place may have become free.
+fn reap(tx: &mut Tenant<'_>, facts: &Facts) -> Result<bool> {
+    let rules = &facts.terms.rules;
+    if rules.heartbeat == Heartbeat::None || rules.heartbeat_cull != Cull::DeactivateDead {
+        return Ok(false);
+    }
+    let mut freed = Share::default();
+    for overdue in queries::overdue(tx.conn(), facts.license, facts.now - DRIFT)? {
+        if let Some(machine) = queries::deactivate(tx.conn(), overdue.id, facts.now)? {
+            freed = freed.and(Share::from(&machine));
+            outbox::emit(tx, MACHINE_DEACTIVATED.of(machine.id, &machine))?;
+        }
+    }
+    if freed.machines == 0 {
+        return Ok(false);
+    }
+    return_share(tx, facts.license, freed)?;
+    Ok(true)
+}
+
+/// Gives a share back. A counter that is not there is an error of ours, not a machine less.
+fn return_share(tx: &mut Tenant<'_>, license: LicenseId, share: Share) -> Result<()> {
+    let changed = queries::give(tx.conn(), license, share)?;
+    let sound = || {
+        ensure!(
+            changed == 1,
+            "{changed} counters of the licence {license} were given a place back"
+        );
+        Ok(())
+    };
+    Ok(sound()?)
+}
+
+/// The refusal that says who takes the places.
+fn full(tx: &mut Tenant<'_>, facts: &Facts) -> Result<Error> {
+    let (used, _) = queries::places(tx.conn(), facts.license)?;
+    let max = facts.terms.rules.max_machines;
+    let takers = queries::takers(tx.conn(), facts.license, LISTED)?;
+    let detail = match max {
+        Some(max) if used >= max => format!("{used} of {max} machines are in use."),
+        _ => "The licence has not enough cores, memory or disk left.".to_owned(),
+    };
+    Ok(MACHINE_LIMIT_REACHED
+        .because(detail)
+        .with("used", used)
+        .with("max", max)
+        .with("machines", takers)
+        .into())
+}
+
+/// Inside what the fingerprint has to be the only one.
+fn unique_in(tx: &Tenant<'_>, facts: &Facts) -> Uuid {
+    match facts.terms.rules.machine_uniqueness {
+        Uniqueness::PerLicense => facts.license.uuid(),
+        Uniqueness::PerPolicy => facts.policy.uuid(),
+        Uniqueness::PerProduct => facts.product.uuid(),
+        Uniqueness::PerWorkspace => tx.workspace().uuid(),
+    }
+}
+
+/// When a machine's first sign of life is due.
+fn first_due(rules: &Rules, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let watched = rules.heartbeat != Heartbeat::None && rules.heartbeat_basis == HeartbeatBasis::FromCreation;
+    watched.then(|| now + TimeDelta::seconds(i64::from(rules.heartbeat_ttl_seconds)))
+}
+
+/// The network that an address is in: enough to see sharing, too little to find a person.
+fn truncated(ip: std::net::IpAddr) -> String {
+    match ip {
+        std::net::IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        std::net::IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            format!("{}/48", std::net::Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// Deactivates a machine for a caller. Software may deactivate machines of its own licence.
+///
+/// # Errors
+/// 404 also for a machine that was deactivated before.
+pub(super) fn deactivate_for(tx: &mut Tenant<'_>, software: Option<&Software>, id: MachineId) -> Result<()> {
+    if let Some(software) = software {
+        let facts = admitted(tx, Wanting::from(software), ClientVerb::Deactivate, None)?;
+        own(queries::get(tx.conn(), id)?, &facts)?;
+    }
+    deactivate(tx, id)
+}
+
+/// A machine of this licence, or none.
+fn own(machine: Machine, facts: &Facts) -> Result<Machine> {
+    if machine.license_id != facts.license {
+        return Err(NOT_FOUND.into());
+    }
+    Ok(machine)
+}
+
+/// Deactivates a machine: its place is free. Two who do it at once free one place.
+///
+/// # Errors
+/// 404 also for a machine that was deactivated before.
+pub fn deactivate(tx: &mut Tenant<'_>, id: MachineId) -> Result<()> {
+    let now = tx.now()?;
+    let machine = queries::deactivate(tx.conn(), id, now)?.ok_or(NOT_FOUND)?;
+    return_share(tx, machine.license_id, Share::from(&machine))?;
+    outbox::emit(tx, MACHINE_DEACTIVATED.of(id, &machine))?;
+    Ok(())
+}
+
+/// A page of machines.
+pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<MachineFilters>) -> Result<Page<Machine>> {
+    let rows = queries::list(tx.conn(), query)?;
+    Ok(query.page(rows, |machine| (machine.created_at, machine.id.uuid())))
+}
+
+/// One machine.
+pub(super) fn get(tx: &mut Tenant<'_>, id: MachineId) -> Result<Machine> {
+    Ok(queries::get(tx.conn(), id)?)
+}
+
+/// The licences that are active on what the vendor calls by this name: in `platform`, the plans that a workspace holds.
+///
+/// # Errors
+/// 503 if the database fails.
+pub fn held_by(tx: &mut Tenant<'_>, external_id: &str) -> Result<Vec<License>> {
+    let ids = queries::held_by(tx.conn(), external_id)?;
+    ids.into_iter().map(|id| licenses::get(tx, id)).collect()
+}

@@ -1,0 +1,175 @@
+//! The rules of policies.
+
+use super::{
+    model::{
+        Apply, NewPolicy, Overrides, POLICY_ARCHIVED, POLICY_CREATED, POLICY_UPDATED, Policy, PolicyFilters, PolicyId,
+        PolicyPatch, Row, TOO_MANY_LICENSES, Terms,
+    },
+    queries,
+};
+use crate::{
+    features::{
+        entitlements::{self, Values},
+        products,
+    },
+    kernel::{
+        db::Tenant,
+        error::{Error, FieldCode, OnConstraint, Result, STATE_CONFLICT, invalid, missing},
+        http::IfMatch,
+        jsonb::Jsonb,
+        outbox,
+        page::{Page, PageQuery},
+    },
+};
+
+/// As many licences as one transaction changes.
+const AT_ONCE: i64 = 1_000;
+
+/// Makes a policy.
+///
+/// # Errors
+/// 422 if another policy of the product has the code, or if the product or an entitlement is not there; 409 if the product is archived.
+pub fn create(tx: &mut Tenant<'_>, new: &NewPolicy) -> Result<Policy> {
+    products::open(tx, new.product_id, "/product_id")?;
+    entitlements::judge(tx, &new.entitlements, &Values::new(), "/entitlements")?;
+    let id = PolicyId::new(tx.now()?);
+    let row =
+        queries::insert(tx.conn(), id, new).on_unique("policies_workspace_id_product_id_code_key", code_taken())?;
+    queries::set_entitlements(tx.conn(), id, &new.entitlements)?;
+    let policy = row.shown(new.entitlements.clone());
+    outbox::emit(tx, POLICY_CREATED.of(id, &policy))?;
+    Ok(policy)
+}
+
+fn code_taken() -> Error {
+    let detail = "Another policy of the product has this code.";
+    invalid("/code", FieldCode::NotUnique, detail)
+}
+
+/// A page of policies.
+pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<PolicyFilters>) -> Result<Page<Policy>> {
+    let rows = queries::list(tx.conn(), query)?;
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    let mut values = queries::entitlements(tx.conn(), &ids)?;
+    let policies = rows
+        .into_iter()
+        .map(|row| {
+            let own = values.remove(&row.id).unwrap_or_default();
+            row.shown(own)
+        })
+        .collect();
+    Ok(query.page(policies, |policy: &Policy| (policy.created_at, policy.id.uuid())))
+}
+
+/// One policy.
+///
+/// # Errors
+/// 404.
+pub fn get(tx: &mut Tenant<'_>, id: PolicyId) -> Result<Policy> {
+    let row = queries::get(tx.conn(), id)?;
+    shown(tx, row)
+}
+
+fn shown(tx: &mut Tenant<'_>, row: Row) -> Result<Policy> {
+    let values = queries::entitlements(tx.conn(), &[row.id])?.remove(&row.id);
+    Ok(row.shown(values.unwrap_or_default()))
+}
+
+/// The policy that a body names, if licences are still issued by it.
+///
+/// # Errors
+/// 422 if there is none, 409 `state-conflict` if it or its product is archived.
+pub fn open(tx: &mut Tenant<'_>, id: PolicyId, pointer: &str) -> Result<Policy> {
+    let row = queries::get(tx.conn(), id).map_err(|error| match error {
+        diesel::result::Error::NotFound => missing(pointer, "policy"),
+        other => other.into(),
+    })?;
+    if row.archived_at.is_some() {
+        return Err(STATE_CONFLICT
+            .because("The policy is archived: no licence is issued by it any more.")
+            .with("state", "archived")
+            .into());
+    }
+    products::open(tx, row.product_id, pointer)?;
+    shown(tx, row)
+}
+
+/// The terms of a licence by this policy. Values of entitlements are judged by their definitions.
+///
+/// # Errors
+/// 422 for an override that is not acceptable.
+pub fn resolve(tx: &mut Tenant<'_>, policy: &Policy, overrides: &Overrides) -> Result<Terms> {
+    entitlements::judge(
+        tx,
+        &overrides.entitlements,
+        &policy.entitlements,
+        "/overrides/entitlements",
+    )?;
+    Ok(Terms::of(&policy.rules, &policy.entitlements, overrides))
+}
+
+/// Changes a policy, and the terms of its licences if they are to follow.
+///
+/// # Errors
+/// 404, 412, 422, 409 `too-many-licenses`.
+pub(super) fn patch(
+    tx: &mut Tenant<'_>,
+    id: PolicyId,
+    seen: &IfMatch,
+    change: &PolicyPatch,
+    reach: Apply,
+) -> Result<Policy> {
+    let row = queries::lock(tx.conn(), id)?;
+    seen.allows(row.version)?;
+    let before = shown(tx, row)?;
+    let wanted = change.apply(&NewPolicy::from(&before))?;
+    entitlements::judge(tx, &wanted.entitlements, &before.entitlements, "/entitlements")?;
+    let touched = wanted.entitlements != before.entitlements;
+    let now = tx.now()?;
+    let row = queries::update(tx.conn(), id, &wanted, touched.then_some(now))
+        .on_unique("policies_workspace_id_product_id_code_key", code_taken())?;
+    if row.version == before.version {
+        return Ok(before);
+    }
+    if touched {
+        queries::set_entitlements(tx.conn(), id, &wanted.entitlements)?;
+    }
+    if reach == Apply::Existing && (touched || row.rules != before.rules) {
+        follow(tx, &row, &wanted.entitlements)?;
+    }
+    let after = row.shown(wanted.entitlements);
+    outbox::emit(tx, POLICY_UPDATED.of(id, &after).was(&before))?;
+    Ok(after)
+}
+
+/// Gives the licences of a policy their new terms. Those that differ in the same way share one statement.
+fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values) -> Result<()> {
+    if queries::licenses_up_to(tx.conn(), policy.id, AT_ONCE + 1)? > AT_ONCE {
+        return Err(TOO_MANY_LICENSES
+            .because(format!("More than {AT_ONCE} licences follow it."))
+            .with("limit", AT_ONCE)
+            .into());
+    }
+    for differing in queries::differences(tx.conn(), policy.id)? {
+        let terms = Terms::of(&policy.rules, entitlements, &differing);
+        queries::apply(tx.conn(), policy, &differing, &Jsonb(terms))?;
+    }
+    Ok(())
+}
+
+/// Archives a policy. One that is archived stays as it is.
+///
+/// # Errors
+/// 404, 412.
+pub(super) fn archive(tx: &mut Tenant<'_>, id: PolicyId, seen: &IfMatch) -> Result<Policy> {
+    let row = queries::lock(tx.conn(), id)?;
+    seen.allows(row.version)?;
+    if row.archived_at.is_some() {
+        return shown(tx, row);
+    }
+    let now = tx.now()?;
+    let row = queries::archive(tx.conn(), id, now)?;
+    let policy = shown(tx, row)?;
+    outbox::emit(tx, POLICY_ARCHIVED.of(id, &policy))?;
+    Ok(policy)
+}

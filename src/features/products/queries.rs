@@ -1,0 +1,51 @@
+//! Rows of products.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl, SelectableHelper,
+};
+
+use super::model::{NewProduct, Product, ProductFilters, ProductId};
+use crate::{features::schema::licensing::products, in_order, kernel::page::PageQuery};
+
+pub(super) fn insert(conn: &mut PgConnection, id: ProductId, new: &NewProduct) -> QueryResult<Product> {
+    diesel::insert_into(products::table)
+        .values((products::id.eq(id), new))
+        .returning(Product::as_returning())
+        .get_result(conn)
+}
+
+pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<ProductFilters>) -> QueryResult<Vec<Product>> {
+    let mut rows = products::table
+        .select(Product::as_select())
+        .limit(query.fetch())
+        .into_boxed();
+    if !query.filters.codes.is_empty() {
+        rows = rows.filter(products::code.eq_any(&query.filters.codes));
+    }
+    in_order!(rows, products, query).load(conn)
+}
+
+pub(super) fn get(conn: &mut PgConnection, id: ProductId) -> QueryResult<Product> {
+    products::table.find(id.uuid()).select(Product::as_select()).first(conn)
+}
+
+/// The product, locked until the commit.
+pub(super) fn lock(conn: &mut PgConnection, id: ProductId) -> QueryResult<Product> {
+    let one = products::table.find(id.uuid()).select(Product::as_select());
+    one.for_no_key_update().first(conn)
+}
+
+pub(super) fn update(conn: &mut PgConnection, id: ProductId, to: &NewProduct) -> QueryResult<Product> {
+    diesel::update(products::table.find(id.uuid()))
+        .set(to)
+        .returning(Product::as_returning())
+        .get_result(conn)
+}
+
+pub(super) fn archive(conn: &mut PgConnection, id: ProductId, now: DateTime<Utc>) -> QueryResult<Product> {
+    diesel::update(products::table.find(id.uuid()))
+        .set(products::archived_at.eq(now))
+        .returning(Product::as_returning())
+        .get_result(conn)
+}
