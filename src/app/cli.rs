@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app::{api, boot::Deployment, dev, doctor, guard, migrate, openapi::Documents, serve, worker},
+    app::{api, boot::Deployment, dev, doctor, guard, migrate, openapi::Documents, operator, serve, worker},
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -33,6 +33,9 @@ enum Command {
     /// Make and migrate the database.
     #[command(subcommand)]
     Migrate(migrate::Migrate),
+    /// Do by hand what only the operator may: let the first administrator in.
+    #[command(subcommand)]
+    Admin(operator::Admin),
     /// Look at configuration, database, isolation, clock and queues, and say what to do about each finding.
     Doctor {
         /// Also count rows that point at nothing (DATABASE_MIGRATOR_URL). Reads whole tables.
@@ -65,6 +68,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Worker => work(Config::load(cli.env)?),
         Command::Dev(options) => dev::run(&options),
         Command::Migrate(command) => migrate::run(command, &Config::load(cli.env)?),
+        Command::Admin(command) => operator::run(&command, Config::load(cli.env)?),
         Command::Doctor { rows } => doctor::run(&Config::load(cli.env)?, rows),
         Command::Openapi { older } => {
             let documents = Documents::new(&api::document(), "https://api.example.com")?;

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod health;
 pub mod migrate;
 pub mod openapi;
+pub mod operator;
 pub mod pages;
 pub mod problems;
 pub mod serve;

@@ -39,8 +39,13 @@ impl Stack {
 
     /// Starts it, and waits until it says where it is.
     fn start(&mut self) -> Value {
+        self.start_with(&[])
+    }
+
+    fn start_with(&mut self, options: &[&str]) -> Value {
         let log = fs::File::create(self.folder.join("log")).expect("a log");
         let mut command = self.command(&["--port", "0"]);
+        command.args(options);
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         let child = self.process.insert(command.spawn().expect("started"));
         let begun = Instant::now();
@@ -77,6 +82,18 @@ impl Stack {
             .as_str()
             .expect("a text")
             .to_owned()
+    }
+
+    /// What it has said at the terminal.
+    fn said(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).expect("a log")
+    }
+
+    /// What `--status` says.
+    fn status(&self) -> String {
+        let output = self.command(&["--status"]).output().expect("asked");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
     }
 
     /// The processes whose command line names the folder, or anything below it.
@@ -126,11 +143,25 @@ fn command_lines() -> Vec<String> {
 }
 
 fn answers(running: &Value, path: &str) -> bool {
+    asked(running, "GET", path, &[], None).is_some()
+}
+
+/// Asks as a person does, and answers what a success says: JSON, or null.
+fn asked(running: &Value, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Option<Value> {
     let url = format!("{}{path}", running["url"].as_str().expect("a URL"));
-    let request = async { reqwest::Client::builder().no_proxy().build()?.get(url).send().await };
-    actix_web::rt::System::new()
-        .block_on(request)
-        .is_ok_and(|answer| answer.status().is_success())
+    let request = async {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let mut request = client.request(method.parse().expect("a method"), url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        request.send().await?.error_for_status()?.bytes().await
+    };
+    let answer = actix_web::rt::System::new().block_on(request).ok()?;
+    Some(serde_json::from_slice(&answer).unwrap_or_default())
 }
 
 fn is_private(file: &Path) -> bool {
@@ -152,8 +183,7 @@ fn a_stack_keeps_what_it_has_and_leaves_no_process_behind_however_it_ends() {
     assert!(
         is_private(&stack.folder.join("stack/secrets.json")) && is_private(&stack.folder.join("stack/running.json"))
     );
-    let status = stack.command(&["--status"]).output().expect("asked");
-    assert!(status.status.success() && String::from_utf8_lossy(&status.stdout).contains("Guildhall runs"));
+    assert!(stack.status().contains("Guildhall runs"));
     let second = stack.command(&[]).output().expect("refused");
     assert!(!second.status.success() && String::from_utf8_lossy(&second.stderr).contains("runs already"));
     let password = stack.secret("administrator");
@@ -166,4 +196,54 @@ fn a_stack_keeps_what_it_has_and_leaves_no_process_behind_however_it_ends() {
     assert!(!stack.end("KILL").success());
     stack.nothing_is_left();
     assert!(!stack.command(&["--status"]).output().expect("asked").status.success());
+}
+
+#[test]
+fn a_stack_has_an_administrator_and_a_demonstration_that_stay_until_it_starts_over() {
+    let mut stack = Stack::new("seed");
+    let running = stack.start();
+    let shown = |running: &Value, name: &str| running["demonstration"][name].as_str().expect("a text").to_owned();
+    let [email, password, slug, key] = ["email", "password", "workspace", "api_key"].map(|name| shown(&running, name));
+
+    let bearer = format!("Bearer {key}");
+    let by_key = [("authorization", bearer.as_str())];
+    let workspace = asked(&running, "GET", "/api/v1/workspace", &by_key, None).expect("the key opens it");
+    assert_eq!((workspace["slug"].as_str(), slug.as_str()), (Some("demo"), "demo"));
+    let agent = serde_json::json!({ "name": "Echo", "framework": "openai", "config": { "model": "sandbox", "prompt": "{{ input.say }}" } });
+    asked(&running, "POST", "/api/v1/agents", &by_key, Some(agent)).expect("it may do things there");
+
+    let login = serde_json::json!({ "identifier": email, "password": password });
+    let session = asked(&running, "POST", "/api/v1/auth/login", &[], Some(login)).expect("signed in");
+    let token = format!("Bearer {}", session["access_token"].as_str().expect("a token"));
+    let me = asked(&running, "GET", "/api/v1/me", &[("authorization", &token)], None).expect("somebody");
+    assert_eq!(me["platform_role"], "admin");
+
+    for text in [stack.said(), stack.status()] {
+        for told in [&email, &password, &slug, &key] {
+            assert!(text.contains(told.as_str()), "{told} is not in\n{text}");
+        }
+    }
+    assert!(stack.end("INT").success(), "Ctrl-C is how it is meant to end");
+    assert!(stack.processes().is_empty(), "it waits for what it started");
+
+    let again = stack.start();
+    assert_eq!(again["demonstration"], running["demonstration"], "the same ones again");
+    let agents = asked(&again, "GET", "/api/v1/agents", &by_key, None).expect("the key opens it still");
+    assert_eq!(
+        agents["data"].as_array().map(Vec::len),
+        Some(1),
+        "with everything in it"
+    );
+    assert!(stack.end("INT").success());
+
+    let fresh = stack.start_with(&["--reset"]);
+    assert_ne!(shown(&fresh, "api_key"), key);
+    assert_ne!(shown(&fresh, "password"), password);
+    assert!(
+        asked(&fresh, "GET", "/api/v1/workspace", &by_key, None).is_none(),
+        "the old key is worth nothing"
+    );
+    let new = format!("Bearer {}", shown(&fresh, "api_key"));
+    let agents = asked(&fresh, "GET", "/api/v1/agents", &[("authorization", &new)], None).expect("the new one works");
+    assert_eq!(agents["data"].as_array().map(Vec::len), Some(0));
 }

@@ -16,6 +16,7 @@ mod door;
 mod identity;
 mod isolation;
 mod migrations;
+mod operator;
 mod rules;
 mod runs;
 mod tenancy;

@@ -8,6 +8,7 @@ pub mod postgres;
 pub mod redis;
 mod running;
 mod secrets;
+mod seed;
 mod stack;
 #[cfg(feature = "stripe-stub")]
 pub mod stripe;
@@ -81,34 +82,25 @@ fn status(home: &Home) -> Result<()> {
     let free = home.path().exists() && Lock::try_take(home)?.is_some();
     let running = Running::read(home).filter(|_| !free && home.path().exists());
     let it = running.context("it does not run here; `make run` or `guildhall dev` starts it")?;
-    let lines = [
-        ("API", it.url.clone()),
-        ("docs", format!("{}/docs", it.url)),
+    let mut lines = it.lines();
+    lines.extend([
         ("metrics", format!("{}/metrics", it.admin_url)),
         ("PostgreSQL", it.database),
         ("Redis", it.redis.unwrap_or_else(|| "none".into())),
         ("process", it.process.to_string()),
-    ];
+    ]);
     println!("{}", console::table("Guildhall runs.", &lines));
     Ok(())
 }
 
 /// Serves everything in this one process, until a signal.
-fn serve(home: &Home, secrets: Secrets, stack: Stack, begun: Instant) -> Result<()> {
+fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Result<()> {
     let _reporting = telemetry::start(&stack.config)?;
     actix_web::rt::System::new().block_on(async move {
         let mut signals = Signals::listen()?;
-        let url = stack.config.server.public_url.clone();
-        let running = Running {
-            process: process::id(),
-            url: url.clone(),
-            admin_url: stack::address(&stack.admin_socket)?,
-            database: stack.database.expose().clone(),
-            redis: stack.redis_url.as_ref().map(|url| url.expose().clone()),
-        };
         let deployment = Arc::new(Deployment::new(stack.config.clone(), Clock::system())?);
         #[cfg(feature = "stripe-stub")]
-        start_stripe(home, &secrets, &stack, &url)?;
+        start_stripe(home, &secrets, &stack)?;
         let hooks = Data::new(hooks::Hooks::default());
         let server = api::serve_with(deployment.clone(), stack.socket.try_clone()?, move |config| {
             config
@@ -124,11 +116,17 @@ fn serve(home: &Home, secrets: Secrets, stack: Stack, begun: Instant) -> Result<
         guard::may_work(&deployment.db, false).await?;
         let worker = worker::start(&deployment)?;
         deployment.readiness.booted();
-        running.keep(home)?;
-        print!("{}", console::table("Guildhall runs.", &summary(&url, &secrets)));
-        console::done("ready; Ctrl-C stops everything", begun);
 
-        signals.first().await;
+        let running = tokio::select! {
+            running = introduce(home, &mut secrets, &stack, &deployment) => Some(running?),
+            () = signals.first() => None,
+        };
+        if let Some(running) = running {
+            print!("{}", console::table("Guildhall runs.", &running.lines()));
+            running.keep(home)?;
+            console::done("ready; Ctrl-C stops everything", begun);
+            signals.first().await;
+        }
         console::note("stopping");
         deployment.readiness.drain();
         tokio::select! {
@@ -142,29 +140,41 @@ fn serve(home: &Home, secrets: Secrets, stack: Stack, begun: Instant) -> Result<
     })
 }
 
+/// Makes sure that there is somebody to be and something to look at, and says where everything is.
+async fn introduce(home: &Home, secrets: &mut Secrets, stack: &Stack, deployment: &Deployment) -> Result<Running> {
+    let begun = Instant::now();
+    let seeded = seed::seed(deployment, home, secrets, &stack::address(&stack.socket)?).await;
+    match &seeded {
+        Ok(it) => console::done(
+            &format!("an administrator, and the demo workspace {}", it.workspace),
+            begun,
+        ),
+        // A database of somebody's own, which `DATABASE_URL` names, may have an owner already.
+        Err(error) => console::note(&format!("there is no demonstration: {error:#}")),
+    }
+    Ok(Running {
+        process: process::id(),
+        url: stack.config.server.public_url.clone(),
+        admin_url: stack::address(&stack.admin_socket)?,
+        database: stack.database.expose().clone(),
+        redis: stack.redis_url.as_ref().map(|url| url.expose().clone()),
+        demonstration: seeded.ok(),
+    })
+}
+
 /// The Stripe of the stack: an account that survives restarts, and tells the API what happens in it.
 #[cfg(feature = "stripe-stub")]
-fn start_stripe(home: &Home, secrets: &Secrets, stack: &Stack, url: &str) -> Result<()> {
+fn start_stripe(home: &Home, secrets: &Secrets, stack: &Stack) -> Result<()> {
     let Some(socket) = &stack.stripe_socket else {
         return Ok(());
     };
+    let url = stack::address(&stack.socket)?;
     let clock = Clock::system();
     let stub = stripe::Stub::kept(Arc::new(move || clock.now()), home.stack("stripe.json"))?;
     stub.listen(&format!("{url}/api/v1/inbox/stripe/platform"), &secrets.stripe_webhook);
     let (_, server) = stub.serve(socket.try_clone()?)?;
     actix_web::rt::spawn(server);
     Ok(())
-}
-
-/// What a person needs to begin.
-fn summary(url: &str, secrets: &Secrets) -> Vec<(&'static str, String)> {
-    vec![
-        ("API", format!("{url}/api/v1")),
-        ("docs", format!("{url}/docs")),
-        ("mails", format!("{url}/dev/mails?to=")),
-        ("hook catcher", format!("{url}/dev/hooks/anything")),
-        ("administrator", secrets.administrator.clone()),
-    ]
 }
 
 /// The signals that end it.

@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::home::{Home, write_private};
+use super::{
+    home::{Home, write_private},
+    seed::Demonstration,
+};
 
 /// The right to run the stack of a folder. The system takes it back when the process ends, however it ends.
 pub(super) struct Lock(#[expect(dead_code, reason = "held for as long as it is open")] File);
@@ -56,10 +59,32 @@ pub(super) struct Running {
     pub(super) database: String,
     /// Where Redis is, if there is one.
     pub(super) redis: Option<String>,
+    /// How to get in; nothing if the database belongs to somebody else.
+    pub(super) demonstration: Option<Demonstration>,
 }
 
 impl Running {
-    /// Writes it down; it holds a password.
+    /// What a person needs to begin.
+    pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
+        let url = &self.url;
+        let mut lines = vec![
+            ("API", format!("{url}/api/v1")),
+            ("docs", format!("{url}/docs")),
+            ("mails", format!("{url}/dev/mails?to=")),
+            ("hook catcher", format!("{url}/dev/hooks/anything")),
+        ];
+        if let Some(it) = &self.demonstration {
+            lines.extend([
+                ("administrator", it.email.clone()),
+                ("password", it.password.clone()),
+                ("demo workspace", it.workspace.clone()),
+                ("demo API key", it.api_key.clone()),
+            ]);
+        }
+        lines
+    }
+
+    /// Writes it down; it holds passwords.
     pub(super) fn keep(&self, home: &Home) -> Result<()> {
         write_private(&home.stack("running.json"), &serde_json::to_string_pretty(self)?)
     }

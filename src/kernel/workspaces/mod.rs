@@ -7,4 +7,4 @@ mod service;
 
 pub use model::{EVENTS, Member, OwnWorkspace, OwnWorkspaces, PLATFORM, PROBLEMS, Workspace};
 pub use routes::routes;
-pub(in crate::kernel) use service::own as of_person;
+pub(in crate::kernel) use service::{found, may_found, own as of_person};

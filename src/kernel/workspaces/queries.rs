@@ -98,6 +98,26 @@ pub(super) struct NewMember<'a> {
     pub(super) role: &'static str,
 }
 
+impl NewMember<'_> {
+    /// What everybody will see of it.
+    pub(super) fn as_it_begins(&self, now: DateTime<Utc>) -> Member {
+        Member {
+            id: self.id,
+            user_id: self.user,
+            display_name: self.display_name.to_owned(),
+            email: self.email.map(str::to_owned),
+            role: self.role.to_owned(),
+            custom_role_id: None,
+            state: "active".into(),
+            joined_at: now,
+            last_active_at: None,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 pub(super) fn insert_member(conn: &mut PgConnection, member: &NewMember<'_>) -> QueryResult<usize> {
     let row = (
         memberships::workspace_id.eq(member.workspace),
@@ -170,6 +190,23 @@ pub(super) fn member_of(conn: &mut PgConnection, user: UserId) -> QueryResult<Op
         .select(Member::as_select())
         .first(conn)
         .optional()
+}
+
+/// Takes a seat.
+pub(super) fn take_seat(conn: &mut PgConnection, workspace: WorkspaceId) -> QueryResult<usize> {
+    diesel::update(workspaces::table.find(workspace))
+        .set(workspaces::seats_used.eq(workspaces::seats_used + 1))
+        .execute(conn)
+}
+
+/// Every active owner, the first one first.
+pub(super) fn owners(conn: &mut PgConnection) -> QueryResult<Vec<Member>> {
+    memberships::table
+        .filter(memberships::role.eq("owner"))
+        .filter(memberships::state.eq("active"))
+        .order(memberships::id)
+        .select(Member::as_select())
+        .load(conn)
 }
 
 /// Locks every active owner in a fixed order, so that two who go at once cannot both go.

@@ -1,5 +1,6 @@
 //! The rules of workspaces and memberships.
 
+use anyhow::anyhow;
 use chrono::Duration;
 
 use super::{
@@ -62,22 +63,56 @@ pub(in crate::kernel) fn create(
         impersonator: None,
     };
     outbox::emit_in(tx, PLATFORM, actor, call, WORKSPACE_CREATED.of(id, &workspace))?;
-    let joined = Member {
-        id: member.id,
-        user_id: owner,
-        display_name: display_name.clone(),
-        email: email.clone(),
-        role: member.role.to_owned(),
-        custom_role_id: None,
-        state: "active".into(),
-        joined_at: now,
-        last_active_at: None,
-        version: 1,
-        created_at: now,
-        updated_at: now,
-    };
+    let joined = member.as_it_begins(now);
     outbox::emit_in(tx, id, actor, call, MEMBER_JOINED.of(joined.id, &joined))?;
     Ok(workspace)
+}
+
+/// Makes a person the first owner of the operator's own workspace. Doing it again changes nothing.
+///
+/// # Errors
+/// As [`may_found`].
+pub(in crate::kernel) fn found(tx: &mut Tenant<'_>, user: UserId, display_name: &str, email: &str) -> Result<()> {
+    let (workspace, now) = (tx.workspace(), tx.now()?);
+    // Two who are made owners at once wait for each other here.
+    queries::lock_workspace(tx.conn(), workspace)?;
+    may_found(tx, email)?;
+    if let Some(known) = queries::member_of(tx.conn(), user)? {
+        if (known.role.as_str(), known.state.as_str()) == (SystemRole::Owner.key(), "active") {
+            return Ok(());
+        }
+        return Err(anyhow!("{email} is in platform already, as {} ({})", known.role, known.state).into());
+    }
+    let member = NewMember {
+        workspace,
+        id: MembershipId::new(now),
+        user,
+        display_name,
+        email: Some(email),
+        avatar_url: None,
+        role: SystemRole::Owner.key(),
+    };
+    queries::insert_member(tx.conn(), &member)?;
+    queries::take_seat(tx.conn(), workspace)?;
+    outbox::emit(tx, MEMBER_JOINED.of(member.id, &member.as_it_begins(now)))?;
+    Ok(())
+}
+
+/// Whether that person may become the first owner of the operator's own workspace: nobody is one, or they are.
+///
+/// # Errors
+/// Others own it.
+pub(in crate::kernel) fn may_found(tx: &mut Tenant<'_>, email: &str) -> Result<()> {
+    let owners = queries::owners(tx.conn())?;
+    let named = |owner: &Member| owner.email.clone().unwrap_or_else(|| owner.display_name.clone());
+    match owners.first() {
+        Some(first) if !owners.iter().any(|owner| named(owner).eq_ignore_ascii_case(email)) => Err(anyhow!(
+            "platform has an owner already, {}: they alone get a new link here, and they alone make others owners",
+            named(first)
+        )
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 /// A slug made from the name; where it is taken, the end of the id makes it unique.

@@ -1,5 +1,6 @@
 //! The rules of identity.
 
+mod founding;
 mod keys;
 mod letters;
 mod lifecycle;
@@ -26,15 +27,12 @@ pub use tokens::Issuer;
 pub(in crate::kernel) use tokens::read as read_token;
 
 use crate::kernel::{
-    access::Call,
-    check::Check,
     config::{Auth, Config},
     crypto::Keyring,
     db::Db,
-    error::{FieldCode, Result, invalid},
+    error::Result,
     http::cors::Origins,
-    id::UserId,
-    identity::model::{Address, Claims, SessionRow},
+    identity::model::{Claims, SessionRow},
     passwords::{Passwords, Policy},
     secret::Secret,
 };
@@ -78,38 +76,6 @@ impl Identity {
                 public_url,
             }),
         }
-    }
-
-    /// Makes a person with a proven address without a mail: the first administrator, and whoever development needs. One who is there
-    /// already stays as they are.
-    ///
-    /// # Errors
-    /// Not an address, or a password that the policy refuses.
-    pub async fn found(&self, email: &str, display_name: &str, password: Option<Secret<String>>) -> Result<UserId> {
-        let address = Address::parse(email).ok_or_else(|| {
-            invalid(
-                "/email",
-                FieldCode::InvalidFormat,
-                "An e-mail address, as ann@example.com.",
-            )
-        })?;
-        let mut hash = None;
-        if let Some(password) = password {
-            let mut check = Check::default();
-            self.policy
-                .judge(&mut check, "/password", &password, &[address.as_str(), display_name]);
-            check.done()?;
-            hash = Some(self.passwords.hash(password).await?);
-        }
-        let name = display_name.to_owned();
-        let call = Call::internal("people.found", "people.found".into());
-        let user = self
-            .db
-            .unscoped(&call, move |tx| {
-                registration::found(tx, &address, &name, hash.as_deref())
-            })
-            .await?;
-        Ok(user.id)
     }
 
     /// An access token of this generation of a session.

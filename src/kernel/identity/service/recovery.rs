@@ -24,7 +24,7 @@ use crate::kernel::{
 };
 
 /// What such a link is called.
-const KIND: &str = "password_reset";
+pub(super) const KIND: &str = "password_reset";
 
 /// Mails a link to a new password. What is unknown is silently nothing.
 ///

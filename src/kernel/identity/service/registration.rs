@@ -18,8 +18,7 @@ use crate::kernel::{
     id::UserId,
     identity::{
         model::{
-            Address, Pending, PendingStatus, Proof, Registration, Resend, SIGN_UP_CLOSED, User, Verified,
-            VerifiedStatus,
+            Address, Pending, PendingStatus, Proof, Registration, Resend, SIGN_UP_CLOSED, Verified, VerifiedStatus,
         },
         queries::{
             self,
@@ -204,33 +203,6 @@ pub fn verify(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, proof: &Proof, type
         status: VerifiedStatus::Verified,
         email: waiting.email,
     })
-}
-
-/// Makes a person with a proven address without a mail: for the first administrator and for development. One who is there already stays
-/// as they are.
-///
-/// # Errors
-/// The database's.
-pub fn found(tx: &mut Kernel<'_>, address: &Address, display_name: &str, password_hash: Option<&str>) -> Result<User> {
-    if let Some(known) = queries::people::by_email(tx, address.as_str())? {
-        return Ok(known);
-    }
-    let now = tx.now()?;
-    let new = NewUser {
-        id: UserId::new(now),
-        email: address.as_str(),
-        email_verified_at: now,
-        username: None,
-        display_name,
-        locale: "en",
-        password_hash,
-        password_changed_at: password_hash.map(|_| now),
-        terms_version: None,
-    };
-    match queries::people::insert(tx, &new)? {
-        Some(user) => Ok(user),
-        None => Ok(queries::people::by_email(tx, address.as_str())?.ok_or(crate::kernel::error::NOT_FOUND)?),
-    }
 }
 
 fn one_time(desk: &Desk) -> Token {

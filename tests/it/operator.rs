@@ -1,0 +1,168 @@
+//! `guildhall admin`: what the operator does by hand.
+
+use std::{
+    net::TcpListener,
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use guildhall::{
+    app::{api, boot::Deployment},
+    kernel::{
+        clock::Clock,
+        config::{Config, Environment},
+    },
+};
+use serde_json::json;
+
+use crate::{
+    database::{Database, PLATFORM, number, text},
+    world::Caller,
+};
+
+const ANN: &str = "ann@operator.example";
+const PASSWORD: &str = "nine yellow lamps glow";
+
+/// A deployment that nobody has been let into.
+struct Fresh {
+    database: Database,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Fresh {
+    fn new() -> Fresh {
+        let database = Database::migrated();
+        let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+        let variables = vec![
+            ("DATABASE_TENANT_URL", database.urls.tenant.expose().clone()),
+            ("DATABASE_KERNEL_URL", database.urls.kernel.expose().clone()),
+            ("REDIS_URL", "off".to_owned()),
+            ("GUILDHALL__SECRETS__SIGNING", key.to_owned()),
+            ("GUILDHALL__SECRETS__KEKS", format!("k1:{key}")),
+        ];
+        Fresh { database, variables }
+    }
+
+    /// `guildhall admin bootstrap`, as it is typed.
+    fn bootstrap(&self, email: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
+        command
+            .args(["--env", "development", "admin", "bootstrap", "--email", email])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .envs(self.variables.iter().map(|(name, value)| (*name, value)));
+        command.output().expect("it runs")
+    }
+
+    fn deployment(&self) -> Arc<Deployment> {
+        let named = self
+            .variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let config = Config::from_variables(Environment::Development, named.collect()).expect("a sound configuration");
+        Arc::new(Deployment::new(config, Clock::system()).expect("a deployment"))
+    }
+
+    fn count(&self, rows: &str) -> i64 {
+        number(&mut self.database.admin(), &format!("SELECT count(*) FROM {rows}"))
+    }
+}
+
+/// The token of the link that was printed.
+fn token(said: &Output) -> String {
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let link = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+    let (page, token) = link.split_once('#').expect("a token in the fragment");
+    assert!(page.ends_with("/auth/reset"), "{page}");
+    token.to_owned()
+}
+
+fn refusal(said: &Output) -> String {
+    assert!(!said.status.success(), "it should have been refused");
+    assert!(said.stdout.is_empty(), "no link");
+    String::from_utf8_lossy(&said.stderr).into_owned()
+}
+
+#[actix_web::test]
+async fn the_first_administrator_gets_in_by_the_printed_link() {
+    let fresh = Fresh::new();
+    let (first, second) = (
+        token(&fresh.bootstrap(ANN)),
+        token(&fresh.bootstrap("Ann@Operator.example")),
+    );
+    assert_ne!(first, second, "asked again, there is a new link");
+
+    let deployment = fresh.deployment();
+    let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let base = format!("http://{}", socket.local_addr().expect("an address"));
+    let server = api::serve(deployment.clone(), socket).expect("a server");
+    deployment.readiness.booted();
+    actix_web::rt::spawn(server);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let anybody = Caller::new(client, &base, None);
+
+    let with = |token: &str| json!({ "token": token, "password": PASSWORD });
+    anybody
+        .post("/auth/password/reset", with(&first))
+        .await
+        .refused("one-time-token-invalid");
+    anybody.post("/auth/password/reset", with(&second)).await.gone();
+    let login = json!({ "identifier": ANN, "password": PASSWORD });
+    let session = anybody.post("/auth/login", login).await.ok();
+    let ann = anybody.bearer(&session.text_at("/access_token"));
+    assert_eq!(ann.get("/me").await.ok().text_at("/platform_role"), "admin");
+    let own = ann.get("/workspaces").await.ok();
+    assert_eq!(
+        (own.text_at("/data/0/slug"), own.text_at("/data/0/role")),
+        ("platform".into(), "owner".into())
+    );
+    ann.get("/members").await.ok();
+
+    let joined = format!("(SELECT action || ' by ' || actor_type FROM audit_log WHERE workspace_id = '{PLATFORM}')");
+    assert_eq!(
+        text(&mut fresh.database.admin(), &joined).as_deref(),
+        Some("member.joined by system"),
+        "once, although it was asked for twice"
+    );
+    assert_eq!(fresh.count("outbox WHERE type = 'member.joined'"), 1);
+    assert_eq!(fresh.count("workspaces WHERE slug = 'platform' AND seats_used = 1"), 1);
+}
+
+#[test]
+fn nobody_is_let_in_beside_the_first_administrator_or_without_an_address() {
+    let fresh = Fresh::new();
+    for wrong in [
+        "ann",
+        "ann@",
+        "ann@localhost",
+        "ann@operator.example\nbcc: all@operator.example",
+    ] {
+        let said = refusal(&fresh.bootstrap(wrong));
+        assert!(said.contains("is not an e-mail address"), "{said}");
+    }
+    token(&fresh.bootstrap(ANN));
+
+    let said = refusal(&fresh.bootstrap("bob@operator.example"));
+
+    assert!(
+        said.contains("platform has an owner already, ann@operator.example"),
+        "{said}"
+    );
+    assert_eq!(fresh.count("users"), 1, "a refusal leaves nobody behind");
+}
+
+#[tokio::test]
+async fn of_two_first_administrators_at_once_one_is_the_first() {
+    let fresh = Fresh::new();
+    let deployment = fresh.deployment();
+    let names = ["ann", "bob", "cid", "dee"].map(|name| format!("{name}@operator.example"));
+    let all = names.iter().map(|name| deployment.identity.bootstrap(name));
+    let let_in = futures_util::future::join_all(all)
+        .await
+        .into_iter()
+        .filter(Result::is_ok);
+    assert_eq!(let_in.count(), 1);
+    assert_eq!(
+        fresh.count(&format!("memberships WHERE workspace_id = '{PLATFORM}'")),
+        1
+    );
+}
