@@ -5,7 +5,7 @@ mod callers;
 mod raw;
 mod stack;
 
-use std::{net::TcpListener, sync::Arc};
+use std::{collections::HashMap, net::TcpListener, sync::Arc};
 
 use actix_web::dev::ServerHandle;
 use diesel::{Connection, PgConnection, QueryDsl, RunQueryDsl, connection::SimpleConnection};
@@ -33,6 +33,7 @@ pub struct World {
     domain: String,
     database: Borrowed,
     server: ServerHandle,
+    variables: HashMap<String, String>,
     /// The workspace of [`World::owner`] and their colleagues.
     home: WorkspaceId,
     /// The workspace of [`World::stranger`].
@@ -55,9 +56,10 @@ impl World {
         let [a, b, c] = guildhall::kernel::crypto::random::<3>();
         let address = format!("10.{a}.{b}.{c}");
         forget_other_clocks(&database);
-        let deployment =
-            Deployment::new(config(&database, &base, settings), clock.clone()).expect("a sound configuration");
-        let deployment = Arc::new(deployment);
+        let variables = variables(&database, &base, settings);
+        let config =
+            Config::from_variables(Environment::Development, variables.clone()).expect("a sound configuration");
+        let deployment = Arc::new(Deployment::new(config, clock.clone()).expect("a sound configuration"));
         let server = api::serve(deployment.clone(), socket).expect("a server");
         let handle = server.handle();
         deployment.readiness.booted();
@@ -76,6 +78,7 @@ impl World {
             address,
             database,
             server: handle,
+            variables,
             home: Id::nil(),
             elsewhere: Id::nil(),
             client,
@@ -122,6 +125,11 @@ impl World {
         let user = self.person();
         self.join(self.home, user, "owner");
         self.caller_with_key(self.home, user, Some(&permissions))
+    }
+
+    /// The environment of another process of this deployment.
+    pub fn variables(&self) -> &HashMap<String, String> {
+        &self.variables
     }
 
     /// An address that nobody has in another world.
@@ -275,8 +283,9 @@ fn forget_other_clocks(database: &Borrowed) {
         .expect("a clean start");
 }
 
-fn config(database: &Borrowed, base: &str, settings: &[(&str, &str)]) -> Config {
-    let mut variables: std::collections::HashMap<String, String> = [
+/// The environment of a process in this world.
+fn variables(database: &Borrowed, base: &str, settings: &[(&str, &str)]) -> HashMap<String, String> {
+    let mut variables: HashMap<String, String> = [
         ("DATABASE_TENANT_URL", database.urls.tenant.expose().as_str()),
         ("DATABASE_KERNEL_URL", database.urls.kernel.expose()),
         ("GUILDHALL__SERVER__PUBLIC_URL", base),
@@ -306,5 +315,5 @@ fn config(database: &Borrowed, base: &str, settings: &[(&str, &str)]) -> Config 
     for (key, value) in settings {
         variables.insert(format!("GUILDHALL__{key}"), (*value).to_owned());
     }
-    Config::from_variables(Environment::Development, variables).expect("a sound configuration")
+    variables
 }

@@ -42,17 +42,6 @@ impl Runner {
         Ok(())
     }
 
-    /// Kinds and numbers of the jobs that are ready.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn unrun(&self) -> Result<Vec<(String, i64)>> {
-        let waiting = self
-            .unscoped("jobs.unrun", |tx| Ok(queries::waiting(tx.conn())?))
-            .await?;
-        Ok(waiting.into_iter().map(|kind| (kind.kind, kind.ready)).collect())
-    }
-
     /// Takes every lease of every process for expired and puts it back into the queue.
     ///
     /// # Errors
