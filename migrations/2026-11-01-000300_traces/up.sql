@@ -90,6 +90,7 @@ CREATE TABLE audit_log (
   actor_id        uuid DEFAULT current_actor_id(),
   impersonator_id uuid,
   subject_type    text,
+  subject_prefix  text,                                             -- what the subject's public id begins with
   subject_id      uuid,
   changes         jsonb NOT NULL DEFAULT '{}',                      -- {"role": ["member", "admin"]}; secrets as "[changed]"
   outcome         text NOT NULL DEFAULT 'done' CONSTRAINT audit_log_outcome_check CHECK (outcome IN ('done', 'refused', 'failed')),
@@ -103,6 +104,7 @@ CREATE TABLE audit_log (
   created_at      timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT audit_log_pkey PRIMARY KEY (workspace_id, id)
 ) PARTITION BY RANGE (id);
+CREATE INDEX audit_log_action_idx ON audit_log (workspace_id, action, id);
 CREATE INDEX audit_log_actor_id_idx ON audit_log (workspace_id, actor_id, id);
 CREATE INDEX audit_log_subject_id_idx ON audit_log (workspace_id, subject_id, id);
 CREATE INDEX audit_log_request_id_idx ON audit_log (workspace_id, request_id);
@@ -121,6 +123,7 @@ CREATE TABLE audit_personal (
   salt         bytea NOT NULL,
   CONSTRAINT audit_personal_pkey PRIMARY KEY (workspace_id, entry_id)
 );
+CREATE INDEX audit_personal_ip_idx ON audit_personal (workspace_id, ip);
 CREATE INDEX audit_personal_entry_id_idx ON audit_personal (entry_id);
 SELECT make_shared_table('audit_personal', reseller => 'open', customer => 'open',
   tenant => 'SELECT, INSERT', kernel => 'SELECT (workspace_id, entry_id), INSERT, DELETE');

@@ -18,7 +18,7 @@ use crate::{
         agents, customers, entitlements, licenses, machines, policies, products, providers::Providers, runs, webhooks,
     },
     kernel::{
-        api_keys,
+        api_keys, audit,
         error::{Error, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND},
         http::front,
         identity, inbox,
@@ -32,6 +32,7 @@ pub fn slices(routes: &mut ServiceConfig) {
     identity::routes(routes);
     workspaces::routes(routes);
     api_keys::routes(routes);
+    audit::routes(routes);
     inbox::routes(routes);
     products::routes(routes);
     entitlements::routes(routes);

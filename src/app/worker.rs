@@ -6,6 +6,7 @@ use crate::{
     app::{boot::Deployment, events},
     features::{providers::Providers, runs, webhooks},
     kernel::{
+        audit,
         jobs::{Runner, Worker},
         mail,
         outbox::{Catalogue, Relay},
@@ -32,6 +33,7 @@ pub fn runner(deployment: &Deployment) -> Runner {
         },
     );
     runner.relay(relay);
+    audit::register(&mut runner, &deployment.db, &deployment.keys);
     upkeep::register(&mut runner, &deployment.db);
     runner
 }

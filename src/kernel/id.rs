@@ -95,11 +95,23 @@ fn decode(text: &str) -> Option<Uuid> {
         .map(Uuid::from_u128)
 }
 
+/// The id of a row whose kind is known by its prefix alone.
+pub fn public(prefix: &str, uuid: Uuid) -> String {
+    format!(
+        "{prefix}_{}",
+        std::str::from_utf8(&encode(uuid)).expect("the alphabet is ASCII")
+    )
+}
+
+/// The prefix and the UUID of an id of any kind; `None` if it is not one.
+pub fn parts(text: &str) -> Option<(&str, Uuid)> {
+    let (prefix, body) = text.rsplit_once('_')?;
+    decode(body).map(|uuid| (prefix, uuid))
+}
+
 impl<T: Resource> fmt::Display for Id<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(T::PREFIX)?;
-        f.write_str("_")?;
-        f.write_str(std::str::from_utf8(&encode(self.0)).expect("the alphabet is ASCII"))
+        f.write_str(&public(T::PREFIX, self.0))
     }
 }
 
@@ -332,6 +344,16 @@ mod tests {
             "usr_01h455vb4pex5vsknk084sn02q ",
         ] {
             assert_eq!(text.parse::<UserId>(), Err(NotAnId), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_any_kind_comes_apart_and_together() {
+        let text = "usr_01h455vb4pex5vsknk084sn02q";
+        let (prefix, uuid) = parts(text).expect("an id");
+        assert_eq!((prefix, public(prefix, uuid)), ("usr", text.to_owned()));
+        for text in ["usr", "usr_", "usr_01", "01h455vb4pex5vsknk084sn02q"] {
+            assert_eq!(parts(text), None, "{text}");
         }
     }
 

@@ -139,27 +139,7 @@ impl<F: Filters> PageQuery<F> {
         };
         let cursor = pairs.remove("cursor");
         let mut filters = F::default();
-        for (name, values) in &mut pairs {
-            if !F::NAMES.contains(&name.as_str()) {
-                let known = ["limit", "cursor", "order"]
-                    .iter()
-                    .chain(F::NAMES)
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                return Err(UNKNOWN_PARAMETER.because(format!("Known are: {known}.")).field(
-                    format!("query/{name}"),
-                    FieldCode::UnknownField,
-                    "There is no such parameter.",
-                ));
-            }
-            values.sort();
-            for value in values {
-                filters.add(name, value).map_err(|Unfit(code, detail)| {
-                    Problem::from(INVALID_PARAMETER).field(format!("query/{name}"), code, detail)
-                })?;
-            }
-        }
+        read_filters(&mut filters, &mut pairs)?;
         let binding = binding(F::RESOURCE, workspace, order, &pairs);
         let mut query = PageQuery {
             filters,
@@ -237,6 +217,39 @@ impl<F: Filters> PageQuery<F> {
             Uuid::from_slice(&body[25..41]).ok()?,
         ))
     }
+}
+
+/// Gives every value to the filter of its name. The values end up sorted: their order means nothing.
+fn read_filters<F: Filters>(filters: &mut F, pairs: &mut BTreeMap<String, Vec<String>>) -> Result<(), Problem> {
+    for (name, values) in pairs {
+        if !F::NAMES.contains(&name.as_str()) {
+            let known = ["limit", "cursor", "order"]
+                .iter()
+                .chain(F::NAMES)
+                .copied()
+                .collect::<Vec<_>>()
+                .join(", ");
+            return Err(UNKNOWN_PARAMETER.because(format!("Known are: {known}.")).field(
+                format!("query/{name}"),
+                FieldCode::UnknownField,
+                "There is no such parameter.",
+            ));
+        }
+        values.sort();
+        for value in values {
+            if value.contains('\0') {
+                return Err(Problem::from(INVALID_PARAMETER).field(
+                    format!("query/{name}"),
+                    FieldCode::InvalidCharacters,
+                    "U+0000 is in no text.",
+                ));
+            }
+            filters.add(name, value).map_err(|Unfit(code, detail)| {
+                Problem::from(INVALID_PARAMETER).field(format!("query/{name}"), code, detail)
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn known_order<F: Filters>(text: &str) -> Result<&'static str, Problem> {

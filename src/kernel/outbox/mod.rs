@@ -7,7 +7,6 @@ mod relay;
 use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 pub use catalogue::{Audience, Catalogue, EventInfo, EventType};
 pub use queries::Event;
@@ -15,7 +14,7 @@ pub use relay::Relay;
 
 use crate::kernel::{
     access::{Actor, Call, public_id},
-    audit::{self, Entry},
+    audit::{self, Entry, Subject},
     db::{Kernel, Tenant},
     error::Result,
     http::front::API_VERSION,
@@ -26,7 +25,7 @@ use crate::kernel::{
 /// An event that is about to be written.
 pub struct Emission {
     info: &'static EventInfo,
-    subject: Uuid,
+    subject: Subject,
     data: Value,
     previous: Option<Value>,
 }
@@ -40,7 +39,7 @@ impl<T: Serialize> EventType<T> {
         let data = serde_json::to_value(data).expect("resources are plain values");
         Emission {
             info: self.info,
-            subject: subject.uuid(),
+            subject: Subject::of(self.info.resource(), subject),
             data,
             previous: None,
         }
@@ -119,7 +118,7 @@ fn write(
     if event.info.audience.audit {
         let entry = Entry {
             action: event.info.name,
-            subject: Some((event.info.resource(), event.subject)),
+            subject: Some(event.subject),
             changes: event.changes(),
             reseller,
             customer,
@@ -142,7 +141,7 @@ fn write(
             api_version: API_VERSION,
             actor_type: actor.kind(),
             actor_id: actor.uuid(),
-            subject_id: event.subject,
+            subject_id: event.subject.id,
             request_id: &call.request_id,
             traceparent: call.trace.header(),
             data,

@@ -11,6 +11,7 @@ diesel::table! {
         actor_id -> Nullable<Uuid>,
         impersonator_id -> Nullable<Uuid>,
         subject_type -> Nullable<Text>,
+        subject_prefix -> Nullable<Text>,
         subject_id -> Nullable<Uuid>,
         changes -> Jsonb,
         outcome -> Text,

@@ -17,7 +17,7 @@ use crate::{
         queries,
     },
     kernel::{
-        audit::{self, Entry},
+        audit::{self, Entry, Subject},
         crypto::{self, Aad, Keyring, Sealed},
         db::Tenant,
         entitlements,
@@ -223,7 +223,7 @@ pub fn reveal(tx: &mut Tenant<'_>, keyring: &Keyring, id: EndpointId) -> Result<
     let secrets = shown(tx, keyring, id)?;
     let entry = Entry {
         action: "webhook_endpoint.secret_revealed",
-        subject: Some(("webhook_endpoint", endpoint.id.uuid())),
+        subject: Some(Subject::of("webhook_endpoint", endpoint.id)),
         ..Entry::default()
     };
     audit::note(tx, entry)?;

@@ -1,11 +1,13 @@
 //! The signing keys as a process knows them: read every minute, so that a request never waits for one.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::Duration as Span;
 use moka::sync::Cache;
 use uuid::Uuid;
@@ -17,7 +19,7 @@ use crate::kernel::{
     error::{Error, NOT_FOUND, Result, STATE_CONFLICT},
     id::WorkspaceId,
     identity::{
-        model::{Jwks, KeyRow, KeyState, Use},
+        model::{Jwk, Jwks, KeyRow, KeyState, Use},
         queries,
         service::{
             lifecycle::{due, moved},
@@ -284,6 +286,25 @@ impl Keys {
             })
             .await?;
         Ok(public(&rows)?)
+    }
+
+    /// The public halves of every key that ever signed heads of audit chains, by name; a withdrawn one is left out.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(in crate::kernel) async fn auditors(&self) -> Result<HashMap<String, [u8; 32]>> {
+        let ever = |tx: &mut Kernel<'_>| queries::keys::ever(tx, Use::Audit);
+        let keys = self.inner.db.unscoped(&call("keys.auditors"), ever).await?;
+        let halves = keys.into_iter().map(|(kid, jwk)| {
+            let jwk: Jwk = serde_json::from_value(jwk).context("a stored public key")?;
+            let half = URL_SAFE_NO_PAD.decode(jwk.x.unwrap_or_default()).unwrap_or_default();
+            let half = half
+                .try_into()
+                .ok()
+                .context("a key of the audit log is no Ed25519 key")?;
+            Ok((kid, half))
+        });
+        halves.collect()
     }
 
     fn shelf(&self) -> Arc<Shelf> {

@@ -1,0 +1,71 @@
+//! HTTP of the audit log.
+
+use actix_web::{get, web::Data};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::{
+    model::{
+        AuditCheckpoint, AuditCheckpointPage, AuditEntry, AuditEntryPage, AuditFilters, AuditOutcome, CheckpointFilters,
+    },
+    service,
+};
+use crate::kernel::{
+    access::{Can, perm},
+    db::Db,
+    error::Result,
+    http::Json,
+    page::{Page, PageQuery},
+};
+
+/// The routes of this slice.
+pub fn routes(routes: &mut ServiceConfig) {
+    routes.service(list).service(checkpoints);
+}
+
+/// List audit entries.
+///
+/// Every change, with who made it and from where. An entry gets its place in the chain within seconds.
+#[utoipa::path(operation_id = "audit_entries_list",
+               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
+                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
+                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+                      ("actor_type" = Option<String>, Query, description = "Only by this kind of actor: `user`, `api_key`, `system`."),
+                      ("actor_id" = Option<String>, Query, description = "Only by this actor: `usr_…`, `key_…`."),
+                      ("action" = Option<String>, Query, description = "Only this: `member.updated`."),
+                      ("subject_type" = Option<String>, Query, description = "Only about this kind of thing: `member`."),
+                      ("subject_id" = Option<String>, Query, description = "Only about this one."),
+                      ("outcome" = Option<AuditOutcome>, Query, description = "Only with this outcome."),
+                      ("ip" = Option<String>, Query, description = "Only from this address."),
+                      ("request_id" = Option<String>, Query, description = "Only what this request caused."),
+                      ("created_after" = Option<String>, Query, description = "Only later ones (RFC 3339)."),
+                      ("created_before" = Option<String>, Query, description = "Only earlier ones (RFC 3339).")),
+               responses((status = 200, description = "A page.", body = AuditEntryPage)),
+               extensions(("x-permission" = json!("audit:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/audit-entries")]
+async fn list(
+    can: Can<perm::AuditRead>,
+    db: Data<Db>,
+    query: PageQuery<AuditFilters>,
+) -> Result<Json<Page<AuditEntry>>> {
+    db.tenant(can, move |tx| service::list(tx, &query)).await.map(Json)
+}
+
+/// List signed heads of the audit log.
+///
+/// Keep one elsewhere: with it anybody can tell later that nothing before it was altered or cut off.
+#[utoipa::path(operation_id = "audit_checkpoints_list",
+               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
+                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
+                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`.")),
+               responses((status = 200, description = "A page.", body = AuditCheckpointPage)),
+               extensions(("x-permission" = json!("audit:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/audit-checkpoints")]
+async fn checkpoints(
+    can: Can<perm::AuditRead>,
+    db: Data<Db>,
+    query: PageQuery<CheckpointFilters>,
+) -> Result<Json<Page<AuditCheckpoint>>> {
+    db.tenant(can, move |tx| service::checkpoints(tx, &query))
+        .await
+        .map(Json)
+}

@@ -1,0 +1,216 @@
+//! The chain that seals the entries: every entry once, and whatever is done to the rows is found.
+
+use guildhall::{
+    app::worker,
+    kernel::{
+        audit::{self, Fault, Verdict},
+        id::WorkspaceId,
+    },
+};
+
+use super::{column, rename, rows, seal};
+use crate::{identity::together, world::World};
+
+async fn verify(world: &World, workspace: WorkspaceId) -> Verdict {
+    let (db, keys) = (&world.deployment.db, &world.deployment.keys);
+    audit::verify(db, keys, workspace).await.expect("a verdict")
+}
+
+#[actix_web::test]
+async fn two_workers_seal_every_entry_once_in_order_and_without_a_gap() {
+    let world = World::new().await;
+    let (owner, stranger) = (world.owner(), world.stranger());
+    for batch in 0..3 {
+        together((0..8).map(|n| {
+            let owner = owner.clone();
+            async move { rename(&owner, &format!("Name {batch} {n}")).await }
+        }))
+        .await;
+        rename(&stranger, &format!("Other {batch}")).await;
+        let workers = [(); 2].map(|()| worker::runner(&world.deployment));
+        together([(); 3].map(|()| audit::sweep(world.deployment.db.clone()))).await;
+        for _ in 0..3 {
+            let turns = together(workers.iter().map(|worker| worker.turn())).await;
+            assert!(turns.iter().all(Result::is_ok), "{turns:?}");
+        }
+    }
+    seal(&world).await;
+    seal(&world).await;
+    for (workspace, entries) in [(world.home(), 24), (world.elsewhere(), 3)] {
+        let verdict = verify(&world, workspace).await;
+        assert_eq!((verdict.places, verdict.broken), (entries, None));
+        let id = workspace.uuid();
+        let count = |what: &str| {
+            world.count(&format!(
+                "SELECT {what} FROM guildhall.audit_seals WHERE workspace_id = '{id}'"
+            ))
+        };
+        assert_eq!((count("count(*)"), count("max(seq) AS count")), (entries, entries));
+        let waiting = format!("SELECT count(*) FROM guildhall.audit_pending WHERE workspace_id = '{id}'");
+        assert_eq!(world.count(&waiting), 0);
+    }
+    let log = owner.get("/audit-entries?order=created_at&limit=100").await.ok();
+    let places: Vec<i64> = rows(&log)
+        .iter()
+        .filter_map(|row| row["seal"]["seq"].as_i64())
+        .collect();
+    let mut sorted = places.clone();
+    sorted.sort_unstable();
+    assert_eq!((places.len(), sorted.first(), sorted.last()), (24, Some(&1), Some(&24)));
+    assert_eq!(rows(&log)[0]["seal"]["hash"].as_str().map(str::len), Some(64));
+}
+
+#[actix_web::test]
+async fn heads_are_signed_at_first_and_then_hourly() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let heads = async || {
+        seal(&world).await;
+        let page = owner.get("/audit-checkpoints?order=created_at").await.ok();
+        rows(&page)
+            .iter()
+            .filter_map(|row| row["seq"].as_i64())
+            .collect::<Vec<_>>()
+    };
+    rename(&owner, "One").await;
+    assert_eq!(heads().await, [1]);
+    rename(&owner, "Two").await;
+    rename(&owner, "Three").await;
+    assert_eq!(heads().await, [1]);
+    // Nobody writes any more: it is signed all the same.
+    world.clock.advance(chrono::Duration::minutes(61));
+    assert_eq!(heads().await, [1, 3]);
+    world.clock.advance(chrono::Duration::minutes(61));
+    assert_eq!(heads().await, [1, 3]);
+    let verdict = verify(&world, world.home()).await;
+    assert_eq!((verdict.places, verdict.checkpoints, verdict.broken), (3, 2, None));
+}
+
+#[actix_web::test]
+async fn whatever_is_done_to_the_rows_is_found_at_its_place() {
+    let world = World::new().await;
+    let owner = world.owner();
+    for n in 1..=6 {
+        rename(&owner, &format!("Name {n}")).await;
+        seal(&world).await;
+    }
+    let home = world.home().uuid();
+    let at = |seq: i64| {
+        format!("(SELECT entry_id FROM guildhall.audit_seals WHERE workspace_id = '{home}' AND seq = {seq})")
+    };
+    let mine = format!("workspace_id = '{home}'");
+    let log = "UPDATE guildhall.audit_log SET";
+    let kept = "CREATE TABLE IF NOT EXISTS guildhall.kept_log AS SELECT * FROM guildhall.audit_log; \
+                CREATE TABLE IF NOT EXISTS guildhall.kept_seals AS SELECT * FROM guildhall.audit_seals; \
+                CREATE TABLE IF NOT EXISTS guildhall.kept_personal AS SELECT * FROM guildhall.audit_personal; \
+                CREATE TABLE IF NOT EXISTS guildhall.kept_heads AS SELECT * FROM guildhall.audit_checkpoints";
+    let back = format!(
+        "DELETE FROM guildhall.audit_log WHERE {mine}; INSERT INTO guildhall.audit_log SELECT * FROM guildhall.kept_log WHERE {mine}; \
+         DELETE FROM guildhall.audit_seals WHERE {mine}; INSERT INTO guildhall.audit_seals SELECT * FROM guildhall.kept_seals WHERE {mine}; \
+         DELETE FROM guildhall.audit_personal WHERE {mine}; INSERT INTO guildhall.audit_personal SELECT * FROM guildhall.kept_personal WHERE {mine}; \
+         DELETE FROM guildhall.audit_checkpoints WHERE {mine}; INSERT INTO guildhall.audit_checkpoints SELECT * FROM guildhall.kept_heads WHERE {mine}"
+    );
+    world.admin(kept);
+    for (what, expected) in [
+        (
+            format!("{log} changes = '{{}}' WHERE {mine} AND id = {}", at(3)),
+            Some((3, Fault::Altered)),
+        ),
+        (
+            format!("{log} actor_id = NULL WHERE {mine} AND id = {}", at(1)),
+            Some((1, Fault::Altered)),
+        ),
+        (
+            format!(
+                "{log} created_at = created_at + interval '1 microsecond' WHERE {mine} AND id = {}",
+                at(6)
+            ),
+            Some((6, Fault::Altered)),
+        ),
+        (
+            format!("DELETE FROM guildhall.audit_log WHERE {mine} AND id = {}", at(4)),
+            Some((4, Fault::Missing)),
+        ),
+        (
+            format!("DELETE FROM guildhall.audit_seals WHERE {mine} AND seq = 2"),
+            Some((2, Fault::Gap)),
+        ),
+        (
+            format!("DELETE FROM guildhall.audit_seals WHERE {mine} AND seq = 6"),
+            Some((6, Fault::Unsealed)),
+        ),
+        (
+            format!(
+                "DELETE FROM guildhall.audit_log WHERE {mine} AND id = {}; DELETE FROM guildhall.audit_seals WHERE {mine} AND seq <= 6",
+                at(1)
+            ),
+            Some((1, Fault::Truncated)),
+        ),
+        (
+            format!(
+                "UPDATE guildhall.audit_seals SET seq = -seq WHERE {mine} AND seq IN (3, 4); \
+                     UPDATE guildhall.audit_seals SET seq = 7 + seq WHERE {mine} AND seq < 0"
+            ),
+            Some((3, Fault::Altered)),
+        ),
+        (
+            format!(
+                "UPDATE guildhall.audit_seals SET hash = set_byte(hash, 31, get_byte(hash, 31) # 1) WHERE {mine} AND seq = 5"
+            ),
+            Some((5, Fault::Altered)),
+        ),
+        (
+            format!(
+                "UPDATE guildhall.audit_personal SET ip = '198.51.100.1' WHERE {mine} AND entry_id = {}",
+                at(2)
+            ),
+            Some((2, Fault::PersonalAltered)),
+        ),
+        (
+            format!(
+                "UPDATE guildhall.audit_checkpoints SET signature = set_byte(signature, 0, get_byte(signature, 0) # 1) WHERE {mine}"
+            ),
+            Some((1, Fault::CheckpointWrong)),
+        ),
+        (
+            format!(
+                "INSERT INTO guildhall.audit_log (workspace_id, id, action, actor_type, actor_id) VALUES ('{home}', gen_random_uuid(), 'agent.created', 'system', NULL)"
+            ),
+            Some((7, Fault::Unsealed)),
+        ),
+        // A person who is erased leaves the chain whole.
+        (format!("DELETE FROM guildhall.audit_personal WHERE {mine}"), None),
+    ] {
+        world.admin(&what);
+        let broken = verify(&world, world.home()).await.broken;
+        assert_eq!(broken.map(|broken| (broken.seq, broken.fault)), expected, "{what}");
+        world.admin(&back);
+        assert_eq!(verify(&world, world.home()).await.broken, None, "after {what}");
+    }
+    world.admin("DROP TABLE guildhall.kept_log, guildhall.kept_seals, guildhall.kept_personal, guildhall.kept_heads");
+}
+
+#[actix_web::test]
+async fn what_is_pruned_behind_a_signed_head_leaves_a_chain_that_holds() {
+    let world = World::new().await;
+    let owner = world.owner();
+    for n in 1..=3 {
+        rename(&owner, &format!("Name {n}")).await;
+    }
+    seal(&world).await;
+    world.clock.advance(chrono::Duration::hours(2));
+    rename(&owner, "Later").await;
+    seal(&world).await;
+    let (home, soon) = (
+        world.home().uuid(),
+        (world.clock.now() - chrono::Duration::hours(1)).to_rfc3339(),
+    );
+    let prune = format!("SELECT guildhall.audit_prune('{home}', '{soon}', 100)::bigint AS count");
+    assert_eq!(world.count(&prune), 3);
+    assert_eq!(
+        column(&owner.get("/audit-entries").await.ok(), "/changes/name/1"),
+        ["Later"]
+    );
+    let verdict = verify(&world, world.home()).await;
+    assert_eq!((verdict.places, verdict.broken), (2, None));
+}
