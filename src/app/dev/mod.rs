@@ -26,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub use home::Home;
 
 use self::{
-    running::{Lock, Running},
+    running::{Lock, Running, Till},
     secrets::Secrets,
     stack::Stack,
 };
@@ -158,8 +158,21 @@ async fn introduce(home: &Home, secrets: &mut Secrets, stack: &Stack, deployment
         admin_url: stack::address(&stack.admin_socket)?,
         database: stack.database.expose().clone(),
         redis: stack.redis_url.as_ref().map(|url| url.expose().clone()),
+        stripe: till(stack, secrets)?,
         demonstration: seeded.ok(),
     })
+}
+
+/// Where the Stripe of the stack is, if it has one.
+fn till(stack: &Stack, secrets: &Secrets) -> Result<Option<Till>> {
+    let (Some(socket), Some(key)) = (&stack.stripe_socket, &stack.config.stripe.secret_key) else {
+        return Ok(None);
+    };
+    Ok(Some(Till {
+        url: stack::address(socket)?,
+        key: key.expose().clone(),
+        webhook_secret: secrets.stripe_webhook.clone(),
+    }))
 }
 
 /// The Stripe of the stack: an account that survives restarts, and tells the API what happens in it.

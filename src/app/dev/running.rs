@@ -46,6 +46,17 @@ impl Lock {
     }
 }
 
+/// How to talk to the Stripe of a stack, and in its name.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Till {
+    /// Where it answers, as `https://api.stripe.com` would.
+    pub(super) url: String,
+    /// The secret key of the account.
+    pub(super) key: String,
+    /// What its events are signed with.
+    pub(super) webhook_secret: String,
+}
+
 /// What a running stack says about itself.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Running {
@@ -59,6 +70,8 @@ pub(super) struct Running {
     pub(super) database: String,
     /// Where Redis is, if there is one.
     pub(super) redis: Option<String>,
+    /// The Stripe beside it; nothing if an account of one's own is configured.
+    pub(super) stripe: Option<Till>,
     /// How to get in; nothing if the database belongs to somebody else.
     pub(super) demonstration: Option<Demonstration>,
 }
@@ -73,6 +86,9 @@ impl Running {
             ("mails", format!("{url}/dev/mails?to=")),
             ("hook catcher", format!("{url}/dev/hooks/anything")),
         ];
+        if let Some(stripe) = &self.stripe {
+            lines.push(("Stripe", format!("{} (a stub; its key is {})", stripe.url, stripe.key)));
+        }
         if let Some(it) = &self.demonstration {
             lines.extend([
                 ("administrator", it.email.clone()),

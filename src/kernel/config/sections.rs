@@ -74,6 +74,7 @@ pub struct Auth {
     pub sessions_per_user: u32,
     pub password_min_length: usize,
     pub sign_up: SignUp,
+    pub sign_ups_per_hour: i32,
     pub key_mode: KeyMode,
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Desk,
     letters::{self, Letter, VERIFY_MINUTES},
-    throttles::{self, REGISTER_IP},
+    throttles,
 };
 use crate::kernel::{
     access::Call,
@@ -45,7 +45,8 @@ pub fn admit(
     new: &Registration,
     address: &Address,
 ) -> Result<Result<Admission, Problem>> {
-    if let Some(wait) = throttles::take(tx, &REGISTER_IP, &throttles::neighbourhood(call.ip))? {
+    let bucket = throttles::sign_ups(desk.auth.sign_ups_per_hour);
+    if let Some(wait) = throttles::take(tx, &bucket, &throttles::neighbourhood(call.ip))? {
         return Ok(Err(wait));
     }
     let now = tx.now()?;

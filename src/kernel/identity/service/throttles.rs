@@ -45,8 +45,10 @@ pub const LOGIN_IP: Bucket = window("login_ip", 10, 60);
 pub const LOGIN_ACCOUNT: Bucket = streak("login_account");
 /// Passwords for one account from a device that its owner uses: strangers cannot lock that out.
 pub const LOGIN_DEVICE: Bucket = streak("login_device");
-/// Sign-ups from one address.
-pub const REGISTER_IP: Bucket = window("register_ip", 3, 3_600);
+/// Sign-ups from one address, at most so many in an hour.
+pub const fn sign_ups(most: i32) -> Bucket {
+    window("register_ip", most, 3_600)
+}
 /// Refreshes of one session.
 pub const REFRESH_SESSION: Bucket = window("refresh_session", 30, 300);
 /// Refreshes from one address.
