@@ -24,9 +24,9 @@ test: ## Run the tests on throwaway servers (REDIS=off: without Redis; ARGS="nam
 	@scripts/setup test
 	@PATH="$$PWD/.guildhall/venv/bin:$$PATH" cargo test --locked --features $(features) $(ARGS)
 
-bench: ## Measure against ceilings of this machine (PATHS="licenses.validate" picks some)
+bench: ## Measure against ceilings of this machine (PATHS="licenses rows" picks some; ARGS="--help" tells more)
 	@scripts/setup run
-	@cargo bench --locked --profile stack --features $(features) --bench paths -- $(PATHS)
+	@cargo bench --locked --profile stack --features stripe-stub --bench paths -- $(PATHS) $(ARGS)
 
 check: ## What has to pass before a change is proposed: formatting, lints, the API document, the tests
 	@.ci/run

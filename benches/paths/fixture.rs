@@ -1,0 +1,153 @@
+//! What is asked for: a workspace on a plan without reachable limits, products, and licences with machines, all made through the API.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use diesel::{QueryDsl, RunQueryDsl, connection::SimpleConnection};
+use http_body_util::Full;
+use hyper::{Method, Request};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    load::{Judge, Make, Subject},
+    stack::Stack,
+};
+
+/// Licences that are asked about in turn.
+const LICENSES: usize = 64;
+
+/// A stack with rows in it.
+pub struct Bench {
+    pub stack: Stack,
+    pub workspace: Uuid,
+    /// The API key, and its id.
+    pub key: String,
+    pub key_id: Uuid,
+    pub product: String,
+    pub licenses: Vec<License>,
+}
+
+/// A licence with one machine.
+pub struct License {
+    pub key: String,
+    pub fingerprint: String,
+}
+
+diesel::table! {
+    guildhall.api_keys (id) {
+        id -> Uuid,
+        workspace_id -> Uuid,
+    }
+}
+
+/// Makes everything.
+pub async fn prepare(stack: Stack) -> Result<Bench> {
+    let key = stack.secret("demo_key")?.to_owned();
+    unlimited(&stack)?;
+    let api = Api {
+        base: format!("{}/api/v1", stack.url),
+        key: key.clone(),
+        client: reqwest::Client::new(),
+    };
+    let product = api
+        .post("/products", json!({ "code": "bench", "name": "Bench" }))
+        .await?;
+    let policy = json!({ "product_id": product["id"], "code": "bench", "name": "Bench", "max_machines": 5 });
+    let policy = api.post("/policies", policy).await?;
+    let mut licenses = Vec::with_capacity(LICENSES);
+    for n in 0..LICENSES {
+        let license = api.post("/licenses", json!({ "policy_id": policy["id"] })).await?;
+        let fingerprint = format!("bench-machine-{n:04}");
+        let machine = json!({ "license_id": license["id"], "fingerprint": fingerprint });
+        api.post("/licenses/activate", machine).await?;
+        let key = text(&license, "/key")?;
+        licenses.push(License { key, fingerprint });
+    }
+    // The stack has one key, which is the demonstration's.
+    let (workspace, key_id): (Uuid, Uuid) = api_keys::table
+        .select((api_keys::workspace_id, api_keys::id))
+        .first(&mut stack.administrator()?)?;
+    Ok(Bench {
+        workspace,
+        key_id,
+        product: text(&product, "/id")?,
+        key,
+        licenses,
+        stack,
+    })
+}
+
+/// Puts every workspace on a plan whose limits are counted and never reached.
+fn unlimited(stack: &Stack) -> Result<()> {
+    stack.administrator()?.batch_execute(
+        "UPDATE guildhall.workspace_plans SET entitlements =
+           (SELECT jsonb_object_agg(key, CASE jsonb_typeof(value) WHEN 'number' THEN '1000000000'::jsonb ELSE value END)
+              FROM jsonb_each(entitlements)) WHERE entitlements <> '{}'",
+    )?;
+    Ok(())
+}
+
+fn text(document: &Value, pointer: &str) -> Result<String> {
+    let text = document.pointer(pointer).and_then(Value::as_str);
+    Ok(text.with_context(|| format!("no {pointer} in {document}"))?.to_owned())
+}
+
+struct Api {
+    base: String,
+    key: String,
+    client: reqwest::Client,
+}
+
+impl Api {
+    async fn post(&self, path: &str, body: Value) -> Result<Value> {
+        let request = self.client.post(format!("{}{path}", self.base)).json(&body);
+        let key = Uuid::new_v4().to_string();
+        let answer = request
+            .bearer_auth(&self.key)
+            .header("idempotency-key", key)
+            .send()
+            .await?;
+        let status = answer.status();
+        let answer: Value = answer.json().await?;
+        ensure!(status.is_success(), "POST {path}: {status} {answer}");
+        Ok(answer)
+    }
+}
+
+impl Bench {
+    /// Requests of the API, made beforehand and sent in turn.
+    pub fn subject(&self, requests: Vec<(Method, String, Option<Value>)>, judge: Judge) -> Subject {
+        let authorization = format!("Bearer {}", self.key);
+        let host = self.stack.address.to_string();
+        let requests: Vec<_> = requests
+            .into_iter()
+            .map(|(method, path, body)| {
+                (
+                    method,
+                    format!("/api/v1{path}"),
+                    body.map(|body| Bytes::from(body.to_string())),
+                )
+            })
+            .collect();
+        let make: Make = Arc::new(move |n| {
+            let (method, path, body) = &requests[n as usize % requests.len()];
+            let mut request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("host", &host)
+                .header("authorization", &authorization);
+            if body.is_some() {
+                request = request.header("content-type", "application/json");
+            }
+            let body = Full::new(body.clone().unwrap_or_default());
+            request.body(body).expect("names and values are plain")
+        });
+        Subject {
+            address: self.stack.address,
+            make,
+            judge,
+        }
+    }
+}

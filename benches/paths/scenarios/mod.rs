@@ -1,0 +1,159 @@
+//! A file for each path.
+
+mod bare;
+mod licenses;
+mod overload;
+mod process;
+mod rows;
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    Options,
+    fixture::Bench,
+    load::{self, Measured, Subject},
+    machine::{Spent, Usage},
+    pgbench::{self, Script},
+    report::{Row, Verdict},
+    stack::CONNECTIONS,
+};
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>>> + 'a>>;
+type Scenario = for<'a> fn(&'a Bench, &'a Options) -> Running<'a>;
+
+/// What can be measured, in the order in which it is. Memory comes first and last: before any load, and after all of it.
+pub const SCENARIOS: [(&str, Scenario); 7] = [
+    ("process.idle", |bench, _| Box::pin(process::idle(bench))),
+    ("process.start", |bench, options| {
+        Box::pin(process::start(bench, options))
+    }),
+    ("http.bare", |bench, options| Box::pin(bare::measure(bench, options))),
+    ("rows.get", |bench, options| Box::pin(rows::measure(bench, options))),
+    ("licenses.validate", |bench, options| {
+        Box::pin(licenses::measure(bench, options))
+    }),
+    ("overload", |bench, options| Box::pin(overload::measure(bench, options))),
+    ("process.loaded", |bench, _| Box::pin(process::loaded(bench))),
+];
+
+/// A pair of measurements, one right after the other.
+struct Pair {
+    ceiling: f64,
+    subject: Measured,
+    spent: Spent,
+}
+
+/// Lets ceiling and subject take turns. Pairs during which others were busy are made again, up to twice as many as were asked for.
+async fn pairs<F: Future<Output = Result<f64>>>(
+    bench: &Bench,
+    options: &Options,
+    subject: &Subject,
+    ceiling: impl Fn(Duration) -> F,
+) -> Result<Vec<Pair>> {
+    let wanted = options.pairs.max(1);
+    load::closed(subject, CONNECTIONS, Duration::from_secs(1)).await?;
+    let mut kept = Vec::new();
+    for tried in 1.. {
+        let before = Usage::now()?;
+        let reached = ceiling(options.period()).await?;
+        let between = Usage::now()?;
+        let measured = load::closed(subject, CONNECTIONS, options.period()).await?;
+        let after = Usage::now()?;
+        let disturbed = after.since(&before, bench.stack.process()).others;
+        let pair = Pair {
+            ceiling: reached,
+            spent: after.since(&between, bench.stack.process()),
+            subject: measured,
+        };
+        let told = format!("  {:.0}/s of {reached:.0}/s", pair.subject.rate());
+        if disturbed > 0.05 && tried < 2 * wanted {
+            eprintln!(
+                "{told}, thrown away: other processes took {:.0} % of the machine",
+                disturbed * 100.0
+            );
+            continue;
+        }
+        eprintln!("{told}");
+        anyhow::ensure!(
+            pair.subject.failed.is_empty(),
+            "answers were wrong: {:?}",
+            pair.subject.failed
+        );
+        anyhow::ensure!(pair.subject.shed == 0, "{} requests were refused", pair.subject.shed);
+        kept.push(pair);
+        if kept.len() >= wanted || tried >= 2 * wanted {
+            return Ok(kept);
+        }
+    }
+    unreachable!("the numbers do not end")
+}
+
+/// pgbench as a ceiling.
+async fn of_pgbench(bench: &Bench, options: &Options, subject: &Subject, script: &Script) -> Result<Vec<Pair>> {
+    let program = pgbench::find()?.context("there is no pgbench here: install PostgreSQL's client programs")?;
+    let url = bench.stack.as_role("app_tenant")?;
+    let folder = bench.stack.folder();
+    pairs(bench, options, subject, |period| {
+        let ran =
+            tokio::task::block_in_place(|| pgbench::run(&program, url.as_str(), folder, script, CONNECTIONS, period));
+        async move { ran }
+    })
+    .await
+}
+
+/// The ratio of the pairs, and what a request costs.
+fn ratio(path: &'static str, what: &str, pairs: &[Pair], should: f64) -> Vec<Row> {
+    let of = |of: &dyn Fn(&Pair) -> f64| median(pairs.iter().map(of).collect());
+    let (rate, ceiling) = (of(&|pair| pair.subject.rate()), of(&|pair| pair.ceiling));
+    let ratio = of(&|pair| pair.subject.rate() / pair.ceiling);
+    let per_thousand = |seconds: f64, pair: &Pair| 1_000.0 * seconds / pair.subject.answers.len() as f64;
+    let server = of(&|pair| per_thousand(pair.spent.server, pair));
+    let children = of(&|pair| per_thousand(pair.spent.children, pair));
+    let (middle, late) = (
+        of(&|pair| pair.subject.quantile(0.5)),
+        of(&|pair| pair.subject.quantile(0.99)),
+    );
+    vec![
+        Row {
+            path,
+            what: what.to_owned(),
+            figure: format!("{rate:.0}/s of {ceiling:.0}/s"),
+            verdict: Verdict::AtLeast(ratio, should),
+        },
+        Row {
+            path,
+            what: "latency at that rate, p50 and p99".into(),
+            figure: format!("{middle:.2} ms, {late:.2} ms"),
+            verdict: Verdict::Told,
+        },
+        Row {
+            path,
+            what: "CPU for 1,000 requests: server; PostgreSQL and Redis".into(),
+            figure: format!("{server:.3} s; {children:.3} s"),
+            verdict: Verdict::Told,
+        },
+    ]
+}
+
+/// The latency at half of what was reached, on a clock.
+async fn half(path: &'static str, subject: &Subject, pairs: &[Pair], options: &Options) -> Result<Row> {
+    let rate = median(pairs.iter().map(|pair| pair.subject.rate()).collect()) / 2.0;
+    let patience = Duration::from_secs(1);
+    let seen = load::open(subject, rate, 4 * CONNECTIONS, options.period() * 2, patience).await?;
+    let lost = seen.failures() + seen.shed + seen.unsent;
+    anyhow::ensure!(lost == 0, "{lost} requests were not answered: {:?}", seen.failed);
+    let (middle, late, last) = (seen.quantile(0.5), seen.quantile(0.99), seen.quantile(0.999));
+    Ok(Row {
+        path,
+        what: format!("p99 at half that load, {rate:.0}/s on a clock"),
+        figure: format!("p50 {middle:.2} ms, p99.9 {last:.2} ms"),
+        verdict: Verdict::AtMost(late, 15.0, "ms"),
+    })
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
