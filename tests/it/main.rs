@@ -16,6 +16,7 @@ mod document;
 mod door;
 mod identity;
 mod isolation;
+mod licenses;
 mod migrations;
 mod operator;
 mod rules;

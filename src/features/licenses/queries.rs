@@ -259,12 +259,7 @@ pub(super) fn revoke(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>)
     diesel::update(license_keys::table.filter(license_keys::license_id.eq(id.uuid())))
         .set((license_keys::state.eq("dead"), license_keys::ends_at.eq(now)))
         .execute(conn)?;
-    let machines = machines::table
-        .filter(machines::license_id.eq(id.uuid()))
-        .filter(machines::state.ne("deactivated"));
-    diesel::update(machines)
-        .set((machines::state.eq("deactivated"), machines::deactivated_at.eq(now)))
-        .execute(conn)?;
+    // The counter before the machines: who activates meanwhile waits, or has made a machine that is seen here.
     diesel::update(license_counters::table.filter(license_counters::license_id.eq(id.uuid())))
         .set((
             license_counters::machines.eq(0),
@@ -273,6 +268,12 @@ pub(super) fn revoke(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>)
             license_counters::disk_mb.eq(0),
             license_counters::over_limit.eq(false),
         ))
+        .execute(conn)?;
+    let machines = machines::table
+        .filter(machines::license_id.eq(id.uuid()))
+        .filter(machines::state.ne("deactivated"));
+    diesel::update(machines)
+        .set((machines::state.eq("deactivated"), machines::deactivated_at.eq(now)))
         .execute(conn)?;
     diesel::delete(license_holds::table.filter(license_holds::license_id.eq(id.uuid()))).execute(conn)?;
     diesel::update(licenses::table.find(id.uuid()))

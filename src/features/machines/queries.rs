@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::model::{Machine, MachineFilters, MachineState, NewMachine, Taker};
 use crate::{
     features::{
-        licenses::{Facts, MachineId},
+        licenses::{Facts, MachineId, State},
         schema::licensing::{license_counters, licenses, machines},
     },
     in_order,
@@ -126,6 +126,32 @@ pub(super) fn give(conn: &mut PgConnection, license: LicenseId, share: Share) ->
         .execute(conn)
 }
 
+/// Locks a licence's counter until the commit. Who needs several locks takes them in this order: the licence, its counter, its machines.
+pub(super) fn lock_places(conn: &mut PgConnection, license: LicenseId) -> QueryResult<()> {
+    let own = license_counters::table.find((license.uuid(), license.uuid()));
+    own.select(license_counters::holder)
+        .for_no_key_update()
+        .first::<Uuid>(conn)
+        .map(drop)
+}
+
+/// Locks a licence that is about to be changed until the commit.
+pub(super) fn lock_license(conn: &mut PgConnection, license: LicenseId) -> QueryResult<()> {
+    let one = licenses::table.find(license.uuid());
+    one.select(licenses::id)
+        .for_no_key_update()
+        .first::<Uuid>(conn)
+        .map(drop)
+}
+
+/// Whether a licence is live at this moment, and not as the transaction began.
+pub(super) fn is_live(conn: &mut PgConnection, license: LicenseId) -> QueryResult<bool> {
+    licenses::table
+        .find(license.uuid())
+        .select(licenses::state.eq(State::Active))
+        .first(conn)
+}
+
 /// How many machines a licence has, and how many it may have.
 pub(super) fn places(conn: &mut PgConnection, license: LicenseId) -> QueryResult<(i32, Option<i32>)> {
     license_counters::table
@@ -176,7 +202,7 @@ pub(super) fn insert(conn: &mut PgConnection, row: &NewRow<'_>) -> QueryResult<O
         .optional()
 }
 
-/// The licence's machine with this fingerprint.
+/// The licence's machine with this fingerprint, locked: a place that is given up meanwhile is no place.
 pub(super) fn of_fingerprint(
     conn: &mut PgConnection,
     license: LicenseId,
@@ -187,6 +213,7 @@ pub(super) fn of_fingerprint(
         .filter(machines::fingerprint_hash.eq(hash.as_slice()))
         .filter(machines::state.ne(MachineState::Deactivated))
         .select(Machine::as_select())
+        .for_no_key_update()
         .first(conn)
         .optional()
 }

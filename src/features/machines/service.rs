@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     model::{
-        ACTIVATION_PROTECTED, Activated, FINGERPRINT_TAKEN, LEASE_LOST, MACHINE_ACTIVATED, MACHINE_DEACTIVATED,
+        ACTIVATION_PROTECTED, Activated, FINGERPRINT_TAKEN, MACHINE_ACTIVATED, MACHINE_DEACTIVATED,
         MACHINE_LIMIT_REACHED, Machine, MachineFilters, NewMachine,
     },
     queries::{self, NewRow, Share},
@@ -108,9 +108,13 @@ pub fn activate(tx: &mut Tenant<'_>, license: LicenseId, new: &NewMachine, hash:
 /// twin may have been first. Then the machine is made; if a twin made it meanwhile, the place is given back, for its row is still ours.
 fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> Result<Activated> {
     licenses::usable(facts)?;
-    if facts.machine.is_some() {
-        let machine = queries::of_fingerprint(tx.conn(), facts.license, &hash)?.ok_or(LEASE_LOST)?;
-        return again(tx, facts, machine, new);
+    if facts.machine.is_some()
+        && let Some(known) = queries::of_fingerprint(tx.conn(), facts.license, &hash)?
+    {
+        return again(tx, facts, known, new);
+    }
+    if is_first(facts) {
+        queries::lock_license(tx.conn(), facts.license)?;
     }
     let share = Share::of(new.cores, new.memory_mb, new.disk_mb);
     let taken = queries::take(tx.conn(), facts.license, share)?
@@ -121,6 +125,35 @@ fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> 
             None => Err(full(tx, facts)?),
         };
     }
+    if !queries::is_live(tx.conn(), facts.license)? {
+        // It was revoked or suspended while we waited for the place.
+        let question = Question {
+            license: Some(facts.license),
+            ..Question::default()
+        };
+        licenses::usable(&licenses::facts(tx, question)?.ok_or(NOT_FOUND)?)?;
+    }
+    let Some(machine) = enter(tx, facts, new, hash)? else {
+        return_share(tx, facts.license, share)?;
+        return match queries::of_fingerprint(tx.conn(), facts.license, &hash)? {
+            Some(twin) => again(tx, facts, twin, new),
+            None => Err(FINGERPRINT_TAKEN.into()),
+        };
+    };
+    Ok(Activated {
+        machine,
+        already_active: false,
+    })
+}
+
+/// Whether the licence itself changes with this activation.
+fn is_first(facts: &Facts) -> bool {
+    let begins = facts.terms.rules.expiration_basis == ExpirationBasis::FromFirstActivation;
+    facts.activated_at.is_none() || begins && facts.started_at.is_none()
+}
+
+/// Makes the machine whose place is taken, with all that follows from it. `None`: one with this fingerprint is there already.
+fn enter(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> Result<Option<Machine>> {
     let row = NewRow {
         id: MachineId::new(facts.now),
         facts,
@@ -131,11 +164,7 @@ fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> 
         new,
     };
     let Some(machine) = queries::insert(tx.conn(), &row)? else {
-        return_share(tx, facts.license, share)?;
-        return match queries::of_fingerprint(tx.conn(), facts.license, &hash)? {
-            Some(twin) => again(tx, facts, twin, new),
-            None => Err(FINGERPRINT_TAKEN.into()),
-        };
+        return Ok(None);
     };
     if facts.activated_at.is_none() {
         queries::first(tx.conn(), facts.license, facts.now)?;
@@ -147,10 +176,7 @@ fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> 
         ExpirationBasis::FromFirstActivation,
     )?;
     outbox::emit(tx, MACHINE_ACTIVATED.of(machine.id, &machine))?;
-    Ok(Activated {
-        machine,
-        already_active: false,
-    })
+    Ok(Some(machine))
 }
 
 /// A machine that has its place already. One that was overdue begins a new generation: whoever still holds the old one is told.
@@ -177,6 +203,7 @@ fn reap(tx: &mut Tenant<'_>, facts: &Facts) -> Result<bool> {
     if rules.heartbeat == Heartbeat::None || rules.heartbeat_cull != Cull::DeactivateDead {
         return Ok(false);
     }
+    queries::lock_places(tx.conn(), facts.license)?;
     let mut freed = Share::default();
     for overdue in queries::overdue(tx.conn(), facts.license, facts.now - DRIFT)? {
         if let Some(machine) = queries::deactivate(tx.conn(), overdue.id, facts.now)? {
@@ -277,6 +304,8 @@ fn own(machine: Machine, facts: &Facts) -> Result<Machine> {
 /// 404 also for a machine that was deactivated before.
 pub fn deactivate(tx: &mut Tenant<'_>, id: MachineId) -> Result<()> {
     let now = tx.now()?;
+    let machine = queries::get(tx.conn(), id)?;
+    queries::lock_places(tx.conn(), machine.license_id)?;
     let machine = queries::deactivate(tx.conn(), id, now)?.ok_or(NOT_FOUND)?;
     return_share(tx, machine.license_id, Share::from(&machine))?;
     outbox::emit(tx, MACHINE_DEACTIVATED.of(id, &machine))?;

@@ -31,6 +31,7 @@ pub use validation::roots;
 pub fn routes(routes: &mut ServiceConfig) {
     routes
         .service(validation::validate)
+        .service(validation::me)
         .service(create)
         .service(list)
         .service(show)

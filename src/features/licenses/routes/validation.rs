@@ -12,7 +12,7 @@ use crate::{
         policies::ClientVerb,
     },
     kernel::{
-        access::{Doorkeeper, perm},
+        access::{Doorkeeper, LICENSE_UNKNOWN, perm},
         db::Db,
         error::{Error, FieldCode, NOT_FOUND, Result, invalid},
         http::{AnyHolder, Holder, Json, NoQuery, Path, Valid, Visit},
@@ -78,6 +78,30 @@ pub(super) async fn validate(
     let question = validation::question(hash, license, &asks, fingerprint);
     let mut verdict = validation::validate(&db, scope.clone(), question, asked, verb).await?;
     validation::sign(&mut verdict, &signer, &scope, hash)?;
+    Ok(Json(verdict))
+}
+
+/// Show the licence of a key.
+///
+/// What validation answers, without a question and without effects: no term begins with it. For the customer's software alone, with its key
+/// (`Authorization: License …`).
+#[utoipa::path(operation_id = "licenses_me",
+               responses((status = 200, description = "The verdict.", body = Verdict)),
+               extensions(("x-permission" = json!("licenses:validate")), ("x-license" = json!(true)),
+                          ("x-rate-class" = json!("public")), ("x-admission" = json!("interactive"))))]
+#[get("/licenses/me")]
+pub(super) async fn me(
+    holder: Holder<perm::LicensesValidate>,
+    db: Data<Db>,
+    keys: Data<Keys>,
+    _none: NoQuery,
+) -> Result<Json<Verdict>> {
+    let detail = "Show the licence's key: Authorization: License.";
+    let software = holder.software().ok_or_else(|| LICENSE_UNKNOWN.because(detail))?;
+    let scope = software.scope();
+    let signer = keys.signer(scope.call(), scope.workspace(), Use::License).await?;
+    let mut verdict = validation::look(&db, software).await?;
+    validation::sign(&mut verdict, &signer, scope, Some(software.hash()))?;
     Ok(Json(verdict))
 }
 

@@ -27,6 +27,7 @@ use crate::{
         check::tidy,
         db::{Db, Tenant},
         error::{Result, WORKSPACE_SUSPENDED},
+        http::Software,
         id::LicenseId,
         identity::Signer,
         peppers::Pepper,
@@ -100,6 +101,25 @@ pub(in crate::features::licenses) async fn validate(
         Ok(verdict)
     })
     .await
+}
+
+/// The same about nothing in particular, and without leaving a trace: no term begins with it, and it is no sign of use.
+///
+/// # Errors
+/// As [`validate`], and 401 `license-unknown` if the licence is gone.
+pub(in crate::features::licenses) async fn look(db: &Db, software: &Software) -> Result<Verdict> {
+    let question = Question {
+        hash: Some(software.hash()),
+        ..Question::default()
+    };
+    let answer = db
+        .ask(software.scope().clone(), move |context| {
+            queries::glance(context, question)
+        })
+        .await?;
+    let facts = not_barred(answer)?.ok_or(LICENSE_UNKNOWN)?;
+    allowed(&facts.terms.rules, ClientVerb::Validate)?;
+    Ok(verdict::judge(&facts, Asked::default()))
 }
 
 /// The same for whoever shows a key that leads nowhere.

@@ -50,7 +50,7 @@ pub(in crate::features::machines) fn beat(
     id: MachineId,
     beat: &Beat,
 ) -> Result<Heard> {
-    let machine = queries::lock(tx.conn(), id)?;
+    let machine = queries::get(tx.conn(), id)?;
     let facts = match software {
         Some(software) => {
             let facts = admitted(tx, Wanting::from(software), ClientVerb::Heartbeat, None)?;
@@ -66,7 +66,17 @@ pub(in crate::features::machines) fn beat(
         )?
         .ok_or(NOT_FOUND)?,
     };
+    if facts.terms.rules.heartbeat_cull == Cull::DeactivateDead && overdue(&machine, &facts).is_some() {
+        // It may have to give its place back, whose lock comes before its own.
+        queries::lock_places(tx.conn(), machine.license_id)?;
+    }
+    let machine = queries::lock(tx.conn(), id)?;
     hear(tx, &facts, machine, beat.generation)
+}
+
+/// Since when a machine's sign of life is overdue.
+fn overdue(machine: &Machine, facts: &Facts) -> Option<DateTime<Utc>> {
+    machine.heartbeat_due_at.filter(|due| *due + DRIFT < facts.now)
 }
 
 fn hear(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, generation: i32) -> Result<Heard> {
@@ -74,7 +84,7 @@ fn hear(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, generation: i32) -
     if machine.state == MachineState::Deactivated || generation != machine.generation {
         return Ok(Heard::Lost);
     }
-    let late = machine.heartbeat_due_at.filter(|due| *due + DRIFT < facts.now);
+    let late = overdue(&machine, facts);
     match (machine.state, late, rules.heartbeat_cull) {
         (MachineState::Dead, ..) => {
             let died_at = queries::died_at(tx.conn(), machine.id)?.unwrap_or(facts.now);

@@ -22,7 +22,8 @@ macro_rules! rules {
     ($($(#[doc = $doc:literal])* $(#[schema($($schema:tt)*)])? $field:ident: $type:ty = $default:expr;)*) => {
         /// What licences of a policy may and must.
         #[derive(Clone, Debug, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Serialize, Deserialize, ToSchema)]
-        #[diesel(table_name = policies, check_for_backend(diesel::pg::Pg), treat_none_as_null = true)]
+        // What is null is unlimited, and not the column's default.
+        #[diesel(table_name = policies, check_for_backend(diesel::pg::Pg), treat_none_as_null = true, treat_none_as_default_value = false)]
         #[serde(default)]
         pub struct Rules {
             $($(#[doc = $doc])* $(#[schema($($schema)*)])? pub $field: $type,)*

@@ -1,0 +1,140 @@
+//! A limit is exact, whoever comes at the same time.
+
+use serde_json::{Value, json};
+
+use super::{Licence, Shop};
+use crate::world::{Answer, Caller};
+
+/// Asks until there is an answer that is none of the server's being busy.
+async fn insist(caller: Caller, path: String, body: Option<Value>) -> Answer {
+    loop {
+        let answer = match &body {
+            Some(body) => caller.post(&path, body.clone()).await,
+            None => caller.delete(&path).await,
+        };
+        if !matches!(answer.status.as_u16(), 429 | 503) {
+            return answer;
+        }
+        let seconds = answer.header("retry-after").parse().unwrap_or(1);
+        tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+    }
+}
+
+/// All of these at once.
+async fn at_once(asks: impl IntoIterator<Item = (Caller, String, Option<Value>)>) -> Vec<Answer> {
+    let running = asks.into_iter().map(|(caller, path, body)| insist(caller, path, body));
+    futures_util::future::join_all(running).await
+}
+
+fn activation(shop: &Shop, licence: &Licence, fingerprint: String) -> (Caller, String, Option<Value>) {
+    let body = json!({ "license_id": licence.id, "fingerprint": fingerprint });
+    (shop.owner.clone(), "/licenses/activate".into(), Some(body))
+}
+
+fn statuses(answers: &[Answer], status: u16) -> usize {
+    answers.iter().filter(|answer| answer.status.as_u16() == status).count()
+}
+
+#[actix_web::test]
+async fn as_many_as_the_limit_says_get_a_place_and_not_one_more() {
+    let shop = Shop::new().await;
+    for limit in [1, 5] {
+        let policy = shop
+            .policy_as(&format!("up-to-{limit}"), json!({ "max_machines": limit }))
+            .await;
+        let licence = shop.issue(&policy, json!({})).await;
+        let answers = at_once((0..60).map(|n| activation(&shop, &licence, format!("m{n}")))).await;
+        assert_eq!(statuses(&answers, 201), limit, "limit {limit}");
+        assert_eq!(statuses(&answers, 409), 60 - limit, "limit {limit}");
+        let most = i64::try_from(limit).expect("small");
+        assert_eq!(shop.places(&licence), (most, most));
+        for answer in answers.into_iter().filter(|answer| answer.status.as_u16() == 409) {
+            let refused = answer.refused("machine-limit-reached");
+            assert_eq!(refused.body["used"], limit);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn software_with_the_key_finds_the_same_limit() {
+    let shop = Shop::new().await;
+    let licence = shop.licence(json!({ "max_machines": 5 })).await;
+    let software = shop.software(&licence.key);
+    let asks = (0..50).map(|n| {
+        let body = json!({ "fingerprint": format!("m{n}") });
+        (software.clone(), "/licenses/activate".to_owned(), Some(body))
+    });
+    let answers = at_once(asks).await;
+    assert_eq!((statuses(&answers, 201), statuses(&answers, 409)), (5, 45));
+    assert_eq!(shop.places(&licence), (5, 5));
+}
+
+#[actix_web::test]
+async fn places_that_are_given_up_meanwhile_are_taken_again_and_none_is_lost() {
+    let shop = Shop::new().await;
+    let licence = shop.licence(json!({ "max_machines": 5 })).await;
+    let mut asks = Vec::new();
+    for n in 0..5 {
+        let machine = shop.activate(&licence, &format!("old{n}")).await.created().id();
+        // Twice each: one of the two frees the place.
+        for _ in 0..2 {
+            asks.push((shop.owner.clone(), format!("/machines/{machine}"), None));
+        }
+    }
+    for n in 0..50 {
+        asks.insert(n % asks.len(), activation(&shop, &licence, format!("new{n}")));
+    }
+    let answers = at_once(asks).await;
+    assert_eq!((statuses(&answers, 204), statuses(&answers, 404)), (5, 5));
+    let taken = statuses(&answers, 201);
+    assert!(taken <= 5, "{taken}");
+    let now = i64::try_from(taken).expect("small");
+    assert_eq!(shop.places(&licence), (now, now));
+    // What is left is there for whoever wants it.
+    let answers = at_once((0..20).map(|n| activation(&shop, &licence, format!("late{n}")))).await;
+    assert_eq!(statuses(&answers, 201), 5 - taken);
+    assert_eq!(shop.places(&licence), (5, 5));
+}
+
+#[actix_web::test]
+async fn twins_take_one_place_even_if_it_is_the_last() {
+    let shop = Shop::new().await;
+    let licence = shop.licence(json!({ "max_machines": 2 })).await;
+    shop.activate(&licence, "other").await.created();
+    let answers = at_once((0..30).map(|_| activation(&shop, &licence, "twin".into()))).await;
+    assert_eq!((statuses(&answers, 201), statuses(&answers, 200)), (1, 29));
+    let id = answers[0].id();
+    assert!(answers.iter().all(|answer| answer.id() == id));
+    assert_eq!((shop.places(&licence), shop.events("machine.activated")), ((2, 2), 2));
+}
+
+#[actix_web::test]
+async fn a_revocation_leaves_no_machine_behind_whoever_activates_meanwhile() {
+    let shop = Shop::new().await;
+    let policy = shop.policy(json!({ "max_machines": 50 })).await;
+    for _ in 0..3 {
+        let licence = shop.issue(&policy, json!({})).await;
+        let mut asks: Vec<_> = (0..20).map(|n| activation(&shop, &licence, format!("m{n}"))).collect();
+        asks.insert(8, (shop.owner.clone(), licence.verb("revoke"), Some(json!({}))));
+        let answers = at_once(asks).await;
+        assert_eq!(statuses(&answers, 200), 1);
+        assert_eq!(statuses(&answers, 201) + statuses(&answers, 409), 20);
+        assert_eq!(shop.places(&licence), (0, 0));
+        assert_eq!(shop.verdict(&licence, json!({})).await["code"], "revoked");
+    }
+}
+
+#[actix_web::test]
+async fn overdue_machines_make_room_once_for_all_who_wait() {
+    let shop = Shop::new().await;
+    let licence = shop
+        .licence(json!({ "max_machines": 3, "heartbeat": "required", "heartbeat_basis": "from_creation" }))
+        .await;
+    for n in 0..3 {
+        shop.activate(&licence, &format!("old{n}")).await.created();
+    }
+    shop.world.clock.advance(chrono::TimeDelta::minutes(11));
+    let answers = at_once((0..40).map(|n| activation(&shop, &licence, format!("new{n}")))).await;
+    assert_eq!((statuses(&answers, 201), statuses(&answers, 409)), (3, 37));
+    assert_eq!((shop.places(&licence), shop.events("machine.deactivated")), ((3, 3), 3));
+}

@@ -1,0 +1,288 @@
+//! What a workspace sells: products, entitlements, policies.
+
+use serde_json::{Value, json};
+
+use super::Shop;
+use crate::world::World;
+
+#[actix_web::test]
+async fn a_product_begins_with_defaults_changes_by_version_and_is_archived() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let made = owner
+        .post("/products", json!({ "code": "scribe", "name": "  Scribe " }))
+        .await
+        .created();
+    assert_eq!(made.path(), format!("/api/v1/products/{}", made.id()));
+    assert_eq!(made.body["name"], "Scribe");
+    assert_eq!(
+        (&made.body["version_scheme"], &made.body["environments"]),
+        (&json!("semver"), &json!(["production"]))
+    );
+    let path = format!("/products/{}", made.id());
+    let tag = made.header("etag").to_owned();
+    assert_eq!(owner.get(&path).await.ok().header("etag"), tag);
+
+    let change = json!({ "name": "Scribe 2", "metadata": { "team": "a" } });
+    let changed = owner.patch(&path, change.clone()).header("if-match", &tag).await.ok();
+    assert_eq!(changed.body["name"], "Scribe 2");
+    owner
+        .patch(&path, change.clone())
+        .header("if-match", &tag)
+        .await
+        .refused("version-mismatch");
+    // The same change again is none: neither a version nor an event.
+    let again = owner.patch(&path, change).await.ok();
+    assert_eq!(again.header("etag"), changed.header("etag"));
+    owner
+        .patch(&path, json!({ "code": "other" }))
+        .await
+        .invalid("/code", "immutable");
+
+    owner
+        .post("/products", json!({ "code": "scribe", "name": "Twin" }))
+        .await
+        .invalid("/code", "not-unique");
+    let archived = owner.act(&format!("{path}/archive")).await.ok();
+    assert!(archived.body["archived_at"].is_string());
+    let twice = owner.act(&format!("{path}/archive")).await.ok();
+    assert_eq!(twice.body["archived_at"], archived.body["archived_at"]);
+    owner
+        .post(
+            "/policies",
+            json!({ "product_id": made.id(), "code": "pro", "name": "Pro" }),
+        )
+        .await
+        .refused("state-conflict");
+    let audit = world.audit();
+    for action in ["product.created", "product.updated", "product.archived"] {
+        let entry = format!("{action} by api_key");
+        assert_eq!(
+            audit.iter().filter(|one| **one == entry).count(),
+            1,
+            "{action}: {audit:?}"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn bad_products_are_told_everything_at_once() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let refused = owner
+        .post(
+            "/products",
+            json!({ "code": "9 lives", "name": "a\u{1}b", "url": "javascript:alert(1)", "environments": [] }),
+        )
+        .await
+        .refused("validation-failed");
+    for (pointer, code) in [
+        ("/code", "invalid-format"),
+        ("/url", "invalid-format"),
+        ("/environments", "required"),
+    ] {
+        let found = refused.body["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|error| error["pointer"] == pointer && error["code"] == code);
+        assert!(found, "{pointer}: {}", refused.text);
+    }
+    owner
+        .post("/products", json!({ "code": "a", "name": "A", "colour": "red" }))
+        .await
+        .invalid("/colour", "unknown-field");
+    owner
+        .post("/products", json!({ "code": "x".repeat(64), "name": "x".repeat(101) }))
+        .await
+        .invalid("/name", "too-long");
+    assert_eq!(owner.get("/products").await.ok().body["data"], json!([]));
+}
+
+#[actix_web::test]
+async fn what_a_policy_entitles_to_is_defined_first_and_has_values_that_fit() {
+    let shop = Shop::new().await;
+    let owner = &shop.owner;
+    for definition in [
+        json!({ "code": "sso", "name": "Single sign-on", "kind": "boolean", "value_type": "boolean" }),
+        json!({ "code": "seats", "name": "Seats", "kind": "static", "value_type": "integer", "unit": "seat" }),
+        json!({ "code": "region", "name": "Region", "kind": "static", "value_type": "select", "options": ["eu", "us"] }),
+    ] {
+        owner.post("/entitlements", definition).await.created();
+    }
+    owner
+        .post("/entitlements", json!({ "code": "sso", "name": "Twin" }))
+        .await
+        .invalid("/code", "not-unique");
+    owner
+        .post(
+            "/entitlements",
+            json!({ "code": "odd", "name": "Odd", "kind": "static", "value_type": "boolean" }),
+        )
+        .await
+        .invalid("/value_type", "conflicts-with");
+
+    let policy = |entitlements: Value| json!({ "product_id": shop.product, "code": "pro", "name": "Pro", "entitlements": entitlements });
+    for (entitlements, pointer, code) in [
+        (json!({ "sso": 1 }), "/entitlements/sso", "wrong-type"),
+        (json!({ "seats": -1 }), "/entitlements/seats", "wrong-type"),
+        (json!({ "region": "mars" }), "/entitlements/region", "invalid-choice"),
+        (json!({ "nothing": true }), "/entitlements/nothing", "not-found"),
+    ] {
+        owner
+            .post("/policies", policy(entitlements))
+            .await
+            .invalid(pointer, code);
+    }
+    let all = json!({ "sso": true, "seats": null, "region": "eu" });
+    let made = owner.post("/policies", policy(all.clone())).await.created();
+    assert_eq!(made.body["entitlements"], all);
+
+    // What is archived may stay where it is, and comes to nothing new.
+    let found = owner.get("/entitlements?code=sso").await.ok();
+    let sso = found.text_at("/data/0/id");
+    owner.act(&format!("/entitlements/{sso}/archive")).await.ok();
+    let path = format!("/policies/{}", made.id());
+    owner.patch(&path, json!({ "name": "Pro 2" })).await.ok();
+    owner
+        .post(
+            "/policies",
+            json!({ "product_id": shop.product, "code": "new", "name": "New", "entitlements": { "sso": true } }),
+        )
+        .await
+        .invalid("/entitlements/sso", "not-found");
+}
+
+#[actix_web::test]
+async fn a_policy_has_the_documented_defaults_and_refuses_what_cannot_be() {
+    let shop = Shop::new().await;
+    let owner = &shop.owner;
+    let head = || json!({ "product_id": shop.product, "code": "pro", "name": "Pro" });
+    let made = owner.post("/policies", head()).await.created();
+    for (field, value) in [
+        ("term_count", json!(null)),
+        ("expiration_basis", json!("from_creation")),
+        ("expiration_strategy", json!("restrict_access")),
+        ("renewal_basis", json!("from_expiry")),
+        ("grace_seconds", json!(0)),
+        ("strict", json!(false)),
+        ("floating", json!(false)),
+        ("protected", json!(false)),
+        ("max_machines", json!(1)),
+        ("max_cores", json!(null)),
+        ("overage_strategy", json!("no_overage")),
+        ("machine_uniqueness", json!("per_license")),
+        ("heartbeat", json!("none")),
+        ("heartbeat_ttl_seconds", json!(600)),
+        (
+            "client_may",
+            json!(["validate", "activate", "deactivate", "heartbeat", "check_in", "usage"]),
+        ),
+        ("validation_ttl_seconds", json!(86_400)),
+        ("offline_grace_seconds", json!(1_209_600)),
+        ("expiring_days", json!(3)),
+    ] {
+        assert_eq!(made.body[field], value, "{field}");
+    }
+    for (change, pointer, code) in [
+        (json!({ "term_count": 1 }), "/term_unit", "conflicts-with"),
+        (
+            json!({ "term_count": 101, "term_unit": "year" }),
+            "/term_count",
+            "too-large",
+        ),
+        (json!({ "max_machines": 0 }), "/max_machines", "too-small"),
+        (
+            json!({ "max_machines": 4_294_967_296_i64 }),
+            "/max_machines",
+            "too-large",
+        ),
+        (
+            json!({ "heartbeat_ttl_seconds": 59 }),
+            "/heartbeat_ttl_seconds",
+            "too-small",
+        ),
+        (json!({ "grace_seconds": 7_776_001 }), "/grace_seconds", "too-large"),
+        (
+            json!({ "heartbeat_resurrection": "always" }),
+            "/heartbeat_resurrection",
+            "conflicts-with",
+        ),
+        (
+            json!({ "renewal_basis": "sometimes" }),
+            "/renewal_basis",
+            "invalid-choice",
+        ),
+        (
+            json!({ "product_id": "prd_00000000000000000000000000" }),
+            "/product_id",
+            "required",
+        ),
+    ] {
+        let mut body = head();
+        super::merge(&mut body, json!({ "code": "odd" }));
+        super::merge(&mut body, change);
+        owner.post("/policies", body).await.invalid(pointer, code);
+    }
+    owner.post("/policies", head()).await.invalid("/code", "not-unique");
+}
+
+#[actix_web::test]
+async fn a_change_of_a_policy_reaches_its_licences_each_with_what_differs_unless_only_new_ones_are_meant() {
+    let shop = Shop::new().await;
+    let policy = shop.policy(json!({ "max_machines": 2 })).await;
+    let plain = shop.issue(&policy, json!({})).await;
+    let own = shop.issue(&policy, json!({ "overrides": { "max_machines": 7 } })).await;
+    let path = format!("/policies/{policy}");
+    let most = async |licence| shop.show(licence).await["terms"]["rules"]["max_machines"].clone();
+
+    shop.owner
+        .patch(&format!("{path}?apply=new"), json!({ "max_machines": 3 }))
+        .await
+        .ok();
+    assert_eq!((most(&plain).await, most(&own).await), (json!(2), json!(7)));
+    let changed = shop
+        .owner
+        .patch(&path, json!({ "max_machines": 4, "max_cores": 8 }))
+        .await
+        .ok();
+    assert_eq!((most(&plain).await, most(&own).await), (json!(4), json!(7)));
+    let shown = shop.show(&own).await;
+    assert_eq!(shown["terms"]["rules"]["max_cores"], 8);
+    assert_eq!(shown["terms_version"], changed.body["version"]);
+    shop.owner
+        .patch(&format!("{path}?apply=perhaps"), json!({}))
+        .await
+        .refused("invalid-parameter");
+    // The counters follow: the fifth machine is refused, not the third.
+    for n in 0..4 {
+        shop.activate(&plain, &format!("m{n}")).await.created();
+    }
+    shop.activate(&plain, "m5").await.refused("machine-limit-reached");
+}
+
+#[actix_web::test]
+async fn whoever_is_over_a_lowered_limit_keeps_validating_and_gets_nothing_new() {
+    let shop = Shop::new().await;
+    let policy = shop.policy(json!({ "max_machines": 3 })).await;
+    let licence = shop.issue(&policy, json!({})).await;
+    let mut machines = Vec::new();
+    for n in 0..3 {
+        machines.push(shop.activate(&licence, &format!("m{n}")).await.created().id());
+    }
+    let path = format!("/policies/{policy}");
+    shop.owner.patch(&path, json!({ "max_machines": 2 })).await.ok();
+    let verdict = shop.verdict(&licence, json!({ "fingerprint": "m2" })).await;
+    assert_eq!(
+        (&verdict["valid"], super::notices(&verdict)),
+        (&json!(true), vec!["over_limit"])
+    );
+    shop.activate(&licence, "m3").await.refused("machine-limit-reached");
+    shop.owner.delete(&format!("/machines/{}", machines[0])).await.gone();
+    shop.activate(&licence, "m3").await.refused("machine-limit-reached");
+    shop.owner.delete(&format!("/machines/{}", machines[1])).await.gone();
+    shop.activate(&licence, "m3").await.created();
+    let verdict = shop.verdict(&licence, json!({})).await;
+    assert!(super::notices(&verdict).is_empty(), "{verdict}");
+    assert_eq!(shop.places(&licence), (2, 2));
+}
