@@ -247,3 +247,46 @@ fn a_stack_has_an_administrator_and_a_demonstration_that_stay_until_it_starts_ov
     let agents = asked(&fresh, "GET", "/api/v1/agents", &[("authorization", &new)], None).expect("the new one works");
     assert_eq!(agents["data"].as_array().map(Vec::len), Some(0));
 }
+
+/// The lines of a chapter of the README that are meant for a shell.
+fn lines_for_a_shell(chapter: &str) -> Vec<&'static str> {
+    let text = include_str!("../../README.md");
+    let begin = text.find(&format!("\n## {chapter}\n")).expect("such a chapter") + 4;
+    let chapter = text[begin..].split("\n## ").next().expect("its text");
+    let blocks = chapter.split("```sh\n").skip(1);
+    blocks
+        .filter_map(|block| block.split("```").next())
+        .flat_map(str::lines)
+        .collect()
+}
+
+#[test]
+fn the_first_five_minutes_are_as_the_readme_says() {
+    let mut stack = Stack::new("readme");
+    let running = stack.start();
+    let mut command = Command::new("bash");
+    command
+        .env("GUILDHALL", running["url"].as_str().expect("a URL"))
+        .env("KEY", running["demonstration"]["api_key"].as_str().expect("a key"))
+        .stdin(Stdio::null());
+    let lines = lines_for_a_shell("The first five minutes");
+    // What is typed in from what `make run` has printed.
+    let typed: Vec<&str> = lines.into_iter().filter(|line| !line.starts_with("export ")).collect();
+    let output = command.arg("-euc").arg(typed.join("\n")).output().expect("bash");
+
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for shown in [
+        "\"slug\":\"demo\"",
+        "\"status\": \"completed\"",
+        "\"code\": \"unknown-field\"",
+        "\"type\": \"http",
+        "\"action\":\"agent.created\"",
+    ] {
+        assert!(said.contains(shown), "{shown} is not in\n{said}");
+    }
+}
