@@ -3,9 +3,8 @@
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{
-    App, HttpRequest, HttpServer,
+    App, HttpServer,
     dev::Server,
-    http::Method,
     middleware::from_fn,
     web::{self, Data},
 };
@@ -19,7 +18,7 @@ use crate::{
     },
     kernel::{
         api_keys, audit,
-        error::{Error, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND},
+        error::{Error, ROUTE_NOT_FOUND},
         http::front,
         identity, inbox,
         outbox::Catalogue,
@@ -136,18 +135,7 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
         .app_data(Data::from(state.health.clone()));
 }
 
-/// An address that no route took: unknown, or known with other methods.
-async fn unknown(request: HttpRequest, front: Data<front::Front>) -> Result<String, Error> {
-    match front.operations.allowed(request.path()) {
-        Some(methods)
-            if front.operations.find(request.method(), request.path()).is_none()
-                || request.method() == Method::OPTIONS =>
-        {
-            Err(METHOD_NOT_ALLOWED
-                .because(format!("Here are {methods}."))
-                .header("allow", methods)
-                .into())
-        }
-        _ => Err(ROUTE_NOT_FOUND.into()),
-    }
+/// An address that no route took. Known ones with other methods were refused at the front.
+async fn unknown() -> Result<String, Error> {
+    Err(ROUTE_NOT_FOUND.into())
 }

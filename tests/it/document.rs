@@ -1,11 +1,11 @@
 //! What the API says of itself: complete, described, and the same as what lies in the repository.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use guildhall::app::{api, openapi::Documents};
 use serde_json::Value;
 
-use crate::rules::none;
+use crate::rules::{none, sources};
 
 /// The served document, as JSON.
 fn document() -> Value {
@@ -94,6 +94,47 @@ fn an_id_says_whose_it_is() {
         }
     }
     none("ids", broken);
+}
+
+/// The names that a file's types have in the document: what `schema(as = …)` says, or their own.
+fn schema_names(text: &str) -> Vec<String> {
+    let (mut names, mut attributes) = (Vec::new(), String::new());
+    for line in text.lines() {
+        let line = line.trim();
+        if line.starts_with("#[derive(") {
+            attributes.clear();
+        }
+        attributes.push_str(line);
+        let declared = line.strip_prefix("pub ").unwrap_or(line);
+        let declared = ["struct ", "enum "].iter().find_map(|kind| declared.strip_prefix(kind));
+        if let Some(name) = declared
+            && attributes.contains("ToSchema")
+        {
+            let own = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+            let said = attributes
+                .split_once("as = ")
+                .map(|(_, rest)| rest.split([',', ')']).next().unwrap_or(own));
+            names.push(said.unwrap_or(own).to_owned());
+            attributes.clear();
+        }
+    }
+    names
+}
+
+/// The later of two would take the earlier one's place in silence.
+#[test]
+fn no_two_types_have_one_name() {
+    let mut known = BTreeMap::new();
+    let mut broken = Vec::new();
+    for (file, text) in sources("src") {
+        for name in schema_names(&text) {
+            if let Some(other) = known.insert(name.clone(), file.clone()) {
+                broken.push(format!("{name} is in {other} and in {file}: say `#[schema(as = …)]`"));
+            }
+        }
+    }
+    assert!(known.len() > 60, "{known:?}");
+    none("names of schemas", broken);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod agents;
 mod audit;
+mod bad_input;
 #[cfg(feature = "stripe-stub")]
 mod billing_client;
 mod billing_inbox;

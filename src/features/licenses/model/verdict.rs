@@ -173,7 +173,8 @@ pub struct Limits {
 
 /// Whether a licence is valid, and why not. `valid` says the same as `code` being `valid`, and as `reasons` being empty.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[schema(example = json!({"valid": true, "code": "valid", "reasons": [], "notices": [], "license": null, "machine": null, "limits": null,
+#[schema(as = LicenseVerdict,
+         example = json!({"valid": true, "code": "valid", "reasons": [], "notices": [], "license": null, "machine": null, "limits": null,
                           "entitlements": {"sso": true}, "nonce": "f3c1b2a4d5e6", "scope": {}, "checked_at": "2026-11-20T17:30:00.123Z",
                           "fresh_until": "2026-11-21T17:30:00.123Z", "grace_until": "2026-12-05T17:30:00.123Z", "signed": null}))]
 pub struct Verdict {

@@ -159,7 +159,7 @@ pub struct Run {
     #[schema(value_type = Object)]
     pub input: Value,
     /// What came out.
-    #[schema(required, value_type = Option<Object>)]
+    #[schema(required, value_type = Value)]
     pub output: Option<Value>,
     /// Why it failed: `{code, message, retryable, node_id, step_id, attempt, cause}`.
     #[schema(required, value_type = Option<Object>)]
@@ -314,7 +314,7 @@ pub struct RunResult {
     /// How it ended.
     pub status: Status,
     /// What came out.
-    #[schema(required, value_type = Option<Object>)]
+    #[schema(required, value_type = Value)]
     pub output: Option<Value>,
     /// Why it failed.
     #[schema(required, value_type = Option<Object>)]

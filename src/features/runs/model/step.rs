@@ -74,10 +74,10 @@ pub struct Step {
     #[schema(value_type = Vec<Object>)]
     pub prior_attempts: Value,
     /// What it was given.
-    #[schema(required, value_type = Option<Object>)]
+    #[schema(required, value_type = Value)]
     pub input: Option<Value>,
     /// What came out.
-    #[schema(required, value_type = Option<Object>)]
+    #[schema(required, value_type = Value)]
     pub output: Option<Value>,
     /// Why it failed.
     #[schema(required, value_type = Option<Object>)]

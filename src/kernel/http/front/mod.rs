@@ -44,7 +44,7 @@ use super::{
 use crate::kernel::{
     access::{Call, Caller, Credential, Doorkeeper},
     clock::Clock,
-    error::{FieldCode, HEAD_TOO_LARGE, Problem, UNKNOWN_PARAMETER},
+    error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_PARAMETER},
     id::RequestId,
     trace::Trace,
 };
@@ -163,8 +163,20 @@ fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
 async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<Caller, Box<Problem>> {
     judge_head(request)?;
     let caller = admit(seen, request, call).await?;
+    judge_method(request, &seen.front.operations)?;
     judge_query(request, &seen.operation, &caller)?;
     Ok(caller)
+}
+
+/// The document says which methods an address has. The router alone would take `GET /licenses/validate` for the licence of that name.
+fn judge_method(request: &ServiceRequest, operations: &Operations) -> Result<(), Box<Problem>> {
+    match operations.allowed(request.path()) {
+        Some(methods) if operations.find(request.method(), request.path()).is_none() => {
+            let refused = METHOD_NOT_ALLOWED.because(format!("Here are {methods}."));
+            Err(Box::new(refused.header("allow", methods)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Finds out who calls, and whether they may ask for so much.
