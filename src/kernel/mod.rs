@@ -21,6 +21,7 @@ pub mod identity;
 pub mod inbox;
 pub mod jobs;
 pub mod jsonb;
+pub mod leak;
 pub mod mail;
 pub mod metrics;
 pub mod outbox;

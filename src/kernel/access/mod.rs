@@ -76,10 +76,20 @@ impl Access {
     /// Narrows to what a key was given.
     pub(in crate::kernel) fn narrowed(self, to: PermissionSet) -> Access {
         Access {
-            granted: self.granted.and(to),
+            granted: if crate::leak!("key-scope-ignored") {
+                self.granted
+            } else {
+                self.granted.and(to)
+            },
             withheld: self.granted,
             ..self
         }
+    }
+
+    /// The mistake of asking for a resource's permission and taking any of them.
+    fn leaks_by_resource(&self, permission: Permission) -> bool {
+        let resource = |one: Permission| one.name().split(':').next();
+        crate::leak!("wrong-permission") && self.granted.iter().any(|one| resource(one) == resource(permission))
     }
 
     /// The scope that was granted.
@@ -99,7 +109,7 @@ impl Access {
 
     /// The check. The refusal names what is missing.
     pub fn check(&self, permission: Permission) -> Result<(), Problem> {
-        if self.granted.has(permission) {
+        if self.granted.has(permission) || crate::leak!("no-check") || self.leaks_by_resource(permission) {
             return Ok(());
         }
         let kind = if self.withheld.has(permission) {

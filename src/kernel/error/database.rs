@@ -71,6 +71,7 @@ impl AsDatabase for Error {
 impl From<Diesel> for Error {
     fn from(error: Diesel) -> Error {
         match &error {
+            Diesel::NotFound if crate::leak!("forbidden-for-not-found") => super::FORBIDDEN.into(),
             Diesel::NotFound => NOT_FOUND.into(),
             Diesel::DatabaseError(kind, about) => {
                 refusal(kind, about.as_ref()).map_or_else(|| Error::Broken(error.into()), Error::from)

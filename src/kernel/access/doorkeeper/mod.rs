@@ -31,7 +31,7 @@ use crate::kernel::{
         AMBIGUOUS_CREDENTIALS, Error, INTERNAL, NOT_FOUND, Problem, Result, UNAUTHENTICATED, WORKSPACE_REQUIRED,
         WORKSPACE_SUSPENDED,
     },
-    id::{SessionId, UserId},
+    id::{SessionId, UserId, WorkspaceId},
     identity::{Issuer, Keys},
     redis::Redis,
     secret::Secret,
@@ -191,6 +191,22 @@ impl Doorkeeper {
         actor: super::Actor,
     ) -> Result<Access, Problem> {
         let membership = match header {
+            Some(named) if person.find(named).is_none() && crate::leak!("header-before-membership") => {
+                let (own, other) = (
+                    person.memberships.first().ok_or(NOT_FOUND)?,
+                    named.parse().ok().ok_or(NOT_FOUND)?,
+                );
+                return Ok(own.leak_into(other, actor, call));
+            }
+            Some(named) if person.find(named).is_none() && crate::leak!("staff-everywhere") => {
+                let own = person
+                    .memberships
+                    .first()
+                    .filter(|own| own.workspace == WorkspaceId::PLATFORM);
+                return Ok(own
+                    .ok_or(NOT_FOUND)?
+                    .leak_into(named.parse().ok().ok_or(NOT_FOUND)?, actor, call));
+            }
             Some(named) => person.find(named).ok_or(NOT_FOUND)?,
             None => person
                 .only()
@@ -221,6 +237,12 @@ fn told(error: Error) -> Problem {
 }
 
 impl Membership {
+    /// The mistake of believing the workspace that a request names.
+    fn leak_into(&self, workspace: WorkspaceId, actor: super::Actor, call: &Arc<Call>) -> Access {
+        let scope = Scope::grant(workspace, actor, Reach::default(), self.plan.clone(), call.clone());
+        Access::new(scope, self.permissions)
+    }
+
     /// The access that this membership gives its person.
     fn admit(&self, actor: super::Actor, call: &Arc<Call>) -> Result<Access, Problem> {
         if self.workspace_suspended {
