@@ -87,6 +87,7 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
         public: operation.contains_key("x-public"),
         scoped: operation.contains_key("x-permission"),
         license: operation.contains_key("x-license"),
+        software_only: operation.get("x-license").is_some_and(|said| said == "only"),
         body: operation.contains_key("requestBody"),
         writes: method != "get",
         changes: matches!(method, "patch" | "put" | "delete"),
@@ -122,6 +123,8 @@ struct Facts {
     public: bool,
     scoped: bool,
     license: bool,
+    /// No other credential will do.
+    software_only: bool,
     body: bool,
     writes: bool,
     changes: bool,
@@ -132,7 +135,7 @@ struct Facts {
 impl Facts {
     fn security(&self) -> Value {
         let mut ways = Vec::new();
-        if !self.public {
+        if !self.public && !self.software_only {
             ways.extend([json!({"token": []}), json!({"api_key": []}), json!({"cookie": []})]);
         }
         if self.license {

@@ -87,7 +87,7 @@ pub(super) async fn validate(
 /// (`Authorization: License …`).
 #[utoipa::path(operation_id = "licenses_me",
                responses((status = 200, description = "The verdict.", body = Verdict)),
-               extensions(("x-permission" = json!("licenses:validate")), ("x-license" = json!(true)),
+               extensions(("x-permission" = json!("licenses:validate")), ("x-license" = json!("only")),
                           ("x-rate-class" = json!("public")), ("x-admission" = json!("interactive"))))]
 #[get("/licenses/me")]
 pub(super) async fn me(

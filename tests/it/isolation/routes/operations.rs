@@ -18,6 +18,8 @@ pub struct Operation {
     pub path: String,
     /// What it takes; `None`: no permission in a workspace.
     pub permission: Option<String>,
+    /// It takes a licence's key and nothing else.
+    pub software_only: bool,
     /// It takes no credential.
     pub public: bool,
     /// Placeholders of the path, and the prefix of those that are ids.
@@ -57,6 +59,7 @@ fn read(document: &Value, path: &str, method: &str, described: &Value) -> Operat
         method: method.to_uppercase().parse().expect("a method"),
         path: path.to_owned(),
         permission: described["x-permission"].as_str().map(str::to_owned),
+        software_only: described["x-license"] == "only",
         public: described.get("x-public").is_some(),
         places: Vec::new(),
         queries: Vec::new(),
