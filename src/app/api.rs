@@ -14,7 +14,8 @@ use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 use crate::{
     app::{boot::Deployment, events, openapi, pages},
     features::{
-        agents, customers, entitlements, licenses, machines, policies, products, providers::Providers, runs, webhooks,
+        agents, billing, customers, entitlements, licenses, machines, policies, products, providers::Providers, runs,
+        webhooks,
     },
     kernel::{
         api_keys, audit,
@@ -42,6 +43,7 @@ pub fn slices(routes: &mut ServiceConfig) {
     webhooks::routes(routes);
     agents::routes(routes);
     runs::routes(routes);
+    billing::routes(routes);
 }
 
 /// What stands beside the versioned API: probes, documents, pages behind links.
@@ -130,6 +132,7 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
         .app_data(Data::from(state.keyring.clone()))
         .app_data(Data::new(state.mailer.clone()))
         .app_data(Data::new(state.outbound.clone()))
+        .app_data(Data::new(state.plans.clone()))
         .app_data(Data::new(Catalogue::new(events::catalogue())))
         .app_data(Data::from(state.documents.clone()))
         .app_data(Data::from(state.health.clone()));

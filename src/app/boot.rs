@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web::Data;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -13,19 +13,22 @@ use crate::{
         health::{Health, Readiness},
         openapi::Documents,
     },
+    features::billing::PlanCache,
     kernel::{
-        access::Doorkeeper,
+        access::{Call, Doorkeeper},
         clock::Clock,
         config::Config,
         crypto::Keyring,
         db::{Db, Sizes},
         http::{CursorKey, cors::Origins, front::Front, limits::Limits, operations::Operations, outbound::Outbound},
+        id::RequestId,
         identity::{Identity, Issuer, Keys},
-        inbox::Door,
+        inbox::{self, Door},
         mail::Mailer,
         peppers::Peppers,
         redis::Redis,
         secret::Secret,
+        stripe::Stripe,
         wake,
     },
 };
@@ -51,6 +54,8 @@ pub struct Deployment {
     pub peppers: Peppers,
     pub keys: Keys,
     pub identity: Data<Identity>,
+    pub stripe: Stripe,
+    pub plans: PlanCache,
 }
 
 impl Deployment {
@@ -90,7 +95,10 @@ impl Deployment {
             trusted_proxies: config.server.trusted_proxies.clone(),
         };
         let door = Door::new(db.clone(), keyring.clone(), config.stripe.signing_secrets());
+        let stripe = Stripe::new(Some(&config.stripe.api_base)).context("stripe.api_base is no address")?;
         Ok(Deployment {
+            stripe,
+            plans: PlanCache::default(),
             mailer: Mailer::new(&config.mail)?,
             peppers: Peppers::new(db.clone(), keyring.clone()),
             keyring,
@@ -146,6 +154,20 @@ fn cursor_key(config: &Config) -> Result<CursorKey> {
         .context("secrets.signing is not base64")?;
     ensure!(signing.len() >= 32, "secrets.signing is shorter than 32 bytes");
     Ok(CursorKey(hmac::Key::new(hmac::HMAC_SHA256, &signing)))
+}
+
+impl Deployment {
+    /// Makes what every deployment has: the operator's connection to Stripe and, by a job, what the operator sells. Safe to repeat.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or is not migrated.
+    pub async fn prepare(&self) -> Result<()> {
+        let request: Arc<str> = RequestId::new(self.clock.now()).to_string().into();
+        let call = Call::internal("boot.prepare", request);
+        let live = self.config.stripe.is_live();
+        let made = inbox::ensure_platform(&self.db, &call, live).await;
+        made.map_err(|error| anyhow!("the operator's workspace could not be prepared: {error}"))
+    }
 }
 
 /// A secret from its variable, or from the file that another variable names.

@@ -85,6 +85,7 @@ fn work(config: Config) -> anyhow::Result<()> {
     runtime.block_on(async move {
         let deployment = Deployment::new(config, Clock::system())?;
         guard::may_work(&deployment.db, deployment.config.is_production()).await?;
+        deployment.prepare().await?;
         let worker = worker::start(&deployment)?;
         let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {

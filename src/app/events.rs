@@ -1,7 +1,7 @@
 //! The catalogue of events.
 
 use crate::{
-    features::{agents, customers, entitlements, licenses, machines, policies, products, runs, webhooks},
+    features::{agents, customers, entitlements, licenses, machines, policies, products, runs, store, webhooks},
     kernel::{api_keys, outbox::EventInfo, plans, workspaces},
 };
 
@@ -20,6 +20,7 @@ pub fn catalogue() -> Vec<&'static EventInfo> {
         webhooks::EVENTS,
         agents::EVENTS,
         runs::EVENTS,
+        store::EVENTS,
     ];
     let mut events: Vec<_> = lists.into_iter().flatten().copied().collect();
     events.sort_by_key(|event| event.name);

@@ -47,6 +47,7 @@ async fn gate(deployment: &Deployment) -> Result<()> {
     guard::may_serve(&deployment.db, deployment.config.is_production()).await?;
     let keys = deployment.keys.wait().await;
     keys.map_err(|error| anyhow::anyhow!("the signing keys cannot be used: {error}"))?;
+    deployment.prepare().await?;
     deployment.readiness.booted();
     std::future::pending().await
 }

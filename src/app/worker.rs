@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use crate::{
     app::{boot::Deployment, events},
-    features::{providers::Providers, runs, webhooks},
+    features::{
+        providers::Providers,
+        runs,
+        store::{self, Looker, Secrets},
+        webhooks,
+    },
     kernel::{
         audit,
         jobs::{Runner, Worker},
@@ -32,6 +37,18 @@ pub fn runner(deployment: &Deployment) -> Runner {
             sandbox: deployment.config.runs.sandbox,
         },
     );
+    let secrets = Secrets {
+        platform: deployment.config.stripe.secret_key.clone(),
+        keyring: deployment.keyring.clone(),
+        key_mode: deployment.config.auth.key_mode,
+    };
+    let looker = Looker::new(
+        deployment.db.clone(),
+        deployment.stripe.clone(),
+        secrets,
+        deployment.peppers.clone(),
+    );
+    store::register(&mut runner, &mut relay, &looker);
     runner.relay(relay);
     audit::register(&mut runner, &deployment.db, &deployment.keys);
     upkeep::register(&mut runner, &deployment.db);

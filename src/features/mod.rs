@@ -25,3 +25,7 @@ pub mod prompts;
 pub mod agents;
 
 pub mod runs;
+
+pub mod store;
+
+pub mod billing;

@@ -267,6 +267,8 @@ ids! {
     License LicenseId "lic";
     /// A reseller of a workspace's products.
     Reseller ResellerId "rsl";
+    /// A price of something that is sold.
+    Price PriceId "pri";
 }
 
 impl WorkspaceId {

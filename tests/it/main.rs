@@ -4,6 +4,8 @@ mod agents;
 mod audit;
 mod bad_input;
 #[cfg(feature = "stripe-stub")]
+mod billing_chain;
+#[cfg(feature = "stripe-stub")]
 mod billing_client;
 mod billing_inbox;
 #[cfg(feature = "stripe-stub")]

@@ -114,6 +114,7 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
         let keys = deployment.keys.wait().await;
         keys.map_err(|error| anyhow::anyhow!("the signing keys cannot be used: {error}"))?;
         guard::may_work(&deployment.db, false).await?;
+        deployment.prepare().await?;
         let worker = worker::start(&deployment)?;
         deployment.readiness.booted();
 
@@ -184,9 +185,13 @@ fn start_stripe(home: &Home, secrets: &Secrets, stack: &Stack) -> Result<()> {
     let url = stack::address(&stack.socket)?;
     let clock = Clock::system();
     let stub = stripe::Stub::kept(Arc::new(move || clock.now()), home.stack("stripe.json"))?;
+    stub.forget_receivers();
     stub.listen(&format!("{url}/api/v1/inbox/stripe/platform"), &secrets.stripe_webhook);
+    stub.stock(&crate::kernel::plans::SEEDS)
+        .map_err(|refusal| anyhow::anyhow!("the Stripe stub takes no stock: {}", refusal.body))?;
     let (_, server) = stub.serve(socket.try_clone()?)?;
     actix_web::rt::spawn(server);
+    actix_web::rt::spawn(stub.deliver_forever());
     Ok(())
 }
 

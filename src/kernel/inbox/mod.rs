@@ -14,5 +14,5 @@ pub use connections::api_key;
 pub use lanes::{Settled, hold, move_to, park_no_longer, release, settle};
 pub use model::{Connection, ConnectionId, InboxEventId, Lane, PLATFORM, Waiting};
 pub use routes::{Receipt, routes};
-pub use service::{Door, ensure_platform};
+pub use service::{Door, PREPARE, Wanted, ensure_platform, look_at};
 pub use worker::{Look, Worker};

@@ -7,15 +7,16 @@ use anyhow::Context;
 use super::{
     connections::place,
     hint,
-    model::{ConnectionId, InboxEventId, PLATFORM, Receiver},
+    model::{Arrival, ConnectionId, InboxEventId, PLATFORM, Receiver},
     queries,
 };
 use crate::kernel::{
-    access::Call,
+    access::{Call, Scope},
     crypto::Keyring,
     db::Db,
     error::{NOT_FOUND, Result},
-    id::WorkspaceId,
+    id::{JobId, WorkspaceId},
+    jobs::{self, Lane, Push},
     secret::Secret,
     stripe::{API_VERSION, verify},
     wake::Signal,
@@ -113,7 +114,10 @@ impl Door {
     }
 }
 
-/// Makes the row of the operator's own connection, so that its door opens. Done at every start.
+/// What a job is called that prepares what the operator sells.
+pub const PREPARE: &str = "store.prepare";
+
+/// Makes the row of the operator's own connection, so that its door opens, and wants what the operator sells prepared. Done at every start.
 ///
 /// # Errors
 /// The database's.
@@ -121,6 +125,51 @@ pub async fn ensure_platform(db: &Db, call: &Call, live: bool) -> Result<()> {
     let mode = if live { "live" } else { "test" };
     db.unscoped(call, move |tx| {
         queries::upsert_platform(tx.conn(), WorkspaceId::PLATFORM, PLATFORM, mode, API_VERSION)?;
+        let prepare = JobId::of(WorkspaceId::PLATFORM.uuid(), PREPARE);
+        jobs::push_for(tx, WorkspaceId::PLATFORM, Push::now(Lane::System, PREPARE, prepare))
+    })
+    .await
+}
+
+/// An object that is to be looked at although no event told of it.
+pub struct Wanted {
+    /// As an event would be called: `price.updated`.
+    pub kind: &'static str,
+    /// Stripe's id.
+    pub object: String,
+    /// The customer that it belongs to, else the object itself.
+    pub lane: String,
+}
+
+/// Has objects looked at: what our own calls answer is not written, for somebody may have seen something fresher meanwhile.
+///
+/// # Errors
+/// The database's.
+pub async fn look_at(db: &Db, scope: &Scope, connection: ConnectionId, wanted: Vec<Wanted>) -> Result<()> {
+    let workspace = scope.workspace();
+    db.unscoped(scope.call(), move |tx| {
+        let now = tx.now()?;
+        let to = queries::receiver(tx.conn(), connection)?
+            .filter(|to| to.workspace == workspace)
+            .ok_or(NOT_FOUND)?;
+        for one in &wanted {
+            let id = InboxEventId::new(now);
+            let arrival = Arrival {
+                id,
+                event_id: format!("look:{id}"),
+                kind: one.kind.to_owned(),
+                object_kind: None,
+                object_id: Some(one.object.clone()),
+                lane: one.lane.clone(),
+                created: None,
+                api_version: None,
+                payload: Vec::new(),
+                wanted: true,
+            };
+            queries::store(tx.conn(), &to, &arrival)?;
+            queries::open_lane(tx.conn(), workspace, connection, &one.lane)?;
+        }
+        tx.wake(Signal::Inbox);
         Ok(())
     })
     .await

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::kernel::{
     entitlements::{AccessLevel, Allowance},
-    id::{LicenseId, WorkspaceId},
+    id::{LicenseId, PriceId, WorkspaceId},
 };
 
 crate::events! {
@@ -111,7 +111,7 @@ pub struct AnnouncedPlan {
 #[schema(example = json!({"id": "pri_01jd8qv4x2fkr9s3m5n7p0t1wz", "amount": 2900, "currency": "usd", "interval": "month", "interval_count": 1}))]
 pub struct PlanPrice {
     /// Names the price.
-    pub id: String,
+    pub id: PriceId,
     /// Minor units for one; null where tiers decide.
     pub amount: Option<i64>,
     /// ISO 4217, lower case.

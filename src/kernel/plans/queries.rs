@@ -76,25 +76,27 @@ pub(super) fn mark_told(conn: &mut PgConnection, workspace: WorkspaceId, version
         .execute(conn)
 }
 
-/// Code, name, rank, whether anybody sees it, trial days, seats, entitlements, features, prices, whether it is archived.
-type PublishedRow = (String, String, i32, bool, i32, String, Value, Value, Value, bool);
+/// A published plan as the database holds it.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = billing_plans)]
+pub(super) struct Published {
+    pub(super) code: String,
+    pub(super) name: String,
+    pub(super) rank: i32,
+    pub(super) public: bool,
+    pub(super) trial_days: i32,
+    pub(super) seats: String,
+    pub(super) features: Value,
+    pub(super) entitlements: Value,
+    pub(super) prices: Value,
+    pub(super) archived: bool,
+}
 
 /// Plans that are published, the smallest first.
-pub(super) fn published(conn: &mut PgConnection) -> QueryResult<Vec<PublishedRow>> {
+pub(super) fn published(conn: &mut PgConnection) -> QueryResult<Vec<Published>> {
     billing_plans::table
         .order((billing_plans::rank, billing_plans::code))
-        .select((
-            billing_plans::code,
-            billing_plans::name,
-            billing_plans::rank,
-            billing_plans::public,
-            billing_plans::trial_days,
-            billing_plans::seats,
-            billing_plans::features,
-            billing_plans::entitlements,
-            billing_plans::prices,
-            billing_plans::archived,
-        ))
+        .select(Published::as_select())
         .load(conn)
 }
 

@@ -191,22 +191,20 @@ pub async fn publish(db: &Db, scope: &Scope, plans: Vec<PublishedPlan>) -> Resul
 /// The database's.
 pub async fn published(db: &Db, call: &Call) -> Result<Vec<PublishedPlan>> {
     let rows = db.unscoped(call, |tx| Ok(queries::published(tx.conn())?)).await?;
-    let read = rows.into_iter().map(
-        |(code, name, rank, public, trial_days, seats, features, entitlements, prices, archived)| {
-            Ok(PublishedPlan {
-                code,
-                name,
-                rank,
-                public,
-                trial_days,
-                seats,
-                features,
-                entitlements: serde_json::from_value(entitlements).context("a published plan cannot be read")?,
-                prices: serde_json::from_value(prices).context("a published price cannot be read")?,
-                archived,
-            })
-        },
-    );
+    let read = rows.into_iter().map(|row| {
+        Ok(PublishedPlan {
+            code: row.code,
+            name: row.name,
+            rank: row.rank,
+            public: row.public,
+            trial_days: row.trial_days,
+            seats: row.seats,
+            features: row.features,
+            entitlements: serde_json::from_value(row.entitlements).context("a published plan cannot be read")?,
+            prices: serde_json::from_value(row.prices).context("a published price cannot be read")?,
+            archived: row.archived,
+        })
+    });
     read.collect()
 }
 

@@ -36,6 +36,8 @@ pub use self::delivery::{Delivered, Order, Schedule};
 pub use self::fault::{Fault, Kind};
 pub use self::refusal::{Refusal, Told};
 
+use crate::kernel::plans::SeedPlan;
+
 use self::book::Book;
 use self::form::Params;
 
@@ -68,6 +70,8 @@ struct Inner {
 pub struct Purchase {
     /// An existing customer; absent, one is made.
     pub customer: Option<String>,
+    /// Instead of a customer: the workspace that one was made for, as its metadata says.
+    pub workspace: Option<String>,
     /// E-mail address of a customer that is made.
     pub email: Option<String>,
     /// The price, by id or lookup key.
@@ -177,6 +181,16 @@ impl Stub {
         id
     }
 
+    /// Forgets every receiver, and what was on its way to it: those of an earlier run stand at addresses that are gone.
+    pub fn forget_receivers(&self) {
+        let mut book = self.open();
+        for id in book.ids("webhook_endpoint", |endpoint| endpoint["deleted"].is_null()) {
+            if let Err(refusal) = endpoints::delete(&mut book, &id) {
+                tracing::warn!(?refusal, "a receiver of the Stripe stub stays");
+            }
+        }
+    }
+
     /// Rolls an endpoint's secret; the old one goes on signing beside the new.
     ///
     /// # Errors
@@ -212,8 +226,8 @@ impl Stub {
     /// Stripe's refusal: unknown price or customer.
     pub fn purchase(&self, purchase: &Purchase) -> Told<Value> {
         let mut book = self.open();
-        let customer = match &purchase.customer {
-            Some(id) => id.clone(),
+        let customer = match buyer(&book, purchase)? {
+            Some(id) => id,
             None => {
                 let params = Params::default().with("email", json!(purchase.email.as_deref().unwrap_or("")));
                 customers::create(&mut book, &params)?["id"]
@@ -238,6 +252,27 @@ impl Stub {
         subscriptions::create(&mut book, &params)
     }
 
+    /// Puts the plans of a fresh deployment on sale: a product each, and its prices. What is there already stays.
+    ///
+    /// # Errors
+    /// Stripe's refusal.
+    pub fn stock(&self, plans: &[SeedPlan]) -> Told<()> {
+        let mut book = self.open();
+        for plan in plans {
+            let missing = |book: &Book, key: &str| book.all("price").all(|price| price["lookup_key"] != key);
+            for price in plan.prices {
+                if missing(&book, price.lookup_key) {
+                    let form = format!(
+                        "currency=usd&unit_amount={}&lookup_key={}&nickname={}&recurring[interval]={}&product_data[name]={}",
+                        price.amount, price.lookup_key, plan.name, price.interval, plan.name
+                    );
+                    catalog::create_price(&mut book, &Params::parse(&form))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Lets time pass for the account alone; answers its present second.
     pub fn advance(&self, seconds: i64) -> i64 {
         self.lock().ahead += seconds;
@@ -247,6 +282,16 @@ impl Stub {
     /// Plans trouble for coming requests.
     pub fn inject(&self, fault: Fault) {
         self.open().faults.push(fault);
+    }
+
+    /// Ends every fault.
+    pub fn heal(&self) {
+        self.open().faults.clear();
+    }
+
+    /// What becomes of a subscription whose last retry fails.
+    pub fn after_last_retry(&self, what: AfterLastRetry) {
+        self.open().after_last_retry = what;
     }
 
     /// Every request since the start: method, path, idempotency key, version.
@@ -262,6 +307,18 @@ impl Stub {
     /// Forgets pending deliveries, as an outage of the receiver for three days would.
     pub fn forget_deliveries(&self) {
         self.lock().deliveries.clear();
+    }
+}
+
+/// The customer that a purchase names: by id, or by the workspace that it was made for.
+fn buyer(book: &Book, purchase: &Purchase) -> Told<Option<String>> {
+    let Some(workspace) = &purchase.workspace else {
+        return Ok(purchase.customer.clone());
+    };
+    let made_for = |customer: &Value| customer["metadata"]["guildhall_workspace"] == workspace.as_str();
+    match book.ids("customer", made_for).pop() {
+        Some(id) => Ok(Some(id)),
+        None => Err(Refusal::no_such("customer of workspace", workspace, "workspace")),
     }
 }
 

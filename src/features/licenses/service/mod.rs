@@ -71,17 +71,23 @@ pub(super) fn create(tx: &mut Tenant<'_>, new: &NewLicense, key: &Token) -> Resu
 /// Issues a licence. `key` was minted for it; it is in the answer, and nowhere else: what is kept is its hash.
 ///
 /// # Errors
-/// 402 `plan-limit-reached`, but for what was paid for or promised; 403 `policy-not-allocated` for a reseller; 409 `external-id-taken`;
-/// 409 `state-conflict` and 422 if there is no such policy to issue by.
+/// 402 `plan-limit-reached`; 403 `policy-not-allocated` for a reseller; 409 `external-id-taken`; 409 `state-conflict` and 422 if there is
+/// no such policy to issue by. What was paid for or promised is made whatever the plan says, and by an archived policy too.
 pub fn issue(tx: &mut Tenant<'_>, wanted: &Issue, key: &Token) -> Result<IssuedLicense> {
     if tx.scope().reach().reseller.is_some() {
         return Err(POLICY_NOT_ALLOCATED.into());
     }
-    let policy = policies::open(tx, wanted.policy, "/policy_id")?;
+    let promised = matches!(wanted.via, Via::Payment | Via::Redemption);
+    let policy = if promised {
+        policies::get(tx, wanted.policy)?
+    } else {
+        policies::open(tx, wanted.policy, "/policy_id")?
+    };
     let terms = policies::resolve(tx, &policy, &wanted.overrides)?;
-    match wanted.via {
-        Via::Payment | Via::Redemption => entitlements::count(tx, "licenses", 1)?,
-        _ => entitlements::take(tx, "licenses", 1)?,
+    if promised {
+        entitlements::count(tx, "licenses", 1)?;
+    } else {
+        entitlements::take(tx, "licenses", 1)?;
     }
     let now = tx.now()?;
     let started_at = match terms.rules.expiration_basis {

@@ -21,6 +21,8 @@ use crate::kernel::{
 
 /// At most so many jobs are claimed by one statement.
 const BATCH: usize = 64;
+/// So many lanes of the inbox are looked at at once.
+const INBOX_AT_ONCE: usize = 4;
 /// A lane that had something is asked again so soon …
 const SOONEST: Duration = Duration::from_millis(25);
 /// … and one that had nothing for a while so late.
@@ -42,6 +44,16 @@ pub(super) fn start(runner: &Arc<Runner>, draining: &watch::Receiver<bool>) -> V
         loops.push(supervise("relay", move || {
             let (relay, draining) = (relay.clone(), draining.clone());
             async move { relay.run(draining).await }
+        }));
+    }
+    for inbox in std::iter::repeat_n(runner.inbox.clone(), INBOX_AT_ONCE).flatten() {
+        let draining = draining.clone();
+        loops.push(supervise("inbox", move || {
+            let (inbox, draining) = (inbox.clone(), draining.clone());
+            async move {
+                inbox.run(draining).await;
+                Ok(())
+            }
         }));
     }
     for (name, period, chore) in runner.chores.clone() {

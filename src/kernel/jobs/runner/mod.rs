@@ -33,7 +33,7 @@ use crate::kernel::{
     entitlements::{self, Plan},
     error::Result,
     id::WorkspaceId,
-    metrics,
+    inbox, metrics,
     outbox::Relay,
 };
 
@@ -48,6 +48,7 @@ pub struct Runner {
     slots: HashMap<Lane, usize>,
     chores: Vec<(&'static str, Duration, Chore)>,
     relay: Option<Arc<Relay>>,
+    inbox: Option<inbox::Worker>,
     held: Arc<Held>,
     plans: moka::sync::Cache<WorkspaceId, Arc<Plan>>,
 }
@@ -67,6 +68,7 @@ impl Runner {
             slots: HashMap::new(),
             chores: Vec::new(),
             relay: None,
+            inbox: None,
             held: Arc::default(),
             plans: moka::sync::Cache::builder()
                 .max_capacity(100_000)
@@ -121,6 +123,11 @@ impl Runner {
             async move { relay.measure().await }
         });
         self.relay = Some(relay);
+    }
+
+    /// Looks at the lanes of the inbox beside the jobs.
+    pub fn inbox(&mut self, worker: inbox::Worker) {
+        self.inbox = Some(worker);
     }
 
     /// Starts the loops on this runtime.

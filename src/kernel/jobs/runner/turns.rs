@@ -19,6 +19,11 @@ impl Runner {
             Some(relay) => relay.turn().await?,
             None => 0,
         };
+        if let Some(inbox) = &self.inbox {
+            while inbox.once().await? {
+                done += 1;
+            }
+        }
         for lane in Lane::ALL {
             if !self.slots.contains_key(&lane) {
                 continue;

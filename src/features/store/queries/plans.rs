@@ -1,0 +1,73 @@
+//! The licences that workspaces hold in `platform`.
+
+use diesel::prelude::*;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    features::schema::licensing::{customers, licenses, machines, policy_entitlements},
+    kernel::id::CustomerId,
+};
+
+/// Who is a machine of a licence, or was.
+pub(in crate::features::store) fn holders_of_license(
+    conn: &mut PgConnection,
+    license: Uuid,
+) -> QueryResult<Vec<Option<String>>> {
+    machines::table
+        .filter(machines::license_id.eq(license))
+        .filter(machines::external_id.is_not_null())
+        .select(machines::external_id)
+        .load(conn)
+}
+
+/// Whom a machine stands for.
+pub(in crate::features::store) fn holder_of_machine(
+    conn: &mut PgConnection,
+    machine: Uuid,
+) -> QueryResult<Vec<Option<String>>> {
+    machines::table
+        .filter(machines::id.eq(machine))
+        .select(machines::external_id)
+        .load(conn)
+}
+
+/// Who is a machine of a licence by a policy.
+pub(in crate::features::store) fn holders_of_policy(
+    conn: &mut PgConnection,
+    policy: Uuid,
+) -> QueryResult<Vec<Option<String>>> {
+    machines::table
+        .inner_join(licenses::table.on(licenses::id.eq(machines::license_id)))
+        .filter(licenses::policy_id.eq(policy))
+        .filter(machines::state.ne("deactivated"))
+        .filter(machines::external_id.is_not_null())
+        .select(machines::external_id)
+        .distinct()
+        .load(conn)
+}
+
+/// What a policy entitles to.
+pub(in crate::features::store) fn policy_values(
+    conn: &mut PgConnection,
+    policy: Uuid,
+) -> QueryResult<Vec<(String, Option<Value>)>> {
+    policy_entitlements::table
+        .filter(policy_entitlements::policy_id.eq(policy))
+        .order(policy_entitlements::code)
+        .select((policy_entitlements::code, policy_entitlements::value))
+        .load(conn)
+}
+
+/// The customer with this key of ours, and what they are called.
+pub(in crate::features::store) fn customer_named(
+    conn: &mut PgConnection,
+    external_id: &str,
+) -> QueryResult<Option<(CustomerId, Option<String>)>> {
+    customers::table
+        .filter(customers::external_id.eq(external_id))
+        .filter(customers::reseller_id.is_null())
+        .select((customers::id, customers::name))
+        .first(conn)
+        .optional()
+}

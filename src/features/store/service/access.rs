@@ -1,0 +1,163 @@
+//! What money does to licences. Every verb of licensing that the store uses is called here, and nowhere else.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Goods, decide::Hold};
+use crate::{
+    features::{
+        customers::{self, NewCustomer},
+        licenses::{self, HoldReason, Issue, License, NewHold, Renewal, RenewalTerm, Status, Via},
+        machines::{self, NewMachine},
+        policies::PolicyId,
+        store::queries,
+    },
+    kernel::{
+        db::Tenant,
+        error::Result,
+        id::{CustomerId, Id, LicenseId, WorkspaceId},
+        secret::{Token, TokenKind},
+    },
+};
+
+/// The customer that a workspace is of the operator, made if there is none.
+pub(super) fn customer_of_workspace(
+    tx: &mut Tenant<'_>,
+    workspace: WorkspaceId,
+    name: Option<String>,
+) -> Result<CustomerId> {
+    let key = workspace.to_string();
+    if let Some((known, _)) = queries::customer_named(tx.conn(), &key)? {
+        return Ok(known);
+    }
+    let new = NewCustomer {
+        name,
+        external_id: Some(key),
+        ..NewCustomer::default()
+    };
+    Ok(customers::create(tx, &new)?.id)
+}
+
+/// Makes a licence for what was paid. In `platform` the buyer's workspace becomes its machine: that is how it holds a plan. What was paid is
+/// always made, whatever the seller's own plan says.
+pub(super) fn issue(
+    tx: &mut Tenant<'_>,
+    goods: &Goods<'_>,
+    policy: Uuid,
+    until: DateTime<Utc>,
+    sale: &str,
+) -> Result<Uuid> {
+    let wanted = Issue {
+        customer: Some(goods.customer),
+        // The term is what was paid and nothing else: each payment prolongs it, and each refund takes its own part back.
+        expires_at: Some(tx.now()?),
+        source_ref: Some(sale.to_owned()),
+        ..Issue::by(PolicyId::from_uuid(policy), Via::Payment)
+    };
+    let key = Token::mint(TokenKind::LicenseKey, goods.means.key_mode);
+    let license = licenses::issue(tx, &wanted, &key)?.license.id;
+    renew(tx, license, until, sale)?;
+    activate(tx, goods, license)?;
+    Ok(license.uuid())
+}
+
+fn renew(tx: &mut Tenant<'_>, license: LicenseId, until: DateTime<Utc>, sale: &str) -> Result<License> {
+    let renewal = Renewal {
+        term: RenewalTerm::Until(until),
+        reference: sale.to_owned(),
+    };
+    licenses::renew(tx, license, &renewal)
+}
+
+/// Makes the buyer's workspace a machine of the licence, in `platform`.
+fn activate(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: LicenseId) -> Result<()> {
+    let Some(pepper) = goods.means.pepper else {
+        return Ok(());
+    };
+    let Some(workspace) = customers::get(tx, goods.customer)?.external_id else {
+        return Ok(());
+    };
+    let fingerprint = format!("workspace:{workspace}");
+    let hash = machines::fingerprint(pepper, &fingerprint);
+    let machine = NewMachine {
+        fingerprint,
+        external_id: Some(workspace),
+        ..NewMachine::default()
+    };
+    machines::activate(tx, license, &machine, hash)?;
+    Ok(())
+}
+
+/// Prolongs a licence for what was paid. False: it ended for good, and another one is due.
+pub(super) fn prolong(tx: &mut Tenant<'_>, license: Uuid, until: DateTime<Utc>, sale: &str) -> Result<bool> {
+    let id: LicenseId = Id::from_uuid(license);
+    if licenses::get(tx, id)?.status == Status::Revoked {
+        return Ok(false);
+    }
+    renew(tx, id, until, sale)?;
+    Ok(true)
+}
+
+/// Takes back one prolongation.
+pub(super) fn take_back(tx: &mut Tenant<'_>, license: Uuid, sale: &str) -> Result<()> {
+    licenses::reverse_renewal(tx, Id::from_uuid(license), sale)?;
+    Ok(())
+}
+
+/// Gives the buyer another policy for the rest of what was paid. The new licence takes the place of the old one, machine and all.
+pub(super) fn transfer(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid, policy: Uuid) -> Result<Option<Uuid>> {
+    let old = licenses::get(tx, Id::from_uuid(license))?;
+    if old.policy_id.uuid() == policy || old.status == Status::Revoked {
+        return Ok(None);
+    }
+    let until = old.expires_at.unwrap_or(tx.now()?);
+    let sale = format!("{}:{policy}", old.source_ref.as_deref().unwrap_or_default());
+    licenses::revoke(tx, old.id)?;
+    issue(tx, goods, policy, until, &sale).map(Some)
+}
+
+/// Holds a licence for money. A hold that is there stays as it is.
+pub(super) fn hold(tx: &mut Tenant<'_>, license: Uuid, hold: Hold, subscription: &str) -> Result<()> {
+    let id: LicenseId = Id::from_uuid(license);
+    if licenses::get(tx, id)?.status != Status::Revoked {
+        let new = NewHold {
+            reference: subscription.to_owned(),
+            ..NewHold::new(reason(hold))
+        };
+        licenses::place(tx, id, &new)?;
+    }
+    Ok(())
+}
+
+/// Lifts a hold for money, and nothing else: a payment never undoes what was held for fraud.
+pub(super) fn lift(tx: &mut Tenant<'_>, license: Uuid, hold: Hold, subscription: &str) -> Result<()> {
+    let id: LicenseId = Id::from_uuid(license);
+    if licenses::get(tx, id)?.holds.contains(&reason(hold)) {
+        licenses::lift(tx, id, reason(hold), subscription)?;
+    }
+    Ok(())
+}
+
+const fn reason(hold: Hold) -> HoldReason {
+    match hold {
+        Hold::Payment => HoldReason::Payment,
+        Hold::PaymentMethod => HoldReason::PaymentMethod,
+    }
+}
+
+/// Ends what was paid for: at once, or when what was paid is over. Ending twice changes nothing.
+pub(super) fn end(tx: &mut Tenant<'_>, license: Uuid, at: DateTime<Utc>, paid: Option<&str>) -> Result<()> {
+    let known = licenses::get(tx, Id::from_uuid(license))?;
+    if known.status == Status::Revoked {
+        return Ok(());
+    }
+    let last = paid.filter(|_| tx.now().is_ok_and(|now| at > now));
+    let Some(sale) = last else {
+        licenses::revoke(tx, known.id)?;
+        return Ok(());
+    };
+    // The day that bridges late invoices goes: nothing outlives a cancellation.
+    licenses::reverse_renewal(tx, known.id, sale)?;
+    renew(tx, known.id, at, &format!("{sale}:end"))?;
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! The mirror: Stripe's objects as they are, never argued with.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::{
+    features::store::{
+        jobs::Picture,
+        model::{
+            CustomerImage, INVOICE_PAID, Invoice, InvoiceId, InvoiceImage, ItemImage, LineImage, PaymentImage,
+            PriceImage, SUBSCRIPTION_CHANGED, SUBSCRIPTION_CREATED, SUBSCRIPTION_ENDED, Subscription, SubscriptionId,
+            SubscriptionImage,
+        },
+        queries,
+    },
+    kernel::{
+        db::Tenant,
+        error::Result,
+        id::{CustomerId, PriceId},
+        inbox::{self, ConnectionId, Lane, Waiting},
+        outbox,
+        stripe::{self, Expandable},
+    },
+};
+
+/// Writes a price. One that carries an offer's lookup key belongs to that offer from now on, and what waited for it waits no longer.
+/// Answers whether anything changed.
+pub(super) fn price(tx: &mut Tenant<'_>, connection: ConnectionId, seen: &stripe::Price) -> Result<bool> {
+    if seen.deleted || seen.currency.is_none() {
+        if seen.deleted {
+            price_is_gone(tx, connection, &seen.id)?;
+        }
+        return Ok(seen.deleted);
+    }
+    let before = queries::price_version(tx.conn(), connection, &seen.id)?;
+    let id = PriceId::new(tx.now()?);
+    let row = queries::upsert_price(tx.conn(), id, &PriceImage::of(connection, seen))?;
+    let product = seen
+        .product
+        .as_ref()
+        .and_then(Expandable::full)
+        .and_then(|product| product.name.as_ref());
+    if let Some(name) = product {
+        queries::name_product(tx.conn(), row.id, &name.replace('\0', "\u{fffd}"))?;
+    }
+    let mapped = match &row.lookup_key {
+        Some(key) => queries::offer_of_lookup_key(tx.conn(), key)?,
+        None => None,
+    };
+    let mut fresh = false;
+    if let Some(offer) = mapped {
+        fresh = queries::map_price(tx.conn(), row.id, offer)?;
+    }
+    if fresh {
+        inbox::park_no_longer(tx, connection, &format!("price:{}", row.stripe_price_id))?;
+    }
+    Ok(fresh || before != Some(row.version))
+}
+
+/// Notes that Stripe no longer has a price.
+pub(super) fn price_is_gone(tx: &mut Tenant<'_>, connection: ConnectionId, stripe_id: &str) -> Result<()> {
+    let now = tx.now()?;
+    queries::forget_price(tx.conn(), connection, stripe_id, now)?;
+    Ok(())
+}
+
+/// Removes the draft that an event says was deleted.
+pub(super) fn draft_is_gone(tx: &mut Tenant<'_>, connection: ConnectionId, event: &Waiting) -> Result<()> {
+    if let Some(id) = &event.object_id {
+        queries::drop_draft(tx.conn(), connection, id)?;
+    }
+    Ok(())
+}
+
+/// Whose lane it is, and what Stripe knows of them. `None`: an account that belongs to no customer of ours.
+pub(super) fn customer(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture) -> Result<Option<CustomerId>> {
+    let known = queries::customer_of(tx.conn(), lane.connection, &lane.name)?;
+    let (Some(_), Some(account)) = (known, &seen.customer) else {
+        return Ok(known);
+    };
+    if account.deleted {
+        let now = tx.now()?;
+        queries::delete_customer(tx.conn(), lane.connection, &account.id, now)?;
+    } else {
+        queries::update_customer(tx.conn(), lane.connection, &account.id, &CustomerImage::of(account))?;
+    }
+    Ok(known)
+}
+
+/// Rows by Stripe's id.
+pub(super) type Subscriptions = BTreeMap<String, Subscription>;
+/// Rows by Stripe's id.
+pub(super) type Invoices = BTreeMap<String, Invoice>;
+
+/// Writes subscriptions and what they buy.
+pub(super) fn subscriptions(
+    tx: &mut Tenant<'_>,
+    connection: ConnectionId,
+    customer: CustomerId,
+    seen: &Picture,
+) -> Result<Subscriptions> {
+    let mut rows = Subscriptions::new();
+    for subscription in seen.subscriptions.values() {
+        let before = queries::subscription(tx.conn(), connection, &subscription.id)?;
+        let now = tx.now()?;
+        let image = SubscriptionImage::of(connection, customer, subscription);
+        let row = queries::upsert_subscription(tx.conn(), SubscriptionId::new(now), &image)?;
+        let mut kept = Vec::new();
+        for item in &subscription.items.data {
+            let image = ItemImage::of(row.id, customer, subscription, item);
+            let fresh: Uuid = SubscriptionId::new(now).uuid();
+            kept.push(queries::upsert_item(tx.conn(), fresh, &image)?.id);
+        }
+        queries::remove_items(tx.conn(), row.id, &kept, now)?;
+        tell(tx, before.as_ref(), &row)?;
+        rows.insert(subscription.id.clone(), row);
+    }
+    Ok(rows)
+}
+
+/// Tells of a subscription that is new, changed or over.
+fn tell(tx: &mut Tenant<'_>, before: Option<&Subscription>, row: &Subscription) -> Result<()> {
+    let event = match before {
+        None => SUBSCRIPTION_CREATED.of(row.id, row),
+        Some(before) if before.version == row.version => return Ok(()),
+        Some(before) if before.ended_at.is_none() && row.ended_at.is_some() => {
+            SUBSCRIPTION_ENDED.of(row.id, row).was(before)
+        }
+        Some(before) => SUBSCRIPTION_CHANGED.of(row.id, row).was(before),
+    };
+    outbox::emit(tx, event)?;
+    Ok(())
+}
+
+/// Writes invoices and their lines.
+pub(super) fn invoices(
+    tx: &mut Tenant<'_>,
+    connection: ConnectionId,
+    customer: CustomerId,
+    seen: &Picture,
+    owners: &Subscriptions,
+) -> Result<Invoices> {
+    let mut rows = Invoices::new();
+    for invoice in seen.invoices.values() {
+        let owner = invoice.subscription().and_then(|id| owners.get(id)).map(|row| row.id);
+        let before = queries::invoice(tx.conn(), connection, &invoice.id)?;
+        let id = InvoiceId::new(tx.now()?);
+        let row = queries::upsert_invoice(tx.conn(), id, &InvoiceImage::of(connection, customer, owner, invoice))?;
+        if before.as_ref().is_none_or(|before| before.version != row.version) {
+            queries::replace_lines(tx.conn(), row.id, &LineImage::all(row.id, customer, invoice))?;
+        }
+        let was_paid = before.is_some_and(|before| before.paid_at.is_some());
+        if row.paid_at.is_some() && !was_paid {
+            outbox::emit(tx, INVOICE_PAID.of(row.id, &row))?;
+        }
+        rows.insert(invoice.id.clone(), row);
+    }
+    Ok(rows)
+}
+
+/// Writes payments, and which invoice each is for.
+pub(super) fn payments(
+    tx: &mut Tenant<'_>,
+    connection: ConnectionId,
+    customer: CustomerId,
+    seen: &Picture,
+) -> Result<()> {
+    for payment in seen.payments.values() {
+        let fresh = SubscriptionId::new(tx.now()?).uuid();
+        queries::upsert_payment(tx.conn(), fresh, &PaymentImage::of(connection, customer, payment))?;
+    }
+    for invoice in seen.invoices.values() {
+        let payments = invoice.payments.iter().flat_map(|list| &list.data);
+        let intents = payments.filter_map(|payment| payment.payment.as_ref()?.payment_intent.as_ref());
+        let intents: Vec<&str> = intents.map(Expandable::id).collect();
+        if let Some(row) = queries::invoice(tx.conn(), connection, &invoice.id)? {
+            queries::bind_payments(tx.conn(), connection, &intents, row.id)?;
+        }
+    }
+    Ok(())
+}
