@@ -20,7 +20,14 @@ use crate::{
         config::Config,
         crypto::Keyring,
         db::{Db, Sizes},
-        http::{CursorKey, cors::Origins, front::Front, limits::Limits, operations::Operations, outbound::Outbound},
+        http::{
+            CursorKey,
+            cors::Origins,
+            front::{Acquaintances, Front},
+            limits::Limits,
+            operations::Operations,
+            outbound::Outbound,
+        },
         id::RequestId,
         identity::{Identity, Issuer, Keys},
         inbox::{self, Door},
@@ -85,6 +92,7 @@ impl Deployment {
         let doorkeeper = Data::new(Doorkeeper::new(db.clone(), clock.clone(), mode, keys.clone(), issuer));
         doorkeeper.join(&redis);
         let front = Front {
+            acquaintances: Acquaintances::default(),
             limits: limits.clone(),
             origins,
             draining: readiness.draining(),

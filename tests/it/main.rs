@@ -13,6 +13,7 @@ mod billing_stub;
 mod bodies;
 mod catalogue;
 mod database;
+mod degraded;
 mod dev;
 mod doctor;
 mod document;

@@ -1,6 +1,7 @@
 //! A Redis of one's own for a test, where the machine has the program.
 
 use std::{
+    ffi::OsString,
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -13,16 +14,14 @@ pub(in crate::kernel) struct PrivateRedis {
 }
 
 impl PrivateRedis {
-    /// Starts one. `None` where there is no `redis-server` or `valkey-server` on the path: says so on stderr.
+    /// Starts one. `None` where there is none to start, or `REDIS` is `off`: says so on stderr.
     pub(in crate::kernel) fn start() -> Option<PrivateRedis> {
         let address = TcpListener::bind("127.0.0.1:0")
             .and_then(|it| it.local_addr())
             .expect("a free port");
-        let started = ["redis-server", "valkey-server"]
-            .iter()
-            .find_map(|name| launch(name, address));
+        let started = programs().iter().find_map(|program| launch(program, address));
         if started.is_none() {
-            eprintln!("no redis-server on the path: what needs one is not tested here");
+            eprintln!("no redis-server here: what needs one is not tested");
         }
         started
     }
@@ -44,9 +43,8 @@ impl PrivateRedis {
     /// Dies, and comes back empty on the same port.
     pub(in crate::kernel) fn restart(&mut self) {
         let _gone = self.child.kill().and_then(|()| self.child.wait());
-        *self = launch("redis-server", self.address)
-            .or_else(|| launch("valkey-server", self.address))
-            .expect("it started before");
+        let again = programs().iter().find_map(|program| launch(program, self.address));
+        *self = again.expect("it started before");
     }
 
     fn signal(&self, signal: &str) {
@@ -57,7 +55,20 @@ impl PrivateRedis {
     }
 }
 
-fn launch(program: &str, address: SocketAddr) -> Option<PrivateRedis> {
+/// Where one may be: where `GUILDHALL_REDIS_SERVER` says, on the path, in the development stack's folder.
+fn programs() -> Vec<OsString> {
+    if std::env::var_os("REDIS").is_some_and(|value| value == "off") {
+        return Vec::new();
+    }
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/.guildhall/redis/bin/redis-server");
+    let named = std::env::var_os("GUILDHALL_REDIS_SERVER");
+    named
+        .into_iter()
+        .chain(["redis-server", "valkey-server", kept].map(OsString::from))
+        .collect()
+}
+
+fn launch(program: &OsString, address: SocketAddr) -> Option<PrivateRedis> {
     let child = Command::new(program)
         .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
         .args(["--save", "", "--appendonly", "no"])

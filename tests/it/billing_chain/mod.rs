@@ -207,10 +207,7 @@ async fn a_payment_puts_a_workspace_on_a_plan_and_a_cancellation_takes_it_off() 
     for n in 0..5 {
         owner.post("/agents", agent(n)).await.created();
     }
-    let refused = owner
-        .post("/agents", agent(5))
-        .await
-        .refused("plan-limit-reached");
+    let refused = owner.post("/agents", agent(5)).await.refused("plan-limit-reached");
     assert_eq!(refused.body["plan"], "free");
 
     let subscription = shop.buys("guildhall_pro_month");

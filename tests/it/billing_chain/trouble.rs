@@ -151,8 +151,9 @@ async fn what_a_worker_took_and_died_with_is_delivered_by_another() {
     shop.world.run_jobs().await;
     assert_eq!(shop.plan().await, "free", "the lanes are still the dead one's");
 
-    shop.world
-        .admin("UPDATE guildhall.inbox_lanes SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL");
+    shop.world.admin(
+        "UPDATE guildhall.inbox_lanes SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL",
+    );
     shop.world.run_jobs().await;
     assert_eq!(shop.plan().await, "pro");
     assert_eq!((shop.count("orders", "true"), shop.count("licenses", "true")), (1, 1));
@@ -169,25 +170,31 @@ async fn another_price_is_another_plan_and_a_second_subscription_buys_nothing_mo
     shop.settles().await;
     assert_eq!(shop.plan().await, "pro");
     assert_eq!(shop.count("licenses", "true"), 1);
-    assert_eq!(
-        shop.count("orders", "state = 'held' AND held_because = 'duplicate'"),
-        1
-    );
+    assert_eq!(shop.count("orders", "state = 'held' AND held_because = 'duplicate'"), 1);
 
     let id = subscription["id"].as_str().unwrap();
     let item = subscription["items"]["data"][0]["id"].as_str().unwrap();
-    let business = shop.stub.call("GET", "prices", "lookup_keys[]=guildhall_business_month");
+    let business = shop
+        .stub
+        .call("GET", "prices", "lookup_keys[]=guildhall_business_month");
     let price = business.unwrap()["data"][0]["id"].as_str().unwrap().to_owned();
     let form = format!("items[0][id]={item}&items[0][price]={price}&proration_behavior=always_invoice");
     shop.stub.call("POST", &format!("subscriptions/{id}"), &form).unwrap();
     shop.settles().await;
     let bill = shop.bill().await;
     assert_eq!(
-        (bill["plan"]["plan"].as_str(), bill["plan"]["sources"].as_array().map(Vec::len)),
+        (
+            bill["plan"]["plan"].as_str(),
+            bill["plan"]["sources"].as_array().map(Vec::len)
+        ),
         (Some("business"), Some(1))
     );
     assert_eq!(shop.concurrent_steps(), 100);
-    assert_eq!(shop.count("licenses", "state = 'active'"), 1, "the one before it is over");
+    assert_eq!(
+        shop.count("licenses", "state = 'active'"),
+        1,
+        "the one before it is over"
+    );
 }
 
 #[actix_web::test]

@@ -313,6 +313,9 @@ fn variables(database: &Borrowed, base: &str, settings: &[(&str, &str)]) -> Hash
         );
     }
     for (key, value) in settings {
+        if *key == "REDIS__URL" {
+            variables.insert("REDIS_URL".into(), (*value).to_owned());
+        }
         variables.insert(format!("GUILDHALL__{key}"), (*value).to_owned());
     }
     variables

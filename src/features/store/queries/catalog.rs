@@ -105,12 +105,7 @@ pub(in crate::features::store) fn mapped(
         .inner_join(offers::table)
         .filter(prices::connection_id.eq(connection))
         .filter(prices::stripe_price_id.eq(stripe_id))
-        .select((
-            offers::id,
-            offers::policy_id,
-            offers::line,
-            offer_prices::on_cancel,
-        ))
+        .select((offers::id, offers::policy_id, offers::line, offer_prices::on_cancel))
         .first(conn)
         .optional()
 }

@@ -9,7 +9,6 @@ use super::{ABSENCE, BELIEF, Doorkeeper, Read, Verdict, looking, memberships::Kn
 use crate::kernel::{
     access::{Access, Actor, Call, PermissionSet, Person, Via},
     error::{API_KEY_EXPIRED, API_KEY_REVOKED, INVALID_API_KEY, IP_NOT_ALLOWED, Problem, Result, WORKSPACE_MISMATCH},
-    http::limits::Shown,
     id::{ApiKeyId, UserId, WorkspaceId},
     secret::{Token, TokenKind},
 };
@@ -65,19 +64,6 @@ impl Doorkeeper {
             call: call.clone(),
         };
         Ok((Ok(person), key.admit(&known.value, header, call)))
-    }
-
-    /// What is remembered of a key: one that cannot be ours, or is known not to exist, is as good as none.
-    pub(in crate::kernel) fn remembers_key(&self, text: &str) -> Shown {
-        let Some(token) = Token::parse(text).filter(|token| token.mode() == self.mode) else {
-            return Shown::Nothing;
-        };
-        match self.keys.get(&token.digest()) {
-            Some(read) if read.value.is_none() => Shown::Nothing,
-            // A moment longer than it is believed: whoever was let in just now is no stranger, and is judged anew all the same.
-            Some(_) => Shown::Known,
-            None => Shown::Unknown,
-        }
     }
 
     async fn key(&self, hash: [u8; 32], call: &Call, fresh: bool) -> Result<Arc<Read<Option<KnownKey>>>> {

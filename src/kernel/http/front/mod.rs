@@ -2,6 +2,7 @@
 //! much the caller may ask for, finds out who it is, sets the deadline, and sees to it that whatever comes back is an answer of ours:
 //! with its headers, its log line, and as a problem if it is a refusal.
 
+mod acquaintances;
 mod answer;
 mod credentials;
 mod unread;
@@ -29,7 +30,10 @@ use actix_web::{
 use futures_util::FutureExt;
 use ipnet::IpNet;
 
-pub use self::credentials::{ACCESS_COOKIE, cookie};
+pub use self::{
+    acquaintances::Acquaintances,
+    credentials::{ACCESS_COOKIE, cookie},
+};
 use self::{
     answer::{Seen, wrap},
     unread::Unread,
@@ -42,7 +46,7 @@ use super::{
     operations::{Operation, Operations, RateClass},
 };
 use crate::kernel::{
-    access::{Call, Caller, Credential, Doorkeeper},
+    access::{Call, Caller, Doorkeeper},
     clock::Clock,
     error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_PARAMETER},
     id::RequestId,
@@ -55,6 +59,8 @@ pub struct Front {
     pub operations: Arc<Operations>,
     /// Who may come in.
     pub doorkeeper: Data<Doorkeeper>,
+    /// Whose credentials were good a moment ago.
+    pub acquaintances: Acquaintances,
     /// How much callers may ask for.
     pub limits: Limits,
     /// Whose pages may send cookies.
@@ -186,11 +192,12 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     let (ip, class) = (call.ip, seen.operation.rate);
     let headers = request.headers();
     let credential = credentials::credential(headers);
+    let met = front.acquaintances.meet(&credential);
     let arrival = match class {
         RateClass::Free | RateClass::Ingress => None,
         // The customer's software is counted by its licence.
         RateClass::Public => Some(limits.arrive(ip, Shown::Known).await),
-        _ => Some(limits.arrive(ip, doorkeeper.acquaintance(&credential)).await),
+        _ => Some(limits.arrive(ip, met.shown).await),
     };
     if let Some(refused) = arrival.as_ref().and_then(|arrival| arrival.verdict.problem()) {
         seen.verdict = arrival.map(|arrival| arrival.verdict).unwrap_or_default();
@@ -202,6 +209,7 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     let mut caller = doorkeeper.judge(&credential, named, call, sensitive).await;
     if let Some(arrival) = arrival {
         let is_good = caller.person.is_ok() || caller.access.is_ok();
+        front.acquaintances.learn(&met, is_good);
         seen.verdict = limits.settle(arrival, is_good || is_our_trouble(&caller)).await;
     }
     seen.meet(&caller);
@@ -283,16 +291,5 @@ fn body_time(request: &ServiceRequest) -> Duration {
         Some(bytes) => Duration::from_secs(10 + bytes / 65_536),
         None if request.headers().contains_key("transfer-encoding") => Duration::from_secs(10 + 16),
         None => Duration::ZERO,
-    }
-}
-
-impl Doorkeeper {
-    /// What the process knows of a credential without asking anybody.
-    fn acquaintance(&self, credential: &Credential) -> Shown {
-        match credential {
-            Credential::None | Credential::Several => Shown::Nothing,
-            Credential::Key(key) => self.remembers_key(key.expose()),
-            Credential::Token(_) | Credential::License(_) => Shown::Unknown,
-        }
     }
 }
