@@ -248,6 +248,60 @@ fn a_stack_has_an_administrator_and_a_demonstration_that_stay_until_it_starts_ov
     assert_eq!(agents["data"].as_array().map(Vec::len), Some(0));
 }
 
+#[test]
+#[cfg(feature = "stripe-stub")]
+fn the_quickstart_walks_from_the_front_door_to_the_vault_and_can_do_so_again() {
+    let mut stack = Stack::new("quickstart");
+    stack.start();
+    let walk = || {
+        let mut command = Command::new("bash");
+        command
+            .arg("examples/quickstart.sh")
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("GUILDHALL_HOME", &stack.folder);
+        for name in [
+            "GUILDHALL_URL",
+            "HOOKS_URL",
+            "STRIPE_URL",
+            "STRIPE_SECRET_KEY",
+            "STRIPE_WEBHOOK_SECRET",
+        ] {
+            command.env_remove(name);
+        }
+        let output = command.output().expect("bash");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}\n{complaint}\n{}", stack.said());
+        assert_eq!(complaint, "", "nothing to complain about");
+        said
+    };
+    let first = walk();
+    let mut rest = first.as_str();
+    for milestone in [
+        "Register",
+        "Confirm your e-mail address",
+        "\"status\":\"verified\"",
+        "Create a workspace",
+        "Create an API key",
+        "\"status\":409,\"code\":\"machine-limit-reached\"",
+        "\"valid\":true",
+        "before: free, with 5 agents",
+        "a forged signature is refused",
+        "{\"outcome\":\"stored\"}",
+        "after: pro, with 100 agents",
+        "\"status\":\"completed\"",
+        "the signature is right",
+        "license.issued",
+        "plan.changed",
+        "That was everything.",
+    ] {
+        let place = rest.find(milestone);
+        let place = place.unwrap_or_else(|| panic!("{milestone} is not in its place in\n{first}"));
+        rest = &rest[place + milestone.len()..];
+    }
+    assert!(walk().contains("That was everything."));
+}
+
 /// The lines of a chapter of the README that are meant for a shell.
 fn lines_for_a_shell(chapter: &str) -> Vec<&'static str> {
     let text = include_str!("../../README.md");
