@@ -1,11 +1,11 @@
 //! What the operator does by hand.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
 
 use crate::{
     app::{boot::Deployment, guard},
-    kernel::{clock::Clock, config::Config},
+    kernel::{audit, clock::Clock, config::Config, id::WorkspaceId},
 };
 
 /// What the operator can do by hand.
@@ -20,6 +20,20 @@ pub enum Admin {
         #[arg(long, value_name = "ADDRESS")]
         email: String,
     },
+    /// Look after the audit logs.
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+/// What there is to do about audit logs.
+#[derive(Subcommand)]
+pub enum Audit {
+    /// Look at every place of a workspace's chain, and say where it does not hold. Then it fails.
+    Verify {
+        /// The workspace's id.
+        #[arg(long, value_name = "WSP_ID")]
+        workspace: WorkspaceId,
+    },
 }
 
 /// Does it.
@@ -27,17 +41,41 @@ pub enum Admin {
 /// # Errors
 /// Whatever it could not do; the message says why.
 pub fn run(command: &Admin, config: Config) -> Result<()> {
-    let Admin::Bootstrap { email } = command;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async move {
         let deployment = Deployment::new(config, Clock::system())?;
         guard::may_serve(&deployment.db, deployment.config.is_production()).await?;
-        let token = deployment.identity.bootstrap(email).await;
-        let token = token.map_err(|error| anyhow!("{error}"))?;
-        let base = &deployment.front.public_url;
-        eprintln!("{email} owns platform. With this link, which works once and for a day, they choose their password:");
-        // In the fragment, which browsers keep to themselves.
-        println!("{base}/auth/reset#{}", token.expose());
-        Ok(())
+        match command {
+            Admin::Bootstrap { email } => bootstrap(&deployment, email).await,
+            Admin::Audit(Audit::Verify { workspace }) => verify(&deployment, *workspace).await,
+        }
     })
+}
+
+async fn bootstrap(deployment: &Deployment, email: &str) -> Result<()> {
+    let token = deployment.identity.bootstrap(email).await;
+    let token = token.map_err(|error| anyhow!("{error}"))?;
+    let base = &deployment.front.public_url;
+    eprintln!("{email} owns platform. With this link, which works once and for a day, they choose their password:");
+    // In the fragment, which browsers keep to themselves.
+    println!("{base}/auth/reset#{}", token.expose());
+    Ok(())
+}
+
+async fn verify(deployment: &Deployment, workspace: WorkspaceId) -> Result<()> {
+    let verdict = audit::verify(&deployment.db, &deployment.keys, workspace).await;
+    let verdict = verdict.map_err(|error| anyhow!("{error}"))?;
+    if let Some(broken) = verdict.broken {
+        let entry = broken.entry.map(|entry| format!(" ({entry})")).unwrap_or_default();
+        bail!(
+            "the chain of {workspace} is broken at place {}: {}{entry}",
+            broken.seq,
+            broken.fault
+        );
+    }
+    println!(
+        "The chain of {workspace} holds; entries: {}, signed heads: {}.",
+        verdict.places, verdict.checkpoints
+    );
+    Ok(())
 }

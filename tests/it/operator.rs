@@ -7,16 +7,18 @@ use std::{
 };
 
 use guildhall::{
-    app::{api, boot::Deployment},
+    app::{api, boot::Deployment, worker},
     kernel::{
+        audit,
         clock::Clock,
         config::{Config, Environment},
+        id::WorkspaceId,
     },
 };
 use serde_json::json;
 
 use crate::{
-    database::{Database, PLATFORM, number, text},
+    database::{Database, PLATFORM, number, run, text},
     world::Caller,
 };
 
@@ -45,9 +47,15 @@ impl Fresh {
 
     /// `guildhall admin bootstrap`, as it is typed.
     fn bootstrap(&self, email: &str) -> Output {
+        self.admin(&["bootstrap", "--email", email])
+    }
+
+    /// `guildhall admin …`
+    fn admin(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
         command
-            .args(["--env", "development", "admin", "bootstrap", "--email", email])
+            .args(["--env", "development", "admin"])
+            .args(arguments)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .envs(self.variables.iter().map(|(name, value)| (*name, value)));
         command.output().expect("it runs")
@@ -125,6 +133,42 @@ async fn the_first_administrator_gets_in_by_the_printed_link() {
     );
     assert_eq!(fresh.count("outbox WHERE type = 'member.joined'"), 1);
     assert_eq!(fresh.count("workspaces WHERE slug = 'platform' AND seats_used = 1"), 1);
+}
+
+#[actix_web::test]
+async fn the_operator_sees_whether_an_audit_log_was_altered() {
+    let fresh = Fresh::new();
+    token(&fresh.bootstrap(ANN));
+    let deployment = fresh.deployment();
+    audit::sweep(deployment.db.clone()).await.expect("a look");
+    let runner = worker::runner(&deployment);
+    while runner.turn().await.expect("the queue can be worked") > 0 {}
+    let platform = WorkspaceId::PLATFORM.to_string();
+    let verify = || fresh.admin(&["audit", "verify", "--workspace", &platform]);
+
+    let said = verify();
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.status.success() && text.contains("holds; entries: 1, signed heads: 1"),
+        "{said:?}"
+    );
+
+    run(
+        &mut fresh.database.admin(),
+        "UPDATE guildhall.audit_log SET action = 'member.invited'",
+    );
+    let said = verify();
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        !said.status.success() && text.contains("is broken at place 1: altered (aud_"),
+        "{said:?}"
+    );
+    assert!(
+        !fresh
+            .admin(&["audit", "verify", "--workspace", "nonsense"])
+            .status
+            .success()
+    );
 }
 
 #[test]
