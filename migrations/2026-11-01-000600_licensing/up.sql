@@ -329,6 +329,7 @@ CREATE TABLE licenses (
   activated_at        timestamptz,                                  -- the first activation
   suspended_at        timestamptz,
   revoked_at          timestamptz,
+  touched_at          timestamptz,                                  -- when its keys or holds last changed, which are rows of their own
   issued_via          text NOT NULL CONSTRAINT licenses_issued_via_check
                       CHECK (issued_via IN ('manual', 'api', 'reseller', 'redemption', 'payment', 'pool', 'import', 'trial')),
   source_ref          text,

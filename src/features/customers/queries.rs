@@ -19,6 +19,16 @@ pub(super) fn insert(conn: &mut PgConnection, id: CustomerId, new: &NewCustomer)
         .get_result(conn)
 }
 
+/// The same, unless the address or the vendor's own key is another's, who may be adding them at this moment.
+pub(super) fn insert_new(conn: &mut PgConnection, id: CustomerId, new: &NewCustomer) -> QueryResult<Option<Customer>> {
+    diesel::insert_into(customers::table)
+        .values((customers::id.eq(id.uuid()), new))
+        .on_conflict_do_nothing()
+        .returning(Customer::as_returning())
+        .get_result(conn)
+        .optional()
+}
+
 pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<CustomerFilters>) -> QueryResult<Vec<Customer>> {
     let mut rows = customers::table
         .select(Customer::as_select())

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::kernel::{
     db::Tenant,
-    error::{EXTERNAL_ID_TAKEN, FieldCode, OnConstraint, Result, invalid, missing},
+    error::{EXTERNAL_ID_TAKEN, FieldCode, NOT_FOUND, OnConstraint, Result, invalid, missing},
     http::IfMatch,
     id::CustomerId,
     outbox,
@@ -34,10 +34,10 @@ pub fn create(tx: &mut Tenant<'_>, new: &NewCustomer) -> Result<Customer> {
     Ok(customer)
 }
 
-/// The customer with this address, added if there is none.
+/// The customer with this address, added if there is none. Two who add them at once get the same one.
 ///
 /// # Errors
-/// As [`create`]: two that are added at once are told apart by the address.
+/// 404 for one who was removed at this very moment.
 pub fn find_or_create(tx: &mut Tenant<'_>, email: &str, name: Option<&str>) -> Result<Customer> {
     if let Some(known) = queries::of_email(tx.conn(), email)? {
         return Ok(known);
@@ -47,7 +47,12 @@ pub fn find_or_create(tx: &mut Tenant<'_>, email: &str, name: Option<&str>) -> R
         name: name.map(str::to_owned),
         ..NewCustomer::default()
     };
-    create(tx, &new)
+    let id = CustomerId::new(tx.now()?);
+    let Some(customer) = queries::insert_new(tx.conn(), id, &new)? else {
+        return Ok(queries::of_email(tx.conn(), email)?.ok_or(NOT_FOUND)?);
+    };
+    outbox::emit(tx, CUSTOMER_CREATED.of(id, &customer))?;
+    Ok(customer)
 }
 
 /// A page of customers.

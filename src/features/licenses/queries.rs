@@ -1,5 +1,7 @@
 //! Rows of licences, keys, holds, renewals and counters.
 
+mod keys;
+
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
@@ -11,8 +13,10 @@ use diesel::{
 };
 use uuid::Uuid;
 
+pub(super) use self::keys::{insert_key, key_starts, retire_key};
 use super::model::{
-    Facts, FactsSql, HoldReason, Issue, KeyMark, LicenseFilters, NewHold, Question, Renewal, RenewalTerm, Row, State,
+    Facts, FactsSql, HoldReason, Issue, LicenseDetails, LicenseFilters, NewHold, Question, Renewal, RenewalTerm, Row,
+    State,
 };
 use crate::{
     features::{
@@ -118,27 +122,6 @@ pub(super) fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> QueryResult<R
     Ok(row)
 }
 
-/// A licence's key, by its hash.
-pub(super) fn insert_key(
-    conn: &mut PgConnection,
-    id: Id<KeyMark>,
-    license: &Row,
-    hash: &[u8],
-    start: &str,
-) -> QueryResult<()> {
-    let row = (
-        license_keys::id.eq(id),
-        license_keys::license_id.eq(license.id.uuid()),
-        license_keys::product_id.eq(license.product_id),
-        license_keys::customer_id.eq(license.customer_id.map(Id::uuid)),
-        license_keys::reseller_id.eq(license.reseller_id.map(Id::uuid)),
-        license_keys::key_hash.eq(hash),
-        license_keys::start.eq(start),
-    );
-    diesel::insert_into(license_keys::table).values(row).execute(conn)?;
-    Ok(())
-}
-
 pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<LicenseFilters>) -> QueryResult<Vec<Row>> {
     let mut rows = licenses::table
         .select(Row::as_select())
@@ -180,16 +163,6 @@ pub(super) fn lock(conn: &mut PgConnection, id: LicenseId) -> QueryResult<Row> {
     one.for_no_key_update().first(conn)
 }
 
-/// How the current keys of these licences begin.
-pub(super) fn key_starts(conn: &mut PgConnection, ids: &[Uuid]) -> QueryResult<HashMap<Uuid, String>> {
-    let rows: Vec<(Uuid, String)> = license_keys::table
-        .filter(license_keys::license_id.eq_any(ids))
-        .filter(license_keys::state.eq("current"))
-        .select((license_keys::license_id, license_keys::start))
-        .load(conn)?;
-    Ok(rows.into_iter().collect())
-}
-
 /// Why these licences are suspended, oldest hold first.
 pub(super) fn holds(conn: &mut PgConnection, ids: &[Uuid]) -> QueryResult<HashMap<Uuid, Vec<HoldReason>>> {
     let rows: Vec<(Uuid, HoldReason)> = license_holds::table
@@ -219,6 +192,22 @@ pub(super) fn place(conn: &mut PgConnection, license: &Row, hold: &NewHold) -> Q
         .on_conflict_do_nothing()
         .execute(conn)?;
     Ok(placed == 1)
+}
+
+/// Notes that a licence's keys or holds changed, so that its version does.
+pub(super) fn touch(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>) -> QueryResult<Row> {
+    diesel::update(licenses::table.find(id.uuid()))
+        .set(licenses::touched_at.eq(now))
+        .returning(Row::as_returning())
+        .get_result(conn)
+}
+
+/// Writes what may change of a licence without changing what it is worth.
+pub(super) fn describe(conn: &mut PgConnection, id: LicenseId, to: &LicenseDetails) -> QueryResult<Row> {
+    diesel::update(licenses::table.find(id.uuid()))
+        .set(to)
+        .returning(Row::as_returning())
+        .get_result(conn)
 }
 
 /// Lifts a hold. False if there is no such hold.

@@ -207,6 +207,7 @@ diesel::table! {
         activated_at -> Nullable<Timestamptz>,
         suspended_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
+        touched_at -> Nullable<Timestamptz>,
         issued_via -> Text,
         source_ref -> Nullable<Text>,
         public_metadata -> Jsonb,

@@ -37,10 +37,12 @@ async fn a_licence_is_suspended_as_long_as_one_hold_is_left() {
     // The same hold again changes nothing; another one is another.
     let again = shop.owner.post(&licence.verb("suspend"), json!({})).await.ok();
     assert_eq!(again.header("etag"), suspended.header("etag"));
-    shop.owner
+    let twice = shop
+        .owner
         .post(&licence.verb("suspend"), json!({ "reason": "abuse" }))
         .await
         .ok();
+    assert_ne!(twice.header("etag"), suspended.header("etag"));
     let lifted = shop.owner.post(&licence.verb("reinstate"), json!({})).await.ok();
     assert_eq!(
         (&lifted.body["status"], &lifted.body["holds"]),

@@ -5,6 +5,7 @@ mod activation_races;
 mod catalog;
 mod holders;
 mod issuing;
+mod keys;
 mod lifecycle;
 mod people;
 mod validation;

@@ -155,3 +155,15 @@ async fn what_is_another_workspaces_is_not_found_and_a_viewer_only_looks() {
     }
     assert_eq!(shop.show(&licence).await["status"], "active");
 }
+
+#[actix_web::test]
+async fn a_person_for_whom_two_buy_at_once_is_one_customer() {
+    let shop = Shop::new().await;
+    let policy = shop.policy(json!({})).await;
+    let body = json!({ "policy_id": policy, "customer": { "email": "ann@example.com", "name": "Ann" } });
+    let asks = (0..10).map(|_| async { shop.owner.post("/licenses", body.clone()).await.created() });
+    let made = futures_util::future::join_all(asks).await;
+    let customer = made[0].text_at("/customer_id");
+    assert!(made.iter().all(|one| one.text_at("/customer_id") == customer));
+    assert_eq!(shop.events("customer.created"), 1);
+}

@@ -1,16 +1,22 @@
 //! What callers send about licences.
 
 use chrono::{DateTime, Utc};
+use diesel::AsChangeset;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{HoldReason, Via};
+use super::{HoldReason, Row, Via};
 use crate::{
-    features::policies::{Overrides, PolicyId},
+    features::{
+        policies::{Overrides, PolicyId},
+        schema::licensing::licenses,
+    },
     kernel::{
         check::{Check, Metadata, Validate, trimmed, trimmed_option},
         error::FieldCode,
         id::CustomerId,
+        jsonb::Jsonb,
+        patch::{Patch, Patchable},
     },
 };
 
@@ -88,6 +94,78 @@ impl Validate for NewLicense {
         check.metadata(&self.metadata);
         judge_public(check, &self.public_metadata);
         check.external_id(self.external_id.as_ref());
+    }
+}
+
+/// What may change of a licence without changing what it is worth.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, AsChangeset, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[diesel(table_name = licenses, treat_none_as_null = true)]
+#[schema(example = json!({"name": "Ann's licence", "metadata": {"deal": "7"}}))]
+pub struct LicenseDetails {
+    /// What people call it.
+    #[serde(deserialize_with = "trimmed_option")]
+    #[schema(max_length = 100)]
+    pub name: Option<String>,
+    /// What the software may read; at most 2 KiB.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub public_metadata: Jsonb<Metadata>,
+    /// Your own tags.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub metadata: Jsonb<Metadata>,
+    /// Your own key for it.
+    #[schema(max_length = 255)]
+    pub external_id: Option<String>,
+}
+
+impl Validate for LicenseDetails {
+    fn validate(&self, check: &mut Check) {
+        if let Some(name) = &self.name {
+            check.line("/name", name, 1..=100);
+        }
+        check.metadata(&self.metadata);
+        judge_public(check, &self.public_metadata);
+        check.external_id(self.external_id.as_ref());
+    }
+}
+
+impl Patchable for LicenseDetails {}
+
+/// Changes of a licence.
+pub type LicensePatch = Patch<LicenseDetails>;
+
+impl From<&Row> for LicenseDetails {
+    fn from(row: &Row) -> LicenseDetails {
+        LicenseDetails {
+            name: row.name.clone(),
+            public_metadata: row.public_metadata.clone(),
+            metadata: row.metadata.clone(),
+            external_id: row.external_id.clone(),
+        }
+    }
+}
+
+/// How a licence's key is replaced.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"overlap_seconds": 86_400}))]
+pub struct KeyRotation {
+    /// How long the key before goes on, with the notice `key_rotated`; 0: it ends at once. Default a week, at most 90 days.
+    #[schema(minimum = 0, maximum = 7_776_000)]
+    pub overlap_seconds: i32,
+}
+
+impl Default for KeyRotation {
+    fn default() -> KeyRotation {
+        KeyRotation {
+            overlap_seconds: 604_800,
+        }
+    }
+}
+
+impl Validate for KeyRotation {
+    fn validate(&self, check: &mut Check) {
+        check.number("/overlap_seconds", i64::from(self.overlap_seconds), 0..=7_776_000);
     }
 }
 

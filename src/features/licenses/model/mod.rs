@@ -33,6 +33,10 @@ use crate::{
 crate::events! {
     /// A licence was issued. Its key is in no event.
     pub LICENSE_ISSUED: License = "license.issued", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal];
+    /// What a licence is called, or what is noted with it, was changed.
+    pub LICENSE_UPDATED: License = "license.updated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal];
+    /// A licence has a new key, which is in no event. The one before ends with its overlap.
+    pub LICENSE_KEY_ROTATED: License = "license_key.rotated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal];
     /// A licence's term was prolonged.
     pub LICENSE_RENEWED: License = "license.renewed", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal];
     /// A hold was placed: the licence is suspended.

@@ -4,16 +4,17 @@ use actix_web::{post, web::Data};
 
 use crate::{
     features::licenses::{
-        model::{License, NewRenewal, Reinstatement, Revocation, Suspension},
-        service::{holds, renewal},
+        model::{IssuedLicense, KeyRotation, License, NewRenewal, Reinstatement, Revocation, Suspension},
+        service::{self, holds, renewal},
     },
     kernel::{
-        access::{Can, perm},
+        access::{Can, Doorkeeper, perm},
         db::Db,
         error::Result,
-        http::{IdempotencyKey, IfMatch, Path, Tagged, Valid},
+        http::{Created, IdempotencyKey, IfMatch, Path, Tagged, Valid},
         id::LicenseId,
         idempotency::{Once, once},
+        secret::{Token, TokenKind},
     },
 };
 
@@ -36,6 +37,33 @@ pub(super) async fn renew(
     db.tenant(can, move |tx| {
         once(tx, &key, &new, |tx| {
             renewal::renew_seen(tx, id.0, &seen, &new).map(Tagged)
+        })
+    })
+    .await
+}
+
+/// Replace a licence's key.
+///
+/// The new key is in this answer and nowhere else. The one before goes on for the overlap, with the notice `key_rotated`; one that overlapped
+/// with it already ends now.
+#[utoipa::path(operation_id = "licenses_rotate_key", params(("id" = LicenseId, Path, description = "The licence.")), request_body = KeyRotation,
+               responses((status = 201, description = "It has a new key.", body = IssuedLicense)),
+               extensions(("x-permission" = json!("licenses:write")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
+                          ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+#[post("/licenses/{id}/rotate-key")]
+pub(super) async fn rotate_key(
+    can: Can<perm::LicensesWrite>,
+    db: Data<Db>,
+    door: Data<Doorkeeper>,
+    id: Path<LicenseId>,
+    key: IdempotencyKey,
+    seen: IfMatch,
+    wanted: Valid<KeyRotation>,
+) -> Result<Once<Created<IssuedLicense>>> {
+    let secret = Token::mint(TokenKind::LicenseKey, door.mode());
+    db.tenant(can, move |tx| {
+        once(tx, &key, &wanted, |tx| {
+            service::rotate(tx, id.0, &seen, &wanted, &secret).map(Created)
         })
     })
     .await

@@ -3,11 +3,11 @@
 mod lifecycle;
 mod validation;
 
-use actix_web::{get, post, web::Data};
+use actix_web::{get, patch, post, web::Data};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    model::{IssuedLicense, License, LicenseFilters, LicensePage, NewLicense},
+    model::{IssuedLicense, License, LicenseFilters, LicensePage, LicensePatch, NewLicense},
     service,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         access::{Can, Doorkeeper, perm},
         db::Db,
         error::Result,
-        http::{Created, IdempotencyKey, Json, NoQuery, Path, Tagged, Valid},
+        http::{Created, IdempotencyKey, IfMatch, Json, NoQuery, Path, Tagged, Valid},
         id::{CustomerId, LicenseId},
         idempotency::{Once, once},
         identity::{Keys, Use},
@@ -35,6 +35,8 @@ pub fn routes(routes: &mut ServiceConfig) {
         .service(create)
         .service(list)
         .service(show)
+        .service(update)
+        .service(lifecycle::rotate_key)
         .service(lifecycle::renew)
         .service(lifecycle::suspend)
         .service(lifecycle::reinstate)
@@ -101,4 +103,23 @@ async fn show(
     _none: NoQuery,
 ) -> Result<Tagged<License>> {
     db.tenant(can, move |tx| service::get(tx, id.0)).await.map(Tagged)
+}
+
+/// Change a licence.
+///
+/// What it is called and what is noted with it. What it is worth changes by its policy, a renewal, a suspension, a revocation.
+#[utoipa::path(operation_id = "licenses_update", params(("id" = LicenseId, Path, description = "The licence.")), request_body = LicensePatch,
+               responses((status = 200, description = "It was changed.", body = License)),
+               extensions(("x-permission" = json!("licenses:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+#[patch("/licenses/{id}")]
+async fn update(
+    can: Can<perm::LicensesWrite>,
+    db: Data<Db>,
+    id: Path<LicenseId>,
+    seen: IfMatch,
+    change: Valid<LicensePatch>,
+) -> Result<Tagged<License>> {
+    db.tenant(can, move |tx| service::patch(tx, id.0, &seen, &change))
+        .await
+        .map(Tagged)
 }

@@ -75,7 +75,7 @@ fn place_on(tx: &mut Tenant<'_>, row: Row, hold: &NewHold) -> Result<License> {
     }
     let now = tx.now()?;
     let row = match row.state {
-        State::Suspended => row,
+        State::Suspended => queries::touch(tx.conn(), row.id, now)?,
         _ => queries::suspend(tx.conn(), row.id, now)?,
     };
     let license = shown(tx, row)?;
@@ -98,7 +98,10 @@ fn lift_from(tx: &mut Tenant<'_>, row: Row, reason: HoldReason, reference: &str)
         return shown(tx, row);
     }
     let row = match queries::is_held(tx.conn(), row.id)? {
-        true => row,
+        true => {
+            let now = tx.now()?;
+            queries::touch(tx.conn(), row.id, now)?
+        }
         false => revive(tx, row)?,
     };
     let license = shown(tx, row)?;
@@ -117,7 +120,8 @@ fn revive(tx: &mut Tenant<'_>, row: Row) -> Result<Row> {
     Ok(queries::revive(tx.conn(), row.id, moved)?)
 }
 
-fn alive(row: &Row) -> Result<()> {
+/// Refuses what is over for good.
+pub(super) fn alive(row: &Row) -> Result<()> {
     if row.state == State::Revoked {
         let detail = "The licence is revoked, which is for good.";
         return Err(STATE_CONFLICT.because(detail).with("state", "revoked").into());

@@ -7,13 +7,14 @@ mod status;
 pub(super) mod validation;
 mod verdict;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use self::status::Standing;
 use super::{
     model::{
-        CustomerChoice, Issue, IssuedLicense, KeyMark, LICENSE_ISSUED, License, LicenseFilters, NewLicense,
-        POLICY_NOT_ALLOCATED, Row, State, Via,
+        CustomerChoice, Issue, IssuedLicense, KeyMark, KeyRotation, LICENSE_ISSUED, LICENSE_KEY_ROTATED,
+        LICENSE_UPDATED, License, LicenseDetails, LicenseFilters, LicensePatch, NewLicense, POLICY_NOT_ALLOCATED, Row,
+        State, Via,
     },
     queries::{self, NewRow},
 };
@@ -27,6 +28,7 @@ use crate::{
         db::Tenant,
         directory, entitlements,
         error::{EXTERNAL_ID_TAKEN, OnConstraint, Result},
+        http::IfMatch,
         id::{Id, LicenseId},
         outbox,
         page::{Page, PageQuery},
@@ -130,6 +132,52 @@ fn enter_key(tx: &mut Tenant<'_>, license: &Row, key: &Token) -> Result<()> {
             product: license.product_id.uuid(),
         },
     )
+}
+
+/// Gives a licence a new key, which is in the answer and nowhere else. The one before goes on for its overlap; one that overlapped with it
+/// already ends now.
+///
+/// # Errors
+/// 404, 412, 409 `state-conflict` if the licence is revoked.
+pub(super) fn rotate(
+    tx: &mut Tenant<'_>,
+    id: LicenseId,
+    seen: &IfMatch,
+    wanted: &KeyRotation,
+    key: &Token,
+) -> Result<IssuedLicense> {
+    let row = queries::lock(tx.conn(), id)?;
+    seen.allows(row.version)?;
+    holds::alive(&row)?;
+    let now = tx.now()?;
+    let until = now + TimeDelta::seconds(i64::from(wanted.overlap_seconds));
+    queries::retire_key(tx.conn(), id, now, until)?;
+    enter_key(tx, &row, key)?;
+    let row = queries::touch(tx.conn(), id, now)?;
+    let license = shown(tx, row)?;
+    outbox::emit(tx, LICENSE_KEY_ROTATED.of(id, &license))?;
+    Ok(IssuedLicense {
+        license,
+        key: key.expose().to_owned(),
+    })
+}
+
+/// Changes what a licence is called and what is noted with it.
+///
+/// # Errors
+/// 404, 412, 422, 409 `external-id-taken`.
+pub(super) fn patch(tx: &mut Tenant<'_>, id: LicenseId, seen: &IfMatch, change: &LicensePatch) -> Result<License> {
+    let row = queries::lock(tx.conn(), id)?;
+    seen.allows(row.version)?;
+    let wanted = change.apply(&LicenseDetails::from(&row))?;
+    let before = shown(tx, row)?;
+    let row = queries::describe(tx.conn(), id, &wanted)
+        .on_unique("licenses_workspace_id_external_id_key", EXTERNAL_ID_TAKEN)?;
+    let after = shown(tx, row)?;
+    if after.version != before.version {
+        outbox::emit(tx, LICENSE_UPDATED.of(id, &after).was(&before))?;
+    }
+    Ok(after)
 }
 
 /// A page of licences.
