@@ -1,6 +1,6 @@
 //! What people see and change of themselves.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::kernel::{
     access::Call,
@@ -16,6 +16,7 @@ use crate::kernel::{
         queries,
     },
     page::{Page, PageQuery},
+    patch::merge,
     workspaces::PLATFORM,
 };
 
@@ -126,7 +127,7 @@ pub fn change_preferences(
     }
     let mut app = before.app.clone();
     if let Some(changed) = &change.app {
-        merge(&mut app, changed);
+        merge(&mut app, &Value::Object(changed.clone()));
     }
     if app.to_string().len() > LARGEST {
         let mut check = Check::default();
@@ -137,25 +138,6 @@ pub fn change_preferences(
     let date_format = change.date_format.as_ref().unwrap_or(&before.date_format);
     let workspace = change.default_workspace_id.unwrap_or(before.default_workspace_id);
     queries::preferences::update(tx, user, (theme, date_format, workspace), (notifications, app))
-}
-
-/// JSON Merge Patch (RFC 7396).
-fn merge(target: &mut Value, patch: &Map<String, Value>) {
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let Some(members) = target.as_object_mut() else { return };
-    for (name, value) in patch {
-        match value {
-            Value::Null => {
-                members.remove(name);
-            }
-            Value::Object(inner) => merge(members.entry(name).or_insert(Value::Null), inner),
-            other => {
-                members.insert(name.clone(), other.clone());
-            }
-        }
-    }
 }
 
 /// A page of what happened to an account.
@@ -169,34 +151,4 @@ pub fn events(
 ) -> Result<Page<SecurityEvent>> {
     let rows = queries::people::events(tx, user, query)?;
     Ok(query.page(rows, |event| (event.created_at, event.id.uuid())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_patch_merges_as_the_standard_says() {
-        // RFC 7396, appendix A, those whose patch is an object.
-        for (target, patch, result) in [
-            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
-            (json!({"a": "b"}), json!({"a": null}), json!({})),
-            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
-            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
-            (
-                json!({"a": {"b": "c"}}),
-                json!({"a": {"b": "d", "c": null}}),
-                json!({"a": {"b": "d"}}),
-            ),
-            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
-            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
-            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
-        ] {
-            let mut merged = target.clone();
-            merge(&mut merged, patch.as_object().expect("an object"));
-            assert_eq!(merged, result, "{target} + {patch}");
-        }
-    }
 }
