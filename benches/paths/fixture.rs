@@ -1,6 +1,6 @@
 //! What is asked for: a workspace on a plan without reachable limits, products, and licences with machines, all made through the API.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -46,6 +46,8 @@ diesel::table! {
 pub async fn prepare(stack: Stack) -> Result<Bench> {
     let key = stack.secret("demo_key")?.to_owned();
     unlimited(&stack)?;
+    // A process remembers a plan for up to a second.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     let api = Api {
         base: format!("{}/api/v1", stack.url),
         key: key.clone(),

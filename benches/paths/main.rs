@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 async fn measure(options: &Options) -> Result<()> {
     eprintln!("bench: starting a stack of its own");
     let stack = Stack::start(!options.without_redis)?;
-    eprintln!("bench: it was up after {:.1} s; making rows", stack.start.as_secs_f64());
+    eprintln!("bench: making rows");
     let bench = fixture::prepare(stack).await?;
     let mut report = Report::new(&bench.stack)?;
     for (name, scenario) in SCENARIOS {

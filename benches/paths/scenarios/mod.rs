@@ -141,7 +141,7 @@ fn ratio(path: &'static str, what: &str, pairs: &[Pair], should: f64) -> Vec<Row
 async fn half(path: &'static str, subject: &Subject, pairs: &[Pair], options: &Options) -> Result<Row> {
     let rate = median(pairs.iter().map(|pair| pair.subject.rate()).collect()) / 2.0;
     let patience = Duration::from_secs(1);
-    let seen = load::open(subject, rate, 4 * CONNECTIONS, options.period() * 2, patience).await?;
+    let seen = load::open(subject, rate, 2 * CONNECTIONS, options.period() * 2, patience).await?;
     let lost = seen.failures() + seen.shed + seen.unsent;
     anyhow::ensure!(lost == 0, "{lost} requests were not answered: {:?}", seen.failed);
     let (middle, late, last) = (seen.quantile(0.5), seen.quantile(0.99), seen.quantile(0.999));
