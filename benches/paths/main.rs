@@ -6,6 +6,7 @@
 mod bare;
 mod fixture;
 mod load;
+#[cfg_attr(not(target_os = "linux"), path = "unknown_machine.rs")]
 mod machine;
 mod pgbench;
 mod report;

@@ -198,6 +198,7 @@ fn guildhall(arguments: &[&str]) -> Command {
         .env("GUILDHALL__LIMITS__ANONYMOUS_BURST", "1000000")
         .env("GUILDHALL__LIMITS__IP_PER_MINUTE", "1000000000")
         .env("GUILDHALL__LIMITS__IP_BURST", "1000000")
+        .env("GUILDHALL__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")
         .env("GUILDHALL__LOG__LEVEL", "warn")
         .env_remove("DATABASE_URL");
     command

@@ -24,7 +24,7 @@ type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>>> + 'a>>;
 type Scenario = for<'a> fn(&'a Bench, &'a Options) -> Running<'a>;
 
 /// What can be measured, in the order in which it is. Memory comes first and last: before any load, and after all of it.
-pub const SCENARIOS: [(&str, Scenario); 7] = [
+pub const SCENARIOS: [(&str, Scenario); 8] = [
     ("process.idle", |bench, _| Box::pin(process::idle(bench))),
     ("process.start", |bench, options| {
         Box::pin(process::start(bench, options))
@@ -34,7 +34,8 @@ pub const SCENARIOS: [(&str, Scenario); 7] = [
     ("licenses.validate", |bench, options| {
         Box::pin(licenses::measure(bench, options))
     }),
-    ("overload", |bench, options| Box::pin(overload::measure(bench, options))),
+    ("overload.reads", |bench, options| Box::pin(overload::reads(bench, options))),
+    ("overload.sign_ins", |bench, options| Box::pin(overload::sign_ins(bench, options))),
     ("process.loaded", |bench, _| Box::pin(process::loaded(bench))),
 ];
 

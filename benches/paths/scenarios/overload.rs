@@ -1,6 +1,6 @@
 //! Ten times what the server can do, offered for half a minute: what it still does, and how soon it is itself again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use hyper::{Method, StatusCode};
@@ -9,11 +9,13 @@ use serde_json::json;
 use crate::{
     Options,
     fixture::Bench,
-    load::{self, Measured, quantile},
+    load::{self, Measured, Subject, quantile},
     report::{Row, Verdict},
     stack::CONNECTIONS,
 };
 
+/// Who the stack makes first.
+const ADMINISTRATOR: &str = "admin@guildhall.test";
 /// Everybody who asks at once while there is too much.
 const CROWD: usize = 2_000;
 /// Who waits longer has gone away: such an answer is of no use.
@@ -21,41 +23,61 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long it goes on.
 const LONG: Duration = Duration::from_secs(30);
 
-pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
-    let judge = |status, _: &[u8]| status == StatusCode::OK;
+/// A path that PostgreSQL bounds: nearly as much is needed to refuse as to answer, so what others ask takes from what is done.
+pub async fn reads(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
     let license = &bench.licenses[0];
     let asked = json!({ "key": license.key, "scope": { "fingerprint": license.fingerprint } });
-    let subject = bench.subject(vec![(Method::POST, "/licenses/validate".into(), Some(asked))], judge);
-    let peak = load::closed(&subject, 4 * CONNECTIONS, options.period() * 2)
-        .await?
-        .rate();
-    let normal = load::open(&subject, peak / 2.0, 4 * CONNECTIONS, options.period(), PATIENCE).await?;
-    let flood = load::open(&subject, 10.0 * peak, CROWD, LONG, PATIENCE).await?;
-    let after = load::open(&subject, peak / 2.0, 4 * CONNECTIONS, options.period() * 2, PATIENCE).await?;
-    let in_time = flood
-        .answers
-        .iter()
-        .filter(|(_, took)| u128::from(*took) <= PATIENCE.as_micros())
-        .count();
-    let goodput = in_time as f64 / flood.seconds;
+    let subject = bench.subject(vec![(Method::POST, "/licenses/validate".into(), Some(asked))], is_ok);
+    flooded("overload.reads", &subject, options).await
+}
+
+/// A path that the processor bounds, by design: every right password costs the same as a wrong one.
+pub async fn sign_ins(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
+    let password = bench.stack.secret("administrator")?;
+    let login = json!({ "identifier": ADMINISTRATOR, "password": password });
+    let mut subject = bench.subject(vec![(Method::POST, "/auth/login".into(), Some(login))], is_ok);
+    let make = subject.make.clone();
+    subject.make = Arc::new(move |n| {
+        let mut request = make(n);
+        let headers = request.headers_mut();
+        headers.remove("authorization");
+        // Everybody from an address of their own: how often one may try is not what is measured.
+        let [a, b, c, ..] = n.to_le_bytes();
+        let address = format!("10.{c}.{b}.{a}");
+        headers.insert("x-forwarded-for", address.parse().expect("an address is a value"));
+        request
+    });
+    flooded("overload.sign_ins", &subject, options).await
+}
+
+fn is_ok(status: StatusCode, _body: &[u8]) -> bool {
+    status == StatusCode::OK
+}
+
+async fn flooded(path: &'static str, subject: &Subject, options: &Options) -> Result<Vec<Row>> {
+    let line = 2 * CONNECTIONS;
+    let peak = load::closed(subject, line, options.period() * 2).await?.rate();
+    let normal = load::open(subject, peak / 2.0, line, options.period() * 2, PATIENCE).await?;
+    let flood = load::open(subject, 10.0 * peak, CROWD, LONG, PATIENCE).await?;
+    let after = load::open(subject, peak / 2.0, line, options.period() * 2, PATIENCE).await?;
+    let in_time = |(_, took): &&(u64, u64)| u128::from(*took) <= PATIENCE.as_micros();
+    let goodput = flood.answers.iter().filter(in_time).count() as f64 / flood.seconds;
+    let (shed, unsent) = (flood.shed, flood.unsent);
     Ok(vec![
         Row {
-            path: "overload",
+            path,
             what: "goodput at ten times the peak, answers within 1 s; the peak".into(),
-            figure: format!(
-                "{goodput:.0}/s of {peak:.0}/s; {} shed, {} unsent",
-                flood.shed, flood.unsent
-            ),
+            figure: format!("{goodput:.0}/s of {peak:.0}/s; {shed} shed, {unsent} unsent"),
             verdict: Verdict::AtLeast(goodput / peak, 0.9),
         },
         Row {
-            path: "overload",
+            path,
             what: "wrong answers and broken connections meanwhile".into(),
             figure: format!("{:?}", flood.failed),
             verdict: Verdict::AtMost(flood.failures() as f64, 0.0, ""),
         },
         Row {
-            path: "overload",
+            path,
             what: "until half the peak is served as before".into(),
             figure: format!(
                 "p99 before {:.1} ms, after {:.1} ms",
