@@ -26,6 +26,7 @@ mod operator;
 mod rules;
 mod runs;
 mod tenancy;
+mod unpaid;
 mod webhooks;
 mod wire;
 mod workspaces;

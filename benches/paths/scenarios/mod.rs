@@ -34,8 +34,12 @@ pub const SCENARIOS: [(&str, Scenario); 8] = [
     ("licenses.validate", |bench, options| {
         Box::pin(licenses::measure(bench, options))
     }),
-    ("overload.reads", |bench, options| Box::pin(overload::reads(bench, options))),
-    ("overload.sign_ins", |bench, options| Box::pin(overload::sign_ins(bench, options))),
+    ("overload.reads", |bench, options| {
+        Box::pin(overload::reads(bench, options))
+    }),
+    ("overload.sign_ins", |bench, options| {
+        Box::pin(overload::sign_ins(bench, options))
+    }),
     ("process.loaded", |bench, _| Box::pin(process::loaded(bench))),
 ];
 

@@ -337,7 +337,7 @@ async fn money(
 /// `cancel_requested_at` set.
 #[utoipa::path(operation_id = "runs_cancel", params(("id" = RunId, Path, description = "The run.")), request_body = Cancellation,
                responses((status = 200, description = "It is stopped, or will be.", body = Run)),
-               extensions(("x-permission" = json!("runs:cancel")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-permission" = json!("runs:cancel")), ("x-works-unpaid" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/runs/{id}/cancel")]
 async fn cancel(
     can: Can<perm::RunsCancel>,

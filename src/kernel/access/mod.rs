@@ -16,7 +16,8 @@ pub use roles::SystemRole;
 pub use scope::{Actor, Call, Class, Reach, Scope, public_id};
 
 use crate::kernel::{
-    error::{FORBIDDEN, Problem, SCOPE_MISSING},
+    entitlements::AccessLevel,
+    error::{FORBIDDEN, PAYMENT_REQUIRED, Problem, SCOPE_MISSING},
     id::{ApiKeyId, SessionId, UserId},
 };
 
@@ -107,6 +108,14 @@ impl Access {
         Permission::named(name).is_some_and(|permission| self.granted.has(permission))
     }
 
+    /// Refuses what a workspace may not do while it owes.
+    fn paid_for(&self) -> Result<(), Problem> {
+        match self.scope.plan().access {
+            AccessLevel::ReadOnly if !self.scope.call().works_unpaid => Err(PAYMENT_REQUIRED.into()),
+            AccessLevel::ReadOnly | AccessLevel::Full => Ok(()),
+        }
+    }
+
     /// The check. The refusal names what is missing.
     pub fn check(&self, permission: Permission) -> Result<(), Problem> {
         if self.granted.has(permission) || crate::leak!("no-check") || self.leaks_by_resource(permission) {
@@ -133,6 +142,7 @@ impl<P: Needs> Can<P> {
     /// The proof, if the caller has the permission.
     pub fn from_access(access: &Access) -> Result<Can<P>, Problem> {
         access.check(P::PERMISSION)?;
+        access.paid_for()?;
         Ok(Can {
             access: access.clone(),
             permission: PhantomData,

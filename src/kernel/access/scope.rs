@@ -128,6 +128,8 @@ pub struct Call {
     pub deadline: Instant,
     /// A `GET`: the database refuses writes.
     pub read_only: bool,
+    /// What a workspace may do that owes: look, pay, export, delete, and serve its own customers.
+    pub works_unpaid: bool,
     /// The session that the credential belongs to.
     pub session: Option<SessionId>,
     /// Where it came from.
@@ -151,6 +153,7 @@ impl Call {
             class: Class::Job,
             deadline: Instant::now() + Duration::from_secs(30),
             read_only: false,
+            works_unpaid: true,
             session: None,
             ip: None,
             user_agent: None,

@@ -33,6 +33,9 @@ pub struct Operation {
     pub public: bool,
     /// Changes nothing: a `GET`.
     pub reads: bool,
+    /// Works in a workspace whose payment is overdue: reads, exports, whatever bills or deletes, what the workspace's customers ask, and
+    /// what says so by `x-works-unpaid`. Data is never hostage.
+    pub works_unpaid: bool,
     /// Documents query parameters.
     pub queries: bool,
     /// The largest body that it takes, in bytes: `x-body-limit`, else 256 KiB.
@@ -165,6 +168,7 @@ fn unlisted() -> Operation {
         rate: RateClass::Anonymous,
         admission: Class::Account,
         public: true,
+        works_unpaid: true,
         reads: false,
         queries: true,
         body_limit: DEFAULT_LIMIT,
@@ -181,10 +185,11 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
             .and_then(|value| value.as_str())
     };
     let permission = said("x-permission").map(|name| &*name.to_owned().leak());
-    let public = described
-        .extensions
-        .as_ref()
-        .is_some_and(|all| all.get("x-public").is_some());
+    let says = |key: &str| {
+        let all = described.extensions.as_ref();
+        all.is_some_and(|all| all.get(key).is_some())
+    };
+    let public = says("x-public");
     let rate = said("x-rate-class")
         .and_then(RateClass::named)
         .with_context(|| format!("{id}: no known x-rate-class"))?;
@@ -217,6 +222,12 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         admission,
         public,
         reads: method == Method::GET,
+        works_unpaid: matches!(
+            rate,
+            RateClass::Read | RateClass::Search | RateClass::Export | RateClass::Public
+        ) || method == Method::DELETE
+            || permission.is_some_and(|permission| permission.starts_with("billing:"))
+            || says("x-works-unpaid"),
         queries,
         body_limit,
     })

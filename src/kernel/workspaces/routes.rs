@@ -107,7 +107,7 @@ async fn update(
 
 /// Leave the workspace.
 #[utoipa::path(operation_id = "workspace_leave", responses((status = 204, description = "You left.")),
-               extensions(("x-permission" = json!("workspace:read")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-permission" = json!("workspace:read")), ("x-works-unpaid" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/workspace/leave")]
 async fn leave(
     can: Can<perm::WorkspaceRead>,

@@ -118,6 +118,18 @@ async fn guesses_side_by_side_do_not_slip_through_together() {
 }
 
 #[actix_web::test]
+async fn right_passwords_side_by_side_all_sign_in() {
+    let world = behind_a_proxy().await;
+    let person = someone(&world).await;
+    for _ in 0..6 {
+        let callers: Vec<Caller> = (0..8).map(|_| from_anywhere(&world)).collect();
+        for answer in super::together(callers.iter().map(|caller| guess(caller, &person.email, PASSWORD))).await {
+            answer.ok();
+        }
+    }
+}
+
+#[actix_web::test]
 async fn ten_passwords_a_minute_come_from_one_address() {
     let world = World::new().await;
     for n in 0..10 {

@@ -274,6 +274,7 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
         class: operation.admission,
         deadline: started + operation.deadline() + body_time(request),
         read_only: request.method() == Method::GET,
+        works_unpaid: operation.works_unpaid,
         session: None,
         ip: headers::client(request.headers(), peer, &front.trusted_proxies),
         user_agent: text(USER_AGENT.as_str()).map(|agent| agent.chars().take(400).collect()),

@@ -14,17 +14,16 @@ pub(in crate::kernel::identity) struct Count {
     pub(in crate::kernel::identity) blocked_until: Option<DateTime<Utc>>,
 }
 
-/// The count of a key, held until the transaction ends; a new one begins at zero.
+/// The count of a key, held until the transaction ends; a new one begins at zero. One statement: between an insert and a look, somebody
+/// whose guess was right would have taken the row away.
 pub(in crate::kernel::identity) fn lock(tx: &mut Kernel<'_>, bucket: &'static str, key: &[u8]) -> Result<Count> {
-    diesel::insert_into(dsl::credential_throttles)
+    Ok(diesel::insert_into(dsl::credential_throttles)
         .values((dsl::bucket.eq(bucket), dsl::key_hash.eq(key), dsl::failures.eq(0)))
-        .on_conflict_do_nothing()
-        .execute(tx.conn())?;
-    Ok(dsl::credential_throttles
-        .find((bucket, key))
-        .for_update()
-        .select((dsl::failures, dsl::since, dsl::last_at, dsl::blocked_until))
-        .first(tx.conn())?)
+        .on_conflict((dsl::bucket, dsl::key_hash))
+        .do_update()
+        .set(dsl::failures.eq(dsl::failures))
+        .returning((dsl::failures, dsl::since, dsl::last_at, dsl::blocked_until))
+        .get_result(tx.conn())?)
 }
 
 /// Stores a count.
