@@ -51,6 +51,12 @@ pub(super) fn get(conn: &mut PgConnection, id: PolicyId) -> QueryResult<Row> {
     policies::table.find(id.uuid()).select(Row::as_select()).first(conn)
 }
 
+/// The policy as it stays until the commit: others may issue by it, and nobody changes it meanwhile.
+pub(super) fn hold(conn: &mut PgConnection, id: PolicyId) -> QueryResult<Row> {
+    let one = policies::table.find(id.uuid()).select(Row::as_select());
+    one.for_share().first(conn)
+}
+
 /// The policy, locked until the commit.
 pub(super) fn lock(conn: &mut PgConnection, id: PolicyId) -> QueryResult<Row> {
     let one = policies::table.find(id.uuid()).select(Row::as_select());

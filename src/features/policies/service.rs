@@ -75,12 +75,12 @@ fn shown(tx: &mut Tenant<'_>, row: Row) -> Result<Policy> {
     Ok(row.shown(values.unwrap_or_default()))
 }
 
-/// The policy that a body names, if licences are still issued by it.
+/// The policy that a body names, if licences are still issued by it. It stays as it is until the commit.
 ///
 /// # Errors
 /// 422 if there is none, 409 `state-conflict` if it or its product is archived.
 pub fn open(tx: &mut Tenant<'_>, id: PolicyId, pointer: &str) -> Result<Policy> {
-    let row = queries::get(tx.conn(), id).map_err(|error| match error {
+    let row = queries::hold(tx.conn(), id).map_err(|error| match error {
         diesel::result::Error::NotFound => missing(pointer, "policy"),
         other => other.into(),
     })?;

@@ -30,6 +30,12 @@ pub(super) fn get(conn: &mut PgConnection, id: ProductId) -> QueryResult<Product
     products::table.find(id.uuid()).select(Product::as_select()).first(conn)
 }
 
+/// The product as it stays until the commit.
+pub(super) fn hold(conn: &mut PgConnection, id: ProductId) -> QueryResult<Product> {
+    let one = products::table.find(id.uuid()).select(Product::as_select());
+    one.for_share().first(conn)
+}
+
 /// The product, locked until the commit.
 pub(super) fn lock(conn: &mut PgConnection, id: ProductId) -> QueryResult<Product> {
     let one = products::table.find(id.uuid()).select(Product::as_select());

@@ -48,7 +48,7 @@ pub fn get(tx: &mut Tenant<'_>, id: ProductId) -> Result<Product> {
 /// # Errors
 /// 422 if there is none, 409 `state-conflict` if it is archived.
 pub fn open(tx: &mut Tenant<'_>, id: ProductId, pointer: &str) -> Result<Product> {
-    let product = queries::get(tx.conn(), id).map_err(|error| match error {
+    let product = queries::hold(tx.conn(), id).map_err(|error| match error {
         diesel::result::Error::NotFound => missing(pointer, "product"),
         other => other.into(),
     })?;

@@ -39,7 +39,8 @@ pub(in crate::features::licenses) fn judge(facts: &Facts, asked: Asked) -> Verdi
     let code = reasons.first().map_or(Code::Valid, |reason| reason.code);
     let (fresh_until, grace_until) = lifetime(facts, &standing, code);
     // A dead key teaches a stranger nothing.
-    let shown = !matches!(code, Code::KeyRevoked | Code::Pooled);
+    let over = matches!(code, Code::KeyRevoked | Code::Pooled | Code::Revoked);
+    let shown = facts.key.is_none() || !over;
     Verdict {
         valid: reasons.is_empty(),
         code,
