@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
@@ -81,6 +82,15 @@ impl Check {
             self.refuse(pointer, FieldCode::TooSmall, format!("At least {}.", bounds.start()));
         } else if number > *bounds.end() {
             self.refuse(pointer, FieldCode::TooLarge, format!("At most {}.", bounds.end()));
+        }
+    }
+
+    /// A time that calendars agree on: of the years 1970 to 9999.
+    pub fn time(&mut self, pointer: &str, time: Option<DateTime<Utc>>) {
+        match time.map(|time| time.year()) {
+            Some(year) if year < 1970 => self.refuse(pointer, FieldCode::TooSmall, "Not before 1970."),
+            Some(year) if year > 9999 => self.refuse(pointer, FieldCode::TooLarge, "Not after 9999."),
+            _ => {}
         }
     }
 

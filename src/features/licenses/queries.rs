@@ -4,7 +4,7 @@ mod keys;
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, PgConnection, QueryDsl, QueryResult,
     RunQueryDsl, SelectableHelper,
@@ -230,17 +230,36 @@ pub(super) fn suspend(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>
         .get_result(conn)
 }
 
-/// Lets a licence live again. `expires_at` is where its term ends now.
-pub(super) fn revive(conn: &mut PgConnection, id: LicenseId, moved: Option<DateTime<Utc>>) -> QueryResult<Row> {
-    let alive = (
-        licenses::state.eq(State::Active),
-        licenses::suspended_at.eq(None::<DateTime<Utc>>),
-    );
-    let end = moved.map(|end| (licenses::term_ends_at.eq(end), licenses::expires_at.eq(end)));
+/// Lets a licence live again.
+pub(super) fn revive(conn: &mut PgConnection, id: LicenseId) -> QueryResult<Row> {
     diesel::update(licenses::table.find(id.uuid()))
-        .set((alive, end))
+        .set((
+            licenses::state.eq(State::Active),
+            licenses::suspended_at.eq(None::<DateTime<Utc>>),
+        ))
         .returning(Row::as_returning())
         .get_result(conn)
+}
+
+/// Moves what stands of renewals until a date after `since` on by this much.
+pub(super) fn shift_renewals(
+    conn: &mut PgConnection,
+    id: LicenseId,
+    since: DateTime<Utc>,
+    by: TimeDelta,
+) -> QueryResult<()> {
+    let standing: Vec<(String, Option<DateTime<Utc>>)> = license_renewals::table
+        .filter(license_renewals::license_id.eq(id.uuid()))
+        .filter(license_renewals::reversed_at.is_null())
+        .filter(license_renewals::until.gt(since))
+        .select((license_renewals::ref_, license_renewals::until))
+        .load(conn)?;
+    for (reference, until) in standing {
+        diesel::update(license_renewals::table.find((id.uuid(), reference)))
+            .set(license_renewals::until.eq(until.and_then(|until| until.checked_add_signed(by))))
+            .execute(conn)?;
+    }
+    Ok(())
 }
 
 /// Ends a licence with its keys and machines.
@@ -262,7 +281,11 @@ pub(super) fn revoke(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>)
         .filter(machines::license_id.eq(id.uuid()))
         .filter(machines::state.ne("deactivated"));
     diesel::update(machines)
-        .set((machines::state.eq("deactivated"), machines::deactivated_at.eq(now)))
+        .set((
+            machines::state.eq("deactivated"),
+            machines::deactivated_at.eq(now),
+            machines::heartbeat_due_at.eq(None::<DateTime<Utc>>),
+        ))
         .execute(conn)?;
     diesel::delete(license_holds::table.filter(license_holds::license_id.eq(id.uuid()))).execute(conn)?;
     diesel::update(licenses::table.find(id.uuid()))
@@ -339,22 +362,21 @@ pub(super) fn prolong(
         .get_result(conn)
 }
 
-/// Begins the term, once.
+/// Begins the term. The licence is locked, and its term had not begun.
 pub(super) fn begin(
     conn: &mut PgConnection,
     id: LicenseId,
     now: DateTime<Utc>,
-    ends_at: Option<DateTime<Utc>>,
-) -> QueryResult<bool> {
-    let unbegun = licenses::table.find(id.uuid()).filter(licenses::started_at.is_null());
-    let begun = diesel::update(unbegun)
+    term_ends_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+) -> QueryResult<usize> {
+    diesel::update(licenses::table.find(id.uuid()))
         .set((
             licenses::started_at.eq(now),
-            licenses::term_ends_at.eq(ends_at),
-            licenses::expires_at.eq(ends_at),
+            licenses::term_ends_at.eq(term_ends_at),
+            licenses::expires_at.eq(expires_at),
         ))
-        .execute(conn)?;
-    Ok(begun == 1)
+        .execute(conn)
 }
 
 /// Notes when a licence was last asked about.

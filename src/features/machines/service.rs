@@ -169,12 +169,10 @@ fn enter(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -
     if facts.activated_at.is_none() {
         queries::first(tx.conn(), facts.license, facts.now)?;
     }
-    licenses::begin(
-        tx,
-        facts.license,
-        &facts.terms.rules,
-        ExpirationBasis::FromFirstActivation,
-    )?;
+    if facts.started_at.is_none() {
+        let rules = &facts.terms.rules;
+        licenses::begin(tx, facts.license, rules, ExpirationBasis::FromFirstActivation)?;
+    }
     outbox::emit(tx, MACHINE_ACTIVATED.of(machine.id, &machine))?;
     Ok(Some(machine))
 }

@@ -116,6 +116,14 @@ async fn a_revoked_licence_is_over_for_good_with_its_key_and_machines() {
         (&verdict["code"], super::reasons(&verdict)),
         (&json!("revoked"), vec!["revoked"])
     );
+    // A dead key teaches a stranger nothing; the vendor is shown what it was.
+    assert_eq!((&verdict["license"], &verdict["limits"]), (&json!(null), &json!(null)));
+    let asked = json!({ "license_id": licence.id });
+    let vendors = shop.owner.post("/licenses/validate", asked).await.ok().body;
+    assert_eq!(
+        (&vendors["code"], &vendors["license"]["id"]),
+        (&json!("revoked"), &json!(licence.id))
+    );
     let gone = shop.owner.get(&format!("/machines/{machine}")).await.ok();
     assert_eq!(gone.body["state"], "deactivated");
     assert_eq!(shop.places(&licence), (0, 0));

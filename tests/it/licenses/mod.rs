@@ -8,6 +8,7 @@ mod issuing;
 mod keys;
 mod lifecycle;
 mod people;
+mod terms;
 mod validation;
 mod verdicts;
 

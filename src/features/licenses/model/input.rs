@@ -87,6 +87,7 @@ impl Validate for NewLicense {
                 check.line("/customer/name", name, 1..=200);
             }
         }
+        check.time("/starts_at", self.starts_at);
         self.overrides.validate(check);
         if let Some(name) = &self.name {
             check.line("/name", name, 1..=100);
@@ -258,6 +259,7 @@ impl Validate for NewRenewal {
         if let Some(periods) = self.periods {
             check.number("/periods", i64::from(periods), 1..=120);
         }
+        check.time("/until", self.until);
         if let Some(reference) = &self.reference {
             check.line("/ref", reference, 1..=200);
         }

@@ -8,7 +8,7 @@ use crate::{
                 Row, State, Suspension,
             },
             queries,
-            service::shown,
+            service::{renewal, shown},
         },
         policies::SuspendedTime,
     },
@@ -109,15 +109,19 @@ fn lift_from(tx: &mut Tenant<'_>, row: Row, reason: HoldReason, reference: &str)
     Ok(license)
 }
 
-/// The last hold is gone. Where the suspension stopped the clock, the term ends that much later.
+/// The last hold is gone. Where the suspension stopped the clock, term and renewals end that much later, each by itself: one that is taken
+/// back later takes its share along.
 fn revive(tx: &mut Tenant<'_>, row: Row) -> Result<Row> {
     let now = tx.now()?;
+    let row_alive = queries::revive(tx.conn(), row.id)?;
     let stopped = row.terms.rules.suspended_time == SuspendedTime::StopsClock;
-    let moved = match (row.expires_at, row.suspended_at) {
-        (Some(end), Some(since)) if stopped => Some(end + (now - since)),
-        _ => None,
+    let Some(since) = row.suspended_at.filter(|_| stopped && row.expires_at.is_some()) else {
+        return Ok(row_alive);
     };
-    Ok(queries::revive(tx.conn(), row.id, moved)?)
+    let by = now - since;
+    queries::shift_renewals(tx.conn(), row.id, since, by)?;
+    let term_ends_at = row.term_ends_at.map(|end| end.checked_add_signed(by).unwrap_or(end));
+    renewal::settle(tx, row.id, term_ends_at)
 }
 
 /// Refuses what is over for good.

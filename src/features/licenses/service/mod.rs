@@ -266,5 +266,13 @@ pub fn begin(tx: &mut Tenant<'_>, id: LicenseId, rules: &Rules, with: Expiration
         return Ok(false);
     }
     let now = tx.now()?;
-    Ok(queries::begin(tx.conn(), id, now, end_of_term(rules, now))?)
+    let row = queries::lock(tx.conn(), id)?;
+    if row.started_at.is_some() {
+        return Ok(false);
+    }
+    // What was paid for or set before counts on.
+    let term_ends_at = row.term_ends_at.or_else(|| end_of_term(rules, now));
+    let until = queries::renewed_until(tx.conn(), id)?;
+    queries::begin(tx.conn(), id, now, term_ends_at, term_ends_at.max(until))?;
+    Ok(true)
 }

@@ -1,7 +1,7 @@
 //! Prolonging. A renewal by periods moves the term's end; one until a date only stands beside it: the expiry is the later of both, so the
 //! order in which invoices arrive does not matter, and one that is refunded can be taken back.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 
 use crate::{
     features::{
@@ -20,6 +20,9 @@ use crate::{
         outbox,
     },
 };
+
+/// Beyond it not all calendars go.
+const LAST_YEAR: i32 = 9_999;
 
 /// Prolongs a licence because somebody said so.
 pub(in crate::features::licenses) fn renew_seen(
@@ -63,10 +66,13 @@ fn prolong(tx: &mut Tenant<'_>, row: Row, renewal: &Renewal) -> Result<License> 
     let now = tx.now()?;
     let term_ends_at = match renewal.term {
         RenewalTerm::Until(_) => row.term_ends_at,
-        RenewalTerm::Periods(_) if row.started_at.is_none() && row.expires_at.is_none() => {
+        RenewalTerm::Periods(_) if row.started_at.is_none() && row.term_ends_at.is_none() => {
             return conflict("not_started", "The licence's term has not begun.");
         }
-        RenewalTerm::Periods(periods) => match later(&row.terms.rules, row.expires_at, now, periods) {
+        RenewalTerm::Periods(periods) => match later(&row.terms.rules, row.term_ends_at, now, periods) {
+            Some(end) if end.year() > LAST_YEAR => {
+                return conflict("too_far", "The term would end after the year 9999.");
+            }
             Some(end) => Some(end),
             None => return conflict("perpetual", "The policy has no term to renew by."),
         },
@@ -95,14 +101,24 @@ pub fn reverse_renewal(tx: &mut Tenant<'_>, id: LicenseId, reference: &str) -> R
 }
 
 fn set(tx: &mut Tenant<'_>, row: &Row, term_ends_at: Option<DateTime<Utc>>) -> Result<License> {
-    let until = queries::renewed_until(tx.conn(), row.id)?;
-    let row = queries::prolong(tx.conn(), row.id, term_ends_at, term_ends_at.max(until))?;
+    let row = settle(tx, row.id, term_ends_at)?;
     shown(tx, row)
 }
 
+/// Lets a licence, which is locked, expire when its term ends or its latest renewal until a date does, whichever is later.
+pub(super) fn settle(tx: &mut Tenant<'_>, id: LicenseId, term_ends_at: Option<DateTime<Utc>>) -> Result<Row> {
+    let until = queries::renewed_until(tx.conn(), id)?;
+    Ok(queries::prolong(tx.conn(), id, term_ends_at, term_ends_at.max(until))?)
+}
+
 /// Where the term ends after so many more periods; `None`: the policy has no term.
-fn later(rules: &Rules, expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>, periods: i32) -> Option<DateTime<Utc>> {
-    let end = expires_at.unwrap_or(now);
+fn later(
+    rules: &Rules,
+    term_ends_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+    periods: i32,
+) -> Option<DateTime<Utc>> {
+    let end = term_ends_at.unwrap_or(now);
     let from = match rules.renewal_basis {
         RenewalBasis::FromExpiry => end,
         RenewalBasis::FromNow => now,

@@ -55,7 +55,11 @@ impl Standing<'_> {
     /// When the grace after the expiry ends; `None`: it never expires.
     pub(super) fn grace_ends_at(&self) -> Option<DateTime<Utc>> {
         let grace = TimeDelta::seconds(i64::from(self.rules.grace_seconds));
-        Some(self.expires_at? + grace)
+        Some(
+            self.expires_at?
+                .checked_add_signed(grace)
+                .unwrap_or(DateTime::<Utc>::MAX_UTC),
+        )
     }
 
     /// The first that applies.

@@ -1,0 +1,152 @@
+//! When a licence ends: what its term, its renewals and its suspensions make of it, in whatever order.
+
+use chrono::{DateTime, Months, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::{Licence, Shop};
+
+fn instant(value: &Value) -> DateTime<Utc> {
+    value.as_str().expect("a time").parse().expect("a time")
+}
+
+async fn expires_at(shop: &Shop, licence: &Licence) -> DateTime<Utc> {
+    instant(&shop.show(licence).await["expires_at"])
+}
+
+/// To the minute: what the machine takes to run a test is no difference.
+#[track_caller]
+fn near(one: DateTime<Utc>, other: DateTime<Utc>) {
+    assert!((one - other).abs() < TimeDelta::minutes(1), "{one} is not {other}");
+}
+
+#[actix_web::test]
+async fn a_term_that_begins_takes_nothing_away_of_what_was_renewed() {
+    let shop = Shop::new().await;
+    for basis in ["from_first_validation", "from_first_activation"] {
+        let rules = json!({ "term_count": 1, "term_unit": "month", "expiration_basis": basis });
+        let policy = shop.policy_as(&basis.replace('_', "-"), rules).await;
+        let until = shop.world.clock.now() + TimeDelta::days(365);
+        let (far, near_by) = (
+            shop.issue(&policy, json!({})).await,
+            shop.issue(&policy, json!({})).await,
+        );
+        for (licence, until) in [(&far, until), (&near_by, shop.world.clock.now() + TimeDelta::days(2))] {
+            let renewal = json!({ "until": until, "ref": "a" });
+            shop.owner.post(&licence.verb("renew"), renewal).await.ok();
+            let refused = shop.owner.post(&licence.verb("renew"), json!({ "periods": 1 })).await;
+            assert_eq!(refused.refused("state-conflict").body["state"], "not_started");
+            shop.activate(licence, "m").await.created();
+            shop.verdict(licence, json!({})).await;
+        }
+        assert_eq!(expires_at(&shop, &far).await, until, "{basis}");
+        let month = shop
+            .world
+            .clock
+            .now()
+            .checked_add_months(Months::new(1))
+            .expect("a date");
+        near(expires_at(&shop, &near_by).await, month);
+    }
+}
+
+#[actix_web::test]
+async fn periods_go_on_from_the_term_and_not_from_what_stands_beside_it() {
+    let shop = Shop::new().await;
+    let policy = shop.policy(json!({ "term_count": 1, "term_unit": "month" })).await;
+    let begun = shop.world.clock.now();
+    let months = |n| begun.checked_add_months(Months::new(n)).expect("a date");
+    let until = json!({ "until": months(8), "ref": "a" });
+    let periods = json!({ "periods": 9, "ref": "b" });
+    for order in [[until.clone(), periods.clone()], [periods, until]] {
+        let licence = shop.issue(&policy, json!({})).await;
+        for renewal in order {
+            shop.owner.post(&licence.verb("renew"), renewal).await.ok();
+        }
+        near(expires_at(&shop, &licence).await, months(10));
+    }
+}
+
+#[actix_web::test]
+async fn a_suspension_that_stops_the_clock_moves_renewals_too() {
+    let shop = Shop::new().await;
+    let rules = json!({ "term_count": 30, "term_unit": "day", "suspended_time": "stops_clock" });
+    let licence = shop.licence(rules).await;
+    let term = expires_at(&shop, &licence).await;
+    let until = term + TimeDelta::days(10);
+    shop.owner
+        .post(&licence.verb("renew"), json!({ "until": until, "ref": "a" }))
+        .await
+        .ok();
+    shop.owner.post(&licence.verb("suspend"), json!({})).await.ok();
+    shop.world.clock.advance(TimeDelta::days(5));
+    shop.owner.post(&licence.verb("reinstate"), json!({})).await.ok();
+    near(expires_at(&shop, &licence).await, until + TimeDelta::days(5));
+    // The term itself moved by as much: what goes on from it shows where it ends.
+    shop.owner
+        .post(&licence.verb("renew"), json!({ "periods": 1, "ref": "b" }))
+        .await
+        .ok();
+    near(expires_at(&shop, &licence).await, term + TimeDelta::days(35));
+}
+
+#[actix_web::test]
+async fn times_that_no_calendar_knows_are_refused() {
+    let shop = Shop::new().await;
+    let policy = shop
+        .policy(json!({ "term_count": 100, "term_unit": "year", "grace_seconds": 86_400 }))
+        .await;
+    let licence = shop.issue(&policy, json!({})).await;
+    for (time, code) in [
+        ("-200000-01-01T00:00:00Z", "too-small"),
+        ("1969-12-31T23:59:59Z", "too-small"),
+        ("+10000-01-01T00:00:00Z", "too-large"),
+        ("+262142-12-31T23:59:59Z", "too-large"),
+    ] {
+        shop.owner
+            .post("/licenses", json!({ "policy_id": policy, "starts_at": time }))
+            .await
+            .invalid("/starts_at", code);
+        shop.owner
+            .post(&licence.verb("renew"), json!({ "until": time }))
+            .await
+            .invalid("/until", code);
+    }
+    for time in ["%2B262142-12-31T23:59:59Z", "-200000-01-01T00:00:00Z"] {
+        let listed = shop.owner.get(&format!("/licenses?expires_before={time}")).await;
+        listed.refused("invalid-parameter");
+    }
+    let refused = shop.owner.post(&licence.verb("renew"), json!({ "periods": 120 })).await;
+    assert_eq!(refused.refused("state-conflict").body["state"], "too_far");
+    let last = json!({ "policy_id": policy, "starts_at": "9999-12-31T23:59:59Z" });
+    let last = shop.owner.post("/licenses", last).await.created();
+    assert_eq!(last.body["status"], "not_started");
+    shop.owner.get("/licenses").await.ok();
+}
+
+#[actix_web::test]
+async fn whoever_issues_while_a_policy_changes_issues_by_what_it_becomes() {
+    let shop = Shop::new().await;
+    let policy = shop.policy(json!({ "max_machines": 1 })).await;
+    let path = format!("/policies/{policy}");
+    for most in 2..5 {
+        let issue = async || {
+            shop.owner
+                .post("/licenses", json!({ "policy_id": policy }))
+                .await
+                .created()
+                .id()
+        };
+        let change = shop.owner.patch(&path, json!({ "max_machines": most }));
+        let (issued, changed) = futures_util::future::join(
+            futures_util::future::join_all((0..8).map(|_| issue())),
+            std::future::IntoFuture::into_future(change),
+        )
+        .await;
+        let version = changed.ok().body["version"].clone();
+        for id in issued {
+            let licence = shop.owner.get(&format!("/licenses/{id}")).await.ok();
+            assert_eq!(licence.body["terms"]["rules"]["max_machines"], most);
+            assert_eq!(licence.body["terms_version"], version);
+        }
+    }
+}
