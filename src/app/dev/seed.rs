@@ -1,6 +1,8 @@
 //! The first people and things of a development stack: an administrator of `platform`, and a demonstration workspace with an API key.
 //! All but the first person comes through the front door, as it would for anybody.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, anyhow, bail};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -42,14 +44,7 @@ pub(super) async fn seed(
         client: Client::builder().no_proxy().build()?,
         base: format!("{url}/api/v1"),
     };
-    let opened = match &secrets.demo_key {
-        Some(key) => api.opened_by(key).await?.map(|workspace| (workspace, key.clone())),
-        None => None,
-    };
-    let (workspace, api_key) = match opened {
-        Some(known) => known,
-        None => made(deployment, &api, secrets).await?,
-    };
+    let (workspace, api_key) = patiently(PAUSE, async || demonstration(deployment, &api, secrets).await).await?;
     if secrets.demo_key.as_ref() != Some(&api_key) {
         secrets.demo_key = Some(api_key.clone());
         secrets.keep(home)?;
@@ -60,6 +55,46 @@ pub(super) async fn seed(
         workspace: text(&workspace, "/slug")?,
         api_key,
     })
+}
+
+/// Between two tries, while the server has too much to do.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// So often a busy server is asked again.
+const TRIES: usize = 20;
+
+/// The server had too much to do, as on a machine that is building something meanwhile.
+#[derive(Debug)]
+struct Busy(String);
+
+impl std::fmt::Display for Busy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} answered that it has too much to do", self.0)
+    }
+}
+
+impl std::error::Error for Busy {}
+
+/// Does it again for as long as the server is only busy. What is done so has to find what an earlier try has made.
+async fn patiently<T>(pause: Duration, work: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let mut tries = 1;
+    loop {
+        match work().await {
+            Err(error) if error.is::<Busy>() && tries < TRIES => tokio::time::sleep(pause).await,
+            done => return done,
+        }
+        tries += 1;
+    }
+}
+
+/// The demonstration workspace and a key to it: what the last start has made, or new.
+async fn demonstration(deployment: &Deployment, api: &Api, secrets: &Secrets) -> Result<(Value, String)> {
+    if let Some(key) = &secrets.demo_key
+        && let Some(workspace) = api.opened_by(key).await?
+    {
+        return Ok((workspace, key.clone()));
+    }
+    made(deployment, api, secrets).await
 }
 
 /// The demonstration workspace and a new key to it.
@@ -94,6 +129,7 @@ impl Api {
         match answer.status() {
             StatusCode::OK => Ok(Some(answer.json().await?)),
             StatusCode::UNAUTHORIZED => Ok(None),
+            StatusCode::SERVICE_UNAVAILABLE => Err(Busy("/workspace".to_owned()).into()),
             status => bail!("/workspace answered {status}: {}", answer.text().await?),
         }
     }
@@ -126,6 +162,7 @@ async fn answer(request: RequestBuilder) -> Result<Value> {
     let body = answer.text().await?;
     match status {
         StatusCode::NO_CONTENT => Ok(Value::Null),
+        StatusCode::SERVICE_UNAVAILABLE => Err(Busy(path).into()),
         status if status.is_success() => {
             serde_json::from_str(&body).with_context(|| format!("{path} answered something that is no JSON"))
         }
@@ -138,4 +175,39 @@ fn text(value: &Value, pointer: &str) -> Result<String> {
     found
         .map(str::to_owned)
         .with_context(|| format!("an answer has no {pointer}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_busy_server_is_asked_again_and_a_refusal_is_taken_at_its_word() {
+        let asked = Cell::new(0);
+        let answered = |busy: usize| {
+            asked.set(asked.get() + 1);
+            match asked.get() <= busy {
+                true => Err(Busy("/workspaces".to_owned()).into()),
+                false => Ok("done"),
+            }
+        };
+        let done = patiently(Duration::ZERO, async || answered(3)).await;
+        assert_eq!((done.expect("in the end"), asked.get()), ("done", 4));
+
+        asked.set(0);
+        patiently(Duration::ZERO, async || answered(usize::MAX))
+            .await
+            .expect_err("it never came to it");
+        assert_eq!(asked.get(), TRIES);
+
+        asked.set(0);
+        let refused = patiently(Duration::ZERO, async || {
+            answered(0)?;
+            Err::<(), _>(anyhow!("refused"))
+        });
+        assert_eq!(refused.await.expect_err("refused").to_string(), "refused");
+        assert_eq!(asked.get(), 1);
+    }
 }
