@@ -190,8 +190,8 @@ async fn what_happened_to_an_account_is_its_owners_to_read() {
         .iter()
         .filter_map(|event| event["kind"].as_str())
         .collect();
-    assert_eq!(kinds, ["session.created", "user.updated"]);
-    assert_eq!(all.body["data"][1]["detail"], json!({ "fields": ["locale"] }));
+    assert_eq!(kinds, ["user.created", "session.created", "user.updated"]);
+    assert_eq!(all.body["data"][2]["detail"], json!({ "fields": ["locale"] }));
 
     let first = session.caller.get("/me/security-events?limit=1").await.ok();
     assert_eq!(first.body["has_more"], true);
@@ -205,5 +205,5 @@ async fn what_happened_to_an_account_is_its_owners_to_read() {
         .ok();
     assert_eq!(next.text_at("/data/0/kind"), "session.created");
     let theirs = stranger.caller.get("/me/security-events").await.ok();
-    assert_eq!(theirs.body["data"].as_array().map(Vec::len), Some(1));
+    assert_eq!(theirs.body["data"].as_array().map(Vec::len), Some(2));
 }

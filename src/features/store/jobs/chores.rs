@@ -10,7 +10,7 @@ use super::{Looker, account};
 use crate::{
     features::store::{
         model::SubscriptionId,
-        service::{self, CUSTOMER, OWED, PLAN, PUBLISH},
+        service::{self, CUSTOMER, OWED, PLAN, PUBLISH, ToOpen},
     },
     kernel::{
         error::{Error, Result},
@@ -31,7 +31,7 @@ const AWAY: Duration = Duration::from_secs(60);
 /// Registers everything that the store does outside of requests.
 pub fn register(runner: &mut Runner, relay: &mut Relay, looker: &Looker) {
     runner.inbox(Worker::new(looker.db.clone(), looker.clone().look()));
-    relay.hand_to("store", |tx, events| service::follow(tx, events));
+    relay.hand_to("store", service::follow);
     let at = looker.clone();
     runner.on(PREPARE, Lane::System, move |job| prepare(at.clone(), job));
     runner.on(PUBLISH, Lane::System, publish);
@@ -101,11 +101,16 @@ async fn customer(looker: Looker, job: JobContext) -> Result<()> {
         .db
         .tenant(job.scope(), move |tx| service::customer_to_open(tx, workspace))
         .await?;
-    let Some((customer, name, account_id)) = found else {
+    let Some(ToOpen {
+        customer,
+        name,
+        account: known,
+    }) = found
+    else {
         return finish(job).await;
     };
     plans::bind_customer(&job.db, &job.scope(), workspace, customer).await?;
-    if account_id.is_none()
+    if known.is_none()
         && let Some(account) = account::platform(&looker)
     {
         match open_account(&account, workspace, customer, name).await {

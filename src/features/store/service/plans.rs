@@ -250,18 +250,30 @@ fn welcome(tx: &mut Tenant<'_>, workspace: WorkspaceId, data: &Value) -> Result<
     )
 }
 
+/// A customer who is to have an account at Stripe.
+pub(in crate::features::store) struct ToOpen {
+    pub(in crate::features::store) customer: CustomerId,
+    pub(in crate::features::store) name: Option<String>,
+    /// The account, if there is one.
+    pub(in crate::features::store) account: Option<String>,
+}
+
 /// The customer of a workspace, what it is called, and its account at Stripe, if it has one. The intent to open one is written first.
 pub(in crate::features::store) fn customer_to_open(
     tx: &mut Tenant<'_>,
     workspace: WorkspaceId,
-) -> Result<Option<(CustomerId, Option<String>, Option<String>)>> {
+) -> Result<Option<ToOpen>> {
     let Some((customer, name)) = queries::customer_named(tx.conn(), &workspace.to_string())? else {
         return Ok(None);
     };
     let fresh = LicenseId::new(tx.now()?).uuid();
     queries::intend_customer(tx.conn(), fresh, PLATFORM, customer)?;
     let account = queries::account_of(tx.conn(), PLATFORM, customer)?;
-    Ok(Some((customer, name, account)))
+    Ok(Some(ToOpen {
+        customer,
+        name,
+        account,
+    }))
 }
 
 /// Notes a customer's account at Stripe, and lets what waited for it be looked at.

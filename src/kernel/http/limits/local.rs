@@ -52,15 +52,28 @@ impl Local {
 
     pub(super) fn take(&self, home: &Home, asks: &[Ask]) -> Verdict {
         let mut standings = Vec::with_capacity(asks.len());
+        let mut refused = false;
         for ask in asks {
-            let standing = self.take_one(home, ask);
-            let refused = standing.wait.is_some();
+            // Once one refused, nothing is taken from the others: they are named, for the caller is told every limit.
+            let standing = if refused {
+                self.untouched(ask)
+            } else {
+                self.take_one(home, ask)
+            };
+            refused |= standing.wait.is_some();
             standings.push(standing);
-            if refused {
-                break;
-            }
         }
         Verdict::new(standings, false)
+    }
+
+    fn untouched(&self, ask: &Ask) -> Standing {
+        Standing {
+            bucket: ask.bucket,
+            quota: ask.quota,
+            left: (ask.quota.burst / self.replicas).max(1),
+            full_in: Duration::ZERO,
+            wait: None,
+        }
     }
 
     fn take_one(&self, home: &Home, ask: &Ask) -> Standing {
