@@ -165,6 +165,7 @@ mod tests {
             public,
             reads,
             queries: false,
+            works_unpaid: false,
             body_limit: 1_000,
         }
     }
