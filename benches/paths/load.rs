@@ -87,7 +87,7 @@ pub async fn closed(subject: &Subject, connections: usize, period: Duration) -> 
     let start = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
-        let mut line = Line::open(subject.clone()).await?;
+        let mut line = Line::new(subject.clone());
         let number = number.clone();
         tasks.spawn(async move {
             let mut seen = Measured::default();
@@ -112,13 +112,10 @@ pub async fn open(
     patience: Duration,
 ) -> Result<Measured> {
     let number = Arc::new(AtomicU64::new(0));
-    let mut lines = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        lines.push(Line::open(subject.clone()).await?);
-    }
     let start = Instant::now();
     let mut tasks = JoinSet::new();
-    for mut line in lines {
+    for _ in 0..connections {
+        let mut line = Line::new(subject.clone());
         let number = number.clone();
         tasks.spawn(async move {
             let mut seen = Measured::default();
@@ -151,16 +148,15 @@ async fn gathered(mut tasks: JoinSet<Measured>, start: Instant) -> Result<Measur
     Ok(all)
 }
 
-/// One connection, opened again when it breaks.
+/// One connection, made when it is first wanted and again when it broke.
 struct Line {
     subject: Subject,
-    sender: SendRequest<Full<Bytes>>,
+    sender: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Line {
-    async fn open(subject: Subject) -> Result<Line> {
-        let sender = connect(subject.address).await?;
-        Ok(Line { subject, sender })
+    fn new(subject: Subject) -> Line {
+        Line { subject, sender: None }
     }
 
     async fn ask(&mut self, n: u64, start: Instant, wanted: Duration, seen: &mut Measured) {
@@ -173,18 +169,20 @@ impl Line {
             Ok((status, _)) => *seen.failed.entry(status.to_string()).or_default() += 1,
             Err(error) => {
                 *seen.failed.entry(error.to_string()).or_default() += 1;
-                if let Ok(sender) = connect(self.subject.address).await {
-                    self.sender = sender;
-                } else {
-                    time::sleep(Duration::from_millis(10)).await;
-                }
+                self.sender = None;
+                time::sleep(Duration::from_millis(10)).await;
             }
         }
     }
 
     async fn answer(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
-        self.sender.ready().await?;
-        let answer = self.sender.send_request(request).await?;
+        let sender = match &mut self.sender {
+            Some(sender) if !sender.is_closed() => sender,
+            // The server may close a connection that nobody used for long: that is no failure.
+            broken => broken.insert(connect(self.subject.address).await?),
+        };
+        sender.ready().await?;
+        let answer = sender.send_request(request).await?;
         let status = answer.status();
         Ok((status, answer.into_body().collect().await?.to_bytes()))
     }

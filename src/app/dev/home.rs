@@ -25,8 +25,8 @@ impl Home {
     /// # Errors
     /// The working directory is gone.
     pub fn find() -> Result<Home> {
-        let named = std::env::var_os("GUILDHALL_HOME").unwrap_or_else(|| ".guildhall".into());
-        Home::at(named)
+        let named = std::env::var_os("GUILDHALL_HOME").filter(|name| !name.is_empty());
+        Home::at(named.unwrap_or_else(|| ".guildhall".into()))
     }
 
     /// The stack in a given folder.
