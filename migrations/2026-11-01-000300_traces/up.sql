@@ -161,29 +161,37 @@ CREATE TABLE audit_checkpoints (
 SELECT make_shared_table('audit_checkpoints', tenant => 'SELECT, INSERT', kernel => NULL);
 SELECT let_keeper('audit_checkpoints', 'SELECT');
 
--- Removes the oldest entries that were made before an instant, at most `batch`, and answers how many. Only what lies at or below a
--- signed checkpoint goes, and that checkpoint's own seal stays: the chain verifies from there on.
+-- Removes the oldest entries that were made before an instant, about `batch` of them, and answers how many. It goes from one signed
+-- checkpoint to another, whose own seal stays: the chain verifies from there on.
 CREATE FUNCTION audit_prune(workspace uuid, before timestamptz, batch integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = guildhall, pg_temp AS $$
 DECLARE
+  oldest bigint;
   oldest_kept bigint;
   anchor bigint;
   doomed uuid[];
   gone integer;
 BEGIN
   PERFORM set_config('app.workspace', workspace::text, true);
-  SELECT min(seq) INTO oldest_kept FROM audit_seals WHERE entry_id >= uuid_at(before);
-  SELECT max(seq) INTO anchor FROM audit_checkpoints WHERE seq < coalesce(oldest_kept, 9223372036854775807);
+  SELECT s.seq INTO oldest FROM audit_seals s
+   WHERE EXISTS (SELECT FROM audit_log l WHERE l.workspace_id = s.workspace_id AND l.id = s.entry_id) ORDER BY s.seq LIMIT 1;
+  SELECT coalesce(min(seq), 9223372036854775807) INTO oldest_kept FROM audit_seals WHERE entry_id >= uuid_at(before);
+  IF oldest IS NULL OR oldest >= oldest_kept THEN
+    RETURN 0;
+  END IF;
+  SELECT max(seq) INTO anchor FROM audit_checkpoints WHERE seq >= oldest AND seq < least(oldest_kept, oldest + batch);
   IF anchor IS NULL THEN
-    IF EXISTS (SELECT FROM audit_seals WHERE seq < coalesce(oldest_kept, 9223372036854775807)) THEN
+    SELECT min(seq) INTO anchor FROM audit_checkpoints WHERE seq >= oldest AND seq < oldest_kept;
+  END IF;
+  IF anchor IS NULL THEN
+    IF NOT EXISTS (SELECT FROM audit_checkpoints WHERE seq < oldest_kept) THEN
       RAISE EXCEPTION 'no signed checkpoint below which entries could be removed' USING ERRCODE = 'GH010';
     END IF;
     RETURN 0;
   END IF;
-  doomed := ARRAY(SELECT s.entry_id FROM audit_seals s JOIN audit_log l ON l.workspace_id = s.workspace_id AND l.id = s.entry_id
-                   WHERE s.seq <= anchor ORDER BY s.seq LIMIT batch);
+  doomed := ARRAY(SELECT entry_id FROM audit_seals WHERE seq BETWEEN oldest AND anchor);
   DELETE FROM audit_personal WHERE entry_id = ANY (doomed);
-  DELETE FROM audit_seals WHERE entry_id = ANY (doomed) AND seq < anchor;
+  DELETE FROM audit_seals WHERE seq < anchor;
   DELETE FROM audit_log WHERE id = ANY (doomed);
   GET DIAGNOSTICS gone = ROW_COUNT;
   RETURN gone;

@@ -200,7 +200,7 @@ fn old_audit_entries_go_in_batches_and_only_below_a_signed_checkpoint() {
     enter(&mut tenant, PLATFORM);
     run(
         &mut tenant,
-        "INSERT INTO audit_checkpoints (seq, hash, kid, signature) VALUES (2, '\\x00', 'k', '\\x00'); COMMIT",
+        "INSERT INTO audit_checkpoints (seq, hash, kid, signature) VALUES (1, '\\x00', 'k', '\\x00'), (2, '\\x00', 'k', '\\x00'); COMMIT",
     );
     let other = format!(
         "audit_prune('{}', app_now(), 1)",

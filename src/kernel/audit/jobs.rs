@@ -8,9 +8,9 @@ use super::{
 };
 use crate::kernel::{
     access::Call,
-    db::Db,
+    db::{Db, Kernel},
     error::Result,
-    id::{JobId, RequestId},
+    id::{JobId, RequestId, WorkspaceId},
     identity::{Keys, Use},
     jobs::{JobContext, Lane, OnExists, Push, Runner, finish, push_for, retry},
 };
@@ -18,8 +18,8 @@ use crate::kernel::{
 /// What the job is called.
 const KIND: &str = "audit.seal";
 
-/// Workspaces that one look finds.
-const MOST: i64 = 200;
+/// Workspaces that one transaction sees to.
+const MOST: usize = 200;
 
 /// Seals in this process.
 pub fn register(runner: &mut Runner, db: &Db, keys: &Keys) {
@@ -36,18 +36,28 @@ pub fn register(runner: &mut Runner, db: &Db, keys: &Keys) {
 pub async fn sweep(db: Db) -> Result<()> {
     let request = RequestId::new(db.clock().now()).to_string();
     let call = Call::internal("audit.sweep", request.into());
-    db.unscoped(&call, |tx| {
-        for workspace in queries::waiting(tx.conn(), MOST)? {
-            let job = Push {
-                // It may wait for the hour at which it signs.
-                on_exists: OnExists::Sooner,
-                ..Push::now(Lane::System, KIND, JobId::of(workspace.uuid(), "seal"))
-            };
-            push_for(tx, workspace, job)?;
+    let mut last = WorkspaceId::nil();
+    loop {
+        let found = db.unscoped(&call, move |tx| push(tx, last)).await?;
+        match found.last() {
+            Some(next) if found.len() == MOST => last = *next,
+            _ => return Ok(()),
         }
-        Ok(())
-    })
-    .await
+    }
+}
+
+/// Pushes the jobs of the next workspaces.
+fn push(tx: &mut Kernel<'_>, after: WorkspaceId) -> Result<Vec<WorkspaceId>> {
+    let found = queries::waiting(tx.conn(), after, MOST as i64)?;
+    for workspace in &found {
+        let job = Push {
+            // It may wait for the hour at which it signs.
+            on_exists: OnExists::Sooner,
+            ..Push::now(Lane::System, KIND, JobId::of(workspace.uuid(), "seal"))
+        };
+        push_for(tx, *workspace, job)?;
+    }
+    Ok(found)
 }
 
 async fn seal(context: JobContext, keys: Keys) -> Result<()> {

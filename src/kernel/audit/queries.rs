@@ -92,9 +92,10 @@ fn first_of(at: DateTime<Utc>) -> AuditId {
     AuditId::from_uuid(Uuid::from_u128(millis << 80))
 }
 
-/// Workspaces with entries that wait for their seal.
-pub(super) fn waiting(conn: &mut PgConnection, most: i64) -> QueryResult<Vec<WorkspaceId>> {
+/// Workspaces beyond this one with entries that wait for their seal.
+pub(super) fn waiting(conn: &mut PgConnection, after: WorkspaceId, most: i64) -> QueryResult<Vec<WorkspaceId>> {
     audit_pending::table
+        .filter(audit_pending::workspace_id.gt(after))
         .select(audit_pending::workspace_id)
         .distinct()
         .order(audit_pending::workspace_id)

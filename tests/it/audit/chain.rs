@@ -201,16 +201,32 @@ async fn what_is_pruned_behind_a_signed_head_leaves_a_chain_that_holds() {
     world.clock.advance(chrono::Duration::hours(2));
     rename(&owner, "Later").await;
     seal(&world).await;
-    let (home, soon) = (
-        world.home().uuid(),
-        (world.clock.now() - chrono::Duration::hours(1)).to_rfc3339(),
-    );
-    let prune = format!("SELECT guildhall.audit_prune('{home}', '{soon}', 100)::bigint AS count");
-    assert_eq!(world.count(&prune), 3);
+    let prune = |batch: i32| {
+        let (home, before) = (world.home().uuid(), world.clock.now() - chrono::Duration::hours(1));
+        let before = before.to_rfc3339();
+        world.count(&format!(
+            "SELECT guildhall.audit_prune('{home}', '{before}', {batch})::bigint AS count"
+        ))
+    };
+    assert_eq!(prune(100), 3);
     assert_eq!(
         column(&owner.get("/audit-entries").await.ok(), "/changes/name/1"),
         ["Later"]
     );
     let verdict = verify(&world, world.home()).await;
     assert_eq!((verdict.places, verdict.broken), (2, None));
+    assert_eq!(prune(100), 0, "nothing else is old enough");
+
+    // Again, and in the smallest steps.
+    for n in 1..=3 {
+        world.clock.advance(chrono::Duration::hours(2));
+        rename(&owner, &format!("Latest {n}")).await;
+        seal(&world).await;
+    }
+    for _ in 0..3 {
+        assert_eq!(prune(1), 1);
+        assert_eq!(verify(&world, world.home()).await.broken, None);
+    }
+    assert_eq!(prune(1), 0);
+    assert_eq!(verify(&world, world.home()).await.places, 2);
 }
