@@ -110,6 +110,12 @@ pub(super) fn transfer(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid, po
     if old.policy_id.uuid() == policy || old.status == Status::Revoked {
         return Ok(None);
     }
+    // Whatever else holds it stays with it: another price is no way around a dispute or an abuse.
+    let money = |held: &HoldReason| matches!(held, HoldReason::Payment | HoldReason::PaymentMethod);
+    if !old.holds.iter().all(money) {
+        tracing::error!(license = %old.id, "a held licence's price changed: it stays as it is until the hold is lifted");
+        return Ok(None);
+    }
     let until = old.expires_at.unwrap_or(tx.now()?);
     let sale = format!("{}:{policy}", old.source_ref.as_deref().unwrap_or_default());
     licenses::revoke(tx, old.id)?;
