@@ -27,6 +27,8 @@ pub struct Bench {
     pub key_id: Uuid,
     pub product: String,
     pub licenses: Vec<License>,
+    /// Addresses of people who sign in with the administrator's password.
+    pub people: Vec<String>,
 }
 
 /// A licence with one machine.
@@ -77,8 +79,22 @@ pub async fn prepare(stack: Stack) -> Result<Bench> {
         product: text(&product, "/id")?,
         key,
         licenses,
+        people: people(&stack)?,
         stack,
     })
+}
+
+/// Makes people with the administrator's password: as many as sign in side by side, for one account's guesses wait for each other.
+fn people(stack: &Stack) -> Result<Vec<String>> {
+    let people: Vec<String> = (0..1_000).map(|n| format!("person{n}@bench.example")).collect();
+    let names: Vec<String> = people.iter().map(|email| format!("('{email}')")).collect();
+    stack.administrator()?.batch_execute(&format!(
+        "INSERT INTO guildhall.users (id, email, email_verified_at, display_name, password_hash)
+         SELECT gen_random_uuid(), people.email, now(), 'Somebody', u.password_hash
+           FROM (VALUES {}) people (email), guildhall.users u WHERE u.email = 'admin@guildhall.test'",
+        names.join(", ")
+    ))?;
+    Ok(people)
 }
 
 /// Puts every workspace on a plan whose limits are counted and never reached.
