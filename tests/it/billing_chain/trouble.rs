@@ -8,7 +8,10 @@ use guildhall::{
         dev::stripe::{AfterLastRetry, Fault, Kind, Schedule},
         worker,
     },
-    kernel::inbox::{Lane, Worker},
+    kernel::{
+        id::WorkspaceId,
+        inbox::{Lane, Worker},
+    },
 };
 use serde_json::json;
 
@@ -195,6 +198,42 @@ async fn another_price_is_another_plan_and_a_second_subscription_buys_nothing_mo
         1,
         "the one before it is over"
     );
+}
+
+/// What staff did to a licence stands, whatever is paid for it afterwards.
+#[actix_web::test]
+async fn neither_another_price_nor_the_next_invoice_undoes_what_staff_decided() {
+    let shop = Shop::open().await;
+    let staff = shop.world.member_of(WorkspaceId::PLATFORM, "owner");
+    let subscription = shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    let license = staff.get("/licenses").await.ok().text_at("/data/0/id");
+    let held = json!({ "reason": "abuse" });
+    staff.post(&format!("/licenses/{license}/suspend"), held).await.ok();
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "free");
+
+    let business = shop
+        .stub
+        .call("GET", "prices", "lookup_keys[]=guildhall_business_month");
+    let price = business.unwrap()["data"][0]["id"].as_str().unwrap().to_owned();
+    let item = subscription["items"]["data"][0]["id"].as_str().unwrap();
+    let form = format!("items[0][id]={item}&items[0][price]={price}&proration_behavior=always_invoice");
+    let path = format!("subscriptions/{}", subscription["id"].as_str().unwrap());
+    shop.stub.call("POST", &path, &form).unwrap();
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "free", "the hold stands");
+    assert_eq!(shop.count("license_holds", "reason = 'abuse'"), 1);
+
+    staff.post(&format!("/licenses/{license}/revoke"), json!({})).await.ok();
+    shop.passes(Duration::days(31) + Duration::hours(2)).await;
+    assert_eq!(
+        shop.plan().await,
+        "free",
+        "a payment makes no new licence of a revoked one"
+    );
+    assert_eq!(shop.count("licenses", "true"), 1);
+    assert_eq!(shop.count("orders", "state = 'held' AND held_because = 'revoked'"), 1);
 }
 
 #[actix_web::test]

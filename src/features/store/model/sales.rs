@@ -165,6 +165,8 @@ words! {
         UnknownPrice "unknown_price",
         /// The customer has a subscription of this line already.
         Duplicate "duplicate",
+        /// The licence that it would prolong was revoked: a payment does not undo that.
+        Revoked "revoked",
         /// The payment may be stolen.
         Fraud "fraud",
     }

@@ -57,7 +57,7 @@ pub(super) fn issue(
     let key = Token::mint(TokenKind::LicenseKey, goods.means.key_mode);
     let license = licenses::issue(tx, &wanted, &key)?.license.id;
     renew(tx, license, until, sale)?;
-    activate(tx, goods, license)?;
+    seat(tx, goods, license.uuid())?;
     Ok(license.uuid())
 }
 
@@ -69,8 +69,14 @@ fn renew(tx: &mut Tenant<'_>, license: LicenseId, until: DateTime<Utc>, sale: &s
     licenses::renew(tx, license, &renewal)
 }
 
-/// Makes the buyer's workspace a machine of the licence, in `platform`.
-fn activate(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: LicenseId) -> Result<()> {
+/// Makes the buyer's workspace a machine of the licence, in `platform`. Where what was paid is over already, nothing is held by it, and the
+/// payment that brings it back comes here again.
+pub(super) fn seat(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid) -> Result<()> {
+    let known = licenses::get(tx, Id::from_uuid(license))?;
+    if matches!(known.status, Status::Expired | Status::Suspended | Status::Revoked) {
+        return Ok(());
+    }
+    let license = known.id;
     let Some(pepper) = goods.means.pepper else {
         return Ok(());
     };
@@ -88,14 +94,17 @@ fn activate(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: LicenseId) -> Resul
     Ok(())
 }
 
-/// Prolongs a licence for what was paid. False: it ended for good, and another one is due.
-pub(super) fn prolong(tx: &mut Tenant<'_>, license: Uuid, until: DateTime<Utc>, sale: &str) -> Result<bool> {
-    let id: LicenseId = Id::from_uuid(license);
-    if licenses::get(tx, id)?.status == Status::Revoked {
-        return Ok(false);
+/// Prolongs a licence for what was paid. One that was revoked ended for good: nothing is prolonged.
+pub(super) fn prolong(tx: &mut Tenant<'_>, license: Uuid, until: DateTime<Utc>, sale: &str) -> Result<()> {
+    if !is_revoked(tx, license)? {
+        renew(tx, Id::from_uuid(license), until, sale)?;
     }
-    renew(tx, id, until, sale)?;
-    Ok(true)
+    Ok(())
+}
+
+/// Whether a licence ended for good.
+pub(super) fn is_revoked(tx: &mut Tenant<'_>, license: Uuid) -> Result<bool> {
+    Ok(licenses::get(tx, Id::from_uuid(license))?.status == Status::Revoked)
 }
 
 /// Takes back one prolongation.

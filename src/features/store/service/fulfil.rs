@@ -122,6 +122,13 @@ fn deliver(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>) -> Result<Op
         tracing::error!(subscription = %sale.subscription.id, line = mapped.line, "a second subscription of one line was paid");
         return Ok(None);
     }
+    if let Some(license) = sale.item.license_id
+        && access::is_revoked(tx, license)?
+    {
+        hold(tx, sale, &key, known, Some(&mapped), HeldBecause::Revoked)?;
+        tracing::error!(license = %license, order = key, "a revoked licence was paid for: the order is held");
+        return Ok(None);
+    }
     let order = match known {
         Some(order) => order,
         None => record(tx, sale, &key, Some(&mapped), None)?,
@@ -135,9 +142,9 @@ fn deliver(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>) -> Result<Op
 
 /// Prolongs the licence that the item pays for, or makes it.
 fn license(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>, mapped: &Mapped, key: &str) -> Result<Uuid> {
-    if let Some(license) = sale.item.license_id
-        && access::prolong(tx, license, sale.until(), key)?
-    {
+    if let Some(license) = sale.item.license_id {
+        access::prolong(tx, license, sale.until(), key)?;
+        access::seat(tx, goods, license)?;
         return Ok(license);
     }
     let license = access::issue(tx, goods, mapped.policy, sale.until(), key)?;

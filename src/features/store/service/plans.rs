@@ -1,7 +1,8 @@
 //! Plans of workspaces: a workspace holds a plan by being a machine of a licence in `platform`. Here the licences that it holds become what it
 //! may do.
 
-use anyhow::Context;
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
@@ -55,18 +56,27 @@ fn default_plan(tx: &mut Tenant<'_>, offers: &[Offer]) -> Result<Plan> {
         return Ok(Plan::free());
     };
     let values = queries::policy_values(tx.conn(), offer.policy_id)?;
-    let entitlements = values.into_iter().map(|(code, value)| Ok((code, allowance(value)?)));
     Ok(Plan {
         code: offer.code.clone(),
         rank: offer.rank,
         access: AccessLevel::Full,
-        entitlements: entitlements.collect::<Result<_>>()?,
+        entitlements: allowances(values),
     })
 }
 
-fn allowance(value: Option<Value>) -> Result<Allowance> {
-    let value = value.unwrap_or(Value::Null);
-    Ok(serde_json::from_value(value).context("an entitlement of a plan is neither a number nor yes or no")?)
+/// What a plan's entitlements allow. One that is neither a number nor yes or no is no limit of ours: it is left out, and told.
+fn allowances(values: impl IntoIterator<Item = (String, Option<Value>)>) -> BTreeMap<String, Allowance> {
+    let read = |(code, value): (String, Option<Value>)| match serde_json::from_value(value.unwrap_or(Value::Null)) {
+        Ok(allowance) => Some((code, allowance)),
+        Err(_) => {
+            tracing::warn!(
+                code,
+                "an entitlement of a plan is neither a number nor yes or no: it is left out"
+            );
+            None
+        }
+    };
+    values.into_iter().filter_map(read).collect()
 }
 
 /// The highest plan counts; a plan whose payment is due lets only be read, and counts less than any that is paid. The order in which
@@ -112,10 +122,7 @@ fn compute(now: DateTime<Utc>, held: Vec<Holding>, offers: &[Offer], default: Pl
             valid_until: None,
         });
     };
-    let entitlements = values
-        .iter()
-        .map(|(code, value)| Ok((code.clone(), allowance(Some(value.clone()))?)));
-    let entitlements = entitlements.collect::<Result<_>>()?;
+    let entitlements = allowances(values.iter().map(|(code, value)| (code.clone(), Some(value.clone()))));
     Ok(Projection {
         plan: best.plan.clone(),
         rank: best.rank,
@@ -184,7 +191,6 @@ pub(in crate::features::store) fn published(tx: &mut Tenant<'_>) -> Result<Vec<P
             });
         let prices = prices.collect();
         let values = queries::policy_values(tx.conn(), offer.policy_id)?;
-        let entitlements = values.into_iter().map(|(code, value)| Ok((code, allowance(value)?)));
         plans.push(PublishedPlan {
             code: offer.code,
             name: offer.name,
@@ -193,7 +199,7 @@ pub(in crate::features::store) fn published(tx: &mut Tenant<'_>) -> Result<Vec<P
             trial_days: offer.trial_days,
             seats: offer.seats,
             features: offer.features,
-            entitlements: entitlements.collect::<Result<_>>()?,
+            entitlements: allowances(values),
             prices,
             archived: offer.archived_at.is_some(),
         });
@@ -213,7 +219,10 @@ pub(in crate::features::store) fn follow(tx: &mut Tenant<'_>, events: &[Event]) 
             ("workspace", "created") => welcome(tx, WorkspaceId::from_uuid(subject), &event.data)?,
             ("license", _) => workspaces.extend(holders(queries::holders_of_license(tx.conn(), subject)?)),
             ("machine", _) => workspaces.extend(holders(queries::holder_of_machine(tx.conn(), subject)?)),
-            ("policy", "updated") => workspaces.extend(holders(queries::holders_of_policy(tx.conn(), subject)?)),
+            ("policy", "updated") => {
+                workspaces.extend(holders(queries::holders_of_policy(tx.conn(), subject)?));
+                jobs::push(tx, publish_job())?;
+            }
             _ => {}
         }
     }
