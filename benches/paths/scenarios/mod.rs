@@ -86,7 +86,12 @@ async fn pairs<F: Future<Output = Result<f64>>>(
             "answers were wrong: {:?}",
             pair.subject.failed
         );
-        anyhow::ensure!(pair.subject.shed == 0, "{} requests were refused", pair.subject.shed);
+        // A hiccup of the machine may fill the line for a moment; more than that is no measurement.
+        let (shed, answered) = (pair.subject.shed, pair.subject.answers.len() as u64);
+        anyhow::ensure!(
+            shed * 1_000 <= answered,
+            "{shed} requests were refused beside {answered}"
+        );
         kept.push(pair);
         if kept.len() >= wanted || tried >= 2 * wanted {
             return Ok(kept);
