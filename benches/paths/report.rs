@@ -68,7 +68,7 @@ impl Report {
     pub fn document(&self, options: &Options) -> String {
         let mut text = String::from(HEAD);
         let command = format!(
-            "make bench ARGS=\"--seconds {} --pairs {}{}\"",
+            "make bench ARGS=\"--seconds {} --pairs {}{} --write docs/benchmarks.md\"",
             options.seconds,
             options.pairs,
             if self.redis { "" } else { " --without-redis" }
@@ -132,7 +132,7 @@ fn commit() -> String {
 const HEAD: &str = "\
 # Benchmarks
 
-`make bench` writes these figures. Each is a ratio against a ceiling that was measured in the same run on the same machine, the two taking turns:
+`make bench` measures these figures, and with `--write docs/benchmarks.md` it writes them here. Each is a ratio against a ceiling that was measured in the same run on the same machine, the two taking turns:
 absolute figures move with the machine, ratios do not. Client, server, PostgreSQL and Redis share that machine. Limits are on, and so high that they are never
 reached. Ceilings: pgbench with prepared statements, the SQL that the path sends and as many connections as the path has; actix-web with one bare route.
 A ratio above 1 is possible: the path may need fewer round trips than its ceiling.
