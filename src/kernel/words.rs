@@ -14,9 +14,13 @@
 ///     }
 /// }
 /// ```
+///
+/// As with a derived schema, `#[schema(as = ParcelProgress)]` after the comment gives it another name in the document.
 #[macro_export]
 macro_rules! words {
-    ($(#[doc = $about:literal])* $vis:vis enum $name:ident {
+    (@name $name:ident) => { stringify!($name) };
+    (@name $name:ident $schema:ident) => { stringify!($schema) };
+    ($(#[doc = $about:literal])* $(#[schema(as = $schema:ident)])? $vis:vis enum $name:ident {
         $($(#[doc = $meaning:literal])* $variant:ident $word:literal),* $(,)?
     }) => {
         $(#[doc = $about])*
@@ -95,7 +99,11 @@ macro_rules! words {
             }
         }
 
-        impl ::utoipa::ToSchema for $name {}
+        impl ::utoipa::ToSchema for $name {
+            fn name() -> ::std::borrow::Cow<'static, str> {
+                $crate::words!(@name $name $($schema)?).into()
+            }
+        }
     };
 }
 

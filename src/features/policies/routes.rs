@@ -96,7 +96,7 @@ fn everybody() -> Apply {
 /// Its licences follow, each with what differs for it, unless only new ones are meant.
 #[utoipa::path(operation_id = "policies_update", 
                params(("id" = PolicyId, Path, description = "The policy."),
-                      ("apply" = Option<Apply>, Query, description = "Whether licences that there are follow: `existing` (default) or `new`.")),
+                      ("apply" = inline(Option<Apply>), Query, description = "Whether licences that there are follow: `existing` (default) or `new`.")),
                request_body = PolicyPatch,
                responses((status = 200, description = "It was changed.", body = Policy)),
                extensions(("x-permission" = json!("policies:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]

@@ -91,7 +91,7 @@ pub(super) struct Logged {
     pub(super) subject_prefix: Option<String>,
     pub(super) subject_id: Option<Uuid>,
     pub(super) changes: Value,
-    pub(super) outcome: String,
+    pub(super) outcome: AuditOutcome,
     pub(super) code: Option<String>,
     pub(super) occurrences: i32,
     pub(super) request_id: Option<String>,
@@ -160,8 +160,8 @@ pub struct AuditEntry {
     /// What changed: the old and the new value of each field. A secret reads `"[changed]"`.
     #[schema(value_type = Object)]
     pub changes: Value,
-    /// `done`, `refused` or `failed`; more may come.
-    pub outcome: String,
+    /// How it ended.
+    pub outcome: AuditOutcome,
     /// The code of a refusal.
     #[schema(required)]
     pub code: Option<String>,

@@ -86,6 +86,7 @@ crate::words! {
 
 crate::words! {
     /// Whether an agent can be used.
+    #[schema(as = AgentState)]
     pub enum State {
         /// It can.
         Active "active",

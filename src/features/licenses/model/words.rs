@@ -2,6 +2,7 @@
 
 crate::words! {
     /// What is stored of a licence's state; everything else is derived.
+    #[schema(as = LicenseState)]
     pub enum State {
         /// Waits in a pool for somebody to claim it.
         Pooled "pooled",
@@ -16,6 +17,7 @@ crate::words! {
 
 crate::words! {
     /// How a licence stands at this moment.
+    #[schema(as = LicenseStatus)]
     pub enum Status {
         /// Waits in a pool for somebody to claim it.
         Pooled "pooled",

@@ -58,6 +58,7 @@ crate::events! {
 
 crate::words! {
     /// How far a run is.
+    #[schema(as = RunState)]
     pub enum Status {
         /// It waits in the queue.
         Pending "pending",

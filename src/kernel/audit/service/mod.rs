@@ -69,7 +69,7 @@ pub(in crate::kernel) fn write(
         subject_prefix: entry.subject.map(|subject| subject.prefix.to_owned()),
         subject_id: entry.subject.map(|subject| subject.id),
         changes: entry.changes,
-        outcome: entry.outcome.word().to_owned(),
+        outcome: entry.outcome,
         code: entry.code.map(str::to_owned),
         occurrences: 1,
         request_id: Some(call.request_id.to_string()),

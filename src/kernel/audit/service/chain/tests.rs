@@ -4,7 +4,7 @@ use chrono::{Duration, TimeZone, Utc};
 use uuid::Uuid;
 
 use super::*;
-use crate::kernel::id::AuditId;
+use crate::kernel::{audit::model::AuditOutcome, id::AuditId};
 
 /// A sound chain of so many places.
 fn chain(places: i64) -> Vec<Place> {
@@ -32,7 +32,7 @@ fn chain(places: i64) -> Vec<Place> {
             subject_prefix: Some("mem".into()),
             subject_id: Some(Uuid::from_u128(8)),
             changes: json!({ "role": ["viewer", "admin"] }),
-            outcome: "done".into(),
+            outcome: AuditOutcome::Done,
             code: None,
             occurrences: 1,
             request_id: Some(format!("req_{seq}")),
@@ -93,7 +93,7 @@ fn whatever_is_changed_in_an_entry_is_found_where_it_is() {
         |entry| entry.impersonator_id = Some(Uuid::from_u128(9)),
         |entry| entry.subject_id = None,
         |entry| entry.changes = json!({ "role": ["viewer", "owner"] }),
-        |entry| entry.outcome = "refused".into(),
+        |entry| entry.outcome = AuditOutcome::Refused,
         |entry| entry.occurrences += 1,
         |entry| entry.request_id = None,
         |entry| entry.workspace_id = WorkspaceId::from_uuid(Uuid::from_u128(2)),
