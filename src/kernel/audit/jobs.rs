@@ -8,24 +8,32 @@ use super::{
 };
 use crate::kernel::{
     access::Call,
-    db::{Db, Kernel},
+    db::{Db, Kernel, Tenant},
     error::Result,
     id::{JobId, RequestId, WorkspaceId},
     identity::{Keys, Use},
     jobs::{JobContext, Lane, OnExists, Push, Runner, finish, push_for, retry},
 };
 
-/// What the job is called.
+/// What the job is called that seals.
 const KIND: &str = "audit.seal";
+/// What the job is called that removes what is older than the plan keeps.
+const PRUNE: &str = "audit.prune";
+/// Entries that one transaction removes, about.
+const BATCH: i32 = 1_000;
 
 /// Workspaces that one transaction sees to.
 const MOST: usize = 200;
 
 /// Seals in this process.
 pub fn register(runner: &mut Runner, db: &Db, keys: &Keys) {
-    let (db, keys) = (db.clone(), keys.clone());
+    let (sweeps_of, prunes_of, keys) = (db.clone(), db.clone(), keys.clone());
     runner.on(KIND, Lane::System, move |job| seal(job, keys.clone()));
-    runner.every(Duration::from_secs(2), "audit.sweep", move || sweep(db.clone()));
+    runner.every(Duration::from_secs(2), "audit.sweep", move || sweep(sweeps_of.clone()));
+    runner.on(PRUNE, Lane::System, prune);
+    runner.every(Duration::from_secs(3_600), "audit.retention", move || {
+        retention(prunes_of.clone())
+    });
 }
 
 /// Finds the workspaces whose entries wait for their seal, and has each one's job done. Pushed by the writers themselves, the job would
@@ -58,6 +66,70 @@ fn push(tx: &mut Kernel<'_>, after: WorkspaceId) -> Result<Vec<WorkspaceId>> {
         push_for(tx, *workspace, job)?;
     }
     Ok(found)
+}
+
+/// Has the logs pruned once a day: a job that waits for its day goes on waiting.
+///
+/// # Errors
+/// The database's.
+pub async fn retention(db: Db) -> Result<()> {
+    let request = RequestId::new(db.clock().now()).to_string();
+    let call = Call::internal("audit.retention", request.into());
+    db.unscoped(&call, |tx| {
+        let job = JobId::of(WorkspaceId::PLATFORM.uuid(), PRUNE);
+        push_for(tx, WorkspaceId::PLATFORM, Push::now(Lane::System, PRUNE, job))
+    })
+    .await
+}
+
+/// Removes of every workspace's log what is older than its plan keeps.
+async fn prune(context: JobContext) -> Result<()> {
+    let scope = context.scope();
+    let mut last = WorkspaceId::nil();
+    loop {
+        let found = context
+            .db
+            .unscoped(scope.call(), move |tx| {
+                Ok(queries::kept_days(tx.conn(), last, MOST as i64)?)
+            })
+            .await?;
+        for (workspace, days) in &found {
+            if let Some(days) = days {
+                prune_one(&context, *workspace, *days).await;
+            }
+        }
+        match found.last() {
+            Some((next, _)) if found.len() == MOST => last = *next,
+            _ => break,
+        }
+    }
+    let job = context.job.clone();
+    let rest = move |tx: &mut Tenant<'_>| {
+        let due = tx.now()? + chrono::Duration::days(1);
+        retry(tx, &job, Some(due))
+    };
+    context.db.tenant(scope, rest).await
+}
+
+/// What goes wrong with one workspace's log keeps nobody else's from being pruned.
+async fn prune_one(context: &JobContext, workspace: WorkspaceId, days: i64) {
+    loop {
+        let pruned = context
+            .db
+            .unscoped(context.scope().call(), move |tx| {
+                let before = tx.now()? - chrono::Duration::days(days);
+                Ok(queries::prune(tx.conn(), workspace, before, BATCH)?)
+            })
+            .await;
+        match pruned {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%workspace, %error, "an audit log could not be pruned");
+                return;
+            }
+        }
+    }
 }
 
 async fn seal(context: JobContext, keys: Keys) -> Result<()> {

@@ -7,7 +7,7 @@ mod queries;
 mod routes;
 mod service;
 
-pub use jobs::{register, sweep};
+pub use jobs::{register, retention, sweep};
 pub use model::{AuditCheckpoint, AuditEntry, Broken, Entry, Fault, Subject, Verdict};
 pub use routes::routes;
 pub(in crate::kernel) use service::write;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Duration, Utc};
 use diesel::{
     ExpressionMethods, Insertable, JoinOnDsl, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl,
     QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+    sql_types::{Integer, Timestamptz, Uuid as UuidSql},
 };
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use super::model::{AuditFilters, CheckpointFilters, Logged, Personal, Seal};
 use crate::kernel::{
     id::{AuditId, WorkspaceId},
     page::PageQuery,
-    schema::{audit_checkpoints, audit_log, audit_pending, audit_personal, audit_seals},
+    schema::{audit_checkpoints, audit_log, audit_pending, audit_personal, audit_seals, workspace_plans},
 };
 
 /// An entry in its three parts.
@@ -101,6 +102,45 @@ pub(super) fn waiting(conn: &mut PgConnection, after: WorkspaceId, most: i64) ->
         .order(audit_pending::workspace_id)
         .limit(most)
         .load(conn)
+}
+
+diesel::define_sql_function! {
+    /// Removes the oldest entries made before an instant, about so many of them, up to a signed head. Answers how many.
+    fn audit_prune(workspace: UuidSql, before: Timestamptz, batch: Integer) -> Integer;
+}
+
+/// Removes the oldest entries of a workspace that were made before an instant, and answers how many.
+pub(super) fn prune(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    before: DateTime<Utc>,
+    batch: i32,
+) -> QueryResult<i32> {
+    diesel::select(audit_prune(workspace.uuid(), before, batch)).get_result(conn)
+}
+
+/// The next workspaces beyond this one, and how many days of their log the plan keeps. `None`: all of it, or the plan does not say, or
+/// payment is due, and nothing that is a workspace's own is taken away for that.
+pub(super) fn kept_days(
+    conn: &mut PgConnection,
+    after: WorkspaceId,
+    most: i64,
+) -> QueryResult<Vec<(WorkspaceId, Option<i64>)>> {
+    let rows: Vec<(Uuid, String, serde_json::Value)> = workspace_plans::table
+        .filter(workspace_plans::workspace_id.gt(after.uuid()))
+        .order(workspace_plans::workspace_id)
+        .limit(most)
+        .select((
+            workspace_plans::workspace_id,
+            workspace_plans::access,
+            workspace_plans::entitlements,
+        ))
+        .load(conn)?;
+    let days = |access: &str, plan: &serde_json::Value| plan["audit_days"].as_i64().filter(|_| access == "full");
+    Ok(rows
+        .into_iter()
+        .map(|(id, access, plan)| (WorkspaceId::from_uuid(id), days(&access, &plan)))
+        .collect())
 }
 
 /// The next entries that wait, oldest first.

@@ -230,3 +230,43 @@ async fn what_is_pruned_behind_a_signed_head_leaves_a_chain_that_holds() {
     assert_eq!(prune(1), 0);
     assert_eq!(verify(&world, world.home()).await.places, 2);
 }
+
+#[actix_web::test]
+async fn what_is_older_than_the_plan_keeps_is_removed_once_a_day() {
+    let world = World::new().await;
+    world.admin("DELETE FROM guildhall.run_timers WHERE kind = 'audit.prune'");
+    let (owner, stranger) = (world.owner(), world.stranger());
+    rename(&owner, "Old").await;
+    rename(&stranger, "Unpaid").await;
+    seal(&world).await;
+    let prune = async || {
+        audit::retention(world.deployment.db.clone()).await.unwrap();
+        world.run_jobs().await;
+    };
+    let kept = |workspace: WorkspaceId| {
+        let whose = workspace.uuid();
+        world.count(&format!(
+            "SELECT count(*) FROM audit_log WHERE workspace_id = '{whose}'"
+        ))
+    };
+    world.admin(&format!(
+        "UPDATE guildhall.workspace_plans SET entitlements = jsonb_set(entitlements, '{{audit_days}}', '3')
+         WHERE workspace_id IN ('{home}', '{elsewhere}');
+         UPDATE guildhall.workspace_plans SET access = 'read_only' WHERE workspace_id = '{elsewhere}'",
+        home = world.home().uuid(),
+        elsewhere = world.elsewhere().uuid()
+    ));
+    world.clock.advance(chrono::Duration::days(2));
+    prune().await;
+    assert_eq!(kept(world.home()), 1);
+    world.clock.advance(chrono::Duration::days(2));
+    rename(&owner, "New").await;
+    seal(&world).await;
+    prune().await;
+    assert_eq!(
+        column(&owner.get("/audit-entries").await.ok(), "/changes/name/1"),
+        ["New"]
+    );
+    assert_eq!(verify(&world, world.home()).await.broken, None);
+    assert_eq!(kept(world.elsewhere()), 1, "nothing is taken away from who owes");
+}

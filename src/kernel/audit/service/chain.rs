@@ -65,7 +65,8 @@ pub struct Walk {
     verdict: Verdict,
     /// The last place, and its hash.
     last: Option<(i64, Hash)>,
-    /// Retention removed what was before the first place: until a signed head vouches for it, its hash is only claimed.
+    /// Retention removed the entry of the first place and what was before it: until a signed head vouches for just that place, its hash is
+    /// only claimed.
     claimed: Option<i64>,
 }
 
@@ -79,7 +80,7 @@ impl Walk {
     pub fn step(&mut self, place: &Place) -> Result<bool> {
         let (seal, entry, personal) = place;
         let fault = match self.last {
-            None if seal.seq > 1 => {
+            None if seal.seq > 1 || entry.is_none() => {
                 self.claimed = Some(seal.seq);
                 None
             }
@@ -103,7 +104,9 @@ impl Walk {
             return self.stop(head.seq, Fault::CheckpointWrong, None);
         }
         self.verdict.checkpoints += 1;
-        self.claimed = None;
+        if self.claimed == Some(head.seq) {
+            self.claimed = None;
+        }
         true
     }
 
@@ -114,7 +117,10 @@ impl Walk {
             if signed.is_some_and(|signed| signed > end) {
                 self.stop(end + 1, Fault::Truncated, None);
             } else if let Some(first) = self.claimed {
-                self.stop(first - 1, Fault::Gap, None);
+                match first {
+                    1 => self.stop(1, Fault::Missing, None),
+                    first => self.stop(first - 1, Fault::Gap, None),
+                };
             } else if let Some(entry) = unsealed {
                 self.stop(end + 1, Fault::Unsealed, None);
                 self.verdict

@@ -202,6 +202,19 @@ fn what_retention_left_holds_only_if_a_signed_head_vouches_for_it() {
         signed: true,
     };
     assert_eq!(walk(&kept, &[head]).broken, None);
+
+    // Also where only the very first is gone; and a head further on vouches for no place but its own.
+    let mut kept = chain(6);
+    kept[0].1 = None;
+    let hashes: Vec<_> = kept.iter().map(|place| place.0.hash.clone()).collect();
+    let head = |seq: usize| Head {
+        seq: seq as i64,
+        hash: &hashes[seq - 1],
+        signed: true,
+    };
+    let broken = |heads: &[Head<'_>]| walk(&kept, heads).broken.map(|broken| (broken.seq, broken.fault));
+    assert_eq!(broken(&[head(1), head(4)]), None);
+    assert_eq!(broken(&[head(4)]), Some((1, Fault::Missing)));
 }
 
 #[test]
