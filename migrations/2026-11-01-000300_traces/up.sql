@@ -302,6 +302,7 @@ CREATE TABLE workspace_plans (
   plan           text NOT NULL,
   rank           integer NOT NULL DEFAULT 0,
   access         text NOT NULL DEFAULT 'full' CONSTRAINT workspace_plans_access_check CHECK (access IN ('full', 'read_only')),
+  unpaid_since   timestamptz,                                       -- since when access is read_only
   entitlements   jsonb NOT NULL DEFAULT '{}',
   sources        jsonb NOT NULL DEFAULT '[]',
   seats          integer,                                           -- null: unlimited

@@ -5,13 +5,14 @@ use std::time::Duration;
 use crate::{
     app::{boot::Deployment, events},
     features::{
+        machines,
         providers::Providers,
         runs,
         store::{self, Looker, Secrets},
         webhooks,
     },
     kernel::{
-        audit,
+        audit, inbox,
         jobs::{Runner, Worker},
         mail,
         outbox::{Catalogue, Relay},
@@ -31,6 +32,7 @@ pub fn runner(deployment: &Deployment) -> Runner {
         &deployment.keyring,
         Catalogue::new(events::catalogue()),
     );
+    machines::register(&mut runner, &mut relay);
     runs::register(
         &mut runner,
         Providers {
@@ -51,6 +53,7 @@ pub fn runner(deployment: &Deployment) -> Runner {
     store::register(&mut runner, &mut relay, &looker);
     runner.relay(relay);
     audit::register(&mut runner, &deployment.db, &deployment.keys);
+    inbox::register(&mut runner, &deployment.db);
     upkeep::register(&mut runner, &deployment.db);
     runner
 }

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use diesel::{ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{
     db::Tenant,
-    error::{FEATURE_NOT_IN_PLAN, PLAN_LIMIT_REACHED, Result},
+    error::{Error, FEATURE_NOT_IN_PLAN, PLAN_LIMIT_REACHED, Result},
     id::WorkspaceId,
-    schema::{entitlement_counters, workspace_plans},
+    schema::{billing_plans, entitlement_counters, workspace_plans},
 };
 
 /// What one entitlement says. In JSON: `true`, `5`, or `null` for unlimited.
@@ -44,6 +45,8 @@ pub struct Plan {
     pub rank: i32,
     /// How much of the workspace may be used.
     pub access: AccessLevel,
+    /// Since when only reading is allowed.
+    pub unpaid_since: Option<DateTime<Utc>>,
     /// Limits and switches by code. One that is not listed is not included.
     pub entitlements: BTreeMap<String, Allowance>,
 }
@@ -57,6 +60,7 @@ impl Plan {
             code: seed.code.into(),
             rank: seed.rank,
             access: AccessLevel::Full,
+            unpaid_since: None,
             entitlements: allowed
                 .map(|(code, allowance)| ((*code).to_owned(), *allowance))
                 .collect(),
@@ -69,6 +73,7 @@ impl Plan {
             code: "platform".into(),
             rank: i32::MAX,
             access: AccessLevel::Full,
+            unpaid_since: None,
             entitlements: BTreeMap::new(),
         }
     }
@@ -79,6 +84,7 @@ impl Plan {
             code: "none".into(),
             rank: i32::MIN,
             access: AccessLevel::Full,
+            unpaid_since: None,
             entitlements: BTreeMap::new(),
         }
     }
@@ -120,17 +126,63 @@ pub fn take(tx: &mut Tenant<'_>, code: &str, n: i64) -> Result<()> {
         return Ok(());
     }
     let used = used(conn, code, &period)?;
+    Err(reached(tx, code, used)?)
+}
+
+/// Refuses growth while there is more of a stock than the plan allows. What is there stays, and is refused to nobody.
+///
+/// # Errors
+/// 402 `plan-limit-reached`.
+pub fn within(tx: &mut Tenant<'_>, code: &str) -> Result<()> {
+    let Some(most) = tx.scope().plan().limit(code) else {
+        return Ok(());
+    };
+    let used = used(tx.conn(), code, "")?;
+    if used > most {
+        Err(reached(tx, code, used)?)
+    } else {
+        Ok(())
+    }
+}
+
+/// The refusal that says how much there is, and which plan allows more.
+fn reached(tx: &mut Tenant<'_>, code: &str, used: i64) -> Result<Error> {
     let plan = tx.scope().plan();
+    let (name, rank, limit) = (plan.code.clone(), plan.rank, plan.limit(code));
     let detail = match limit {
-        Some(0) => format!("The plan {} does not include {}.", plan.code, code.replace('_', " ")),
+        Some(0) => format!("The plan {name} does not include {}.", code.replace('_', " ")),
         _ => format!("{used} of {} are in use.", limit.unwrap_or_default()),
     };
-    let problem = PLAN_LIMIT_REACHED
+    let next = next_plan(tx.conn(), rank, code, limit)?;
+    Ok(PLAN_LIMIT_REACHED
         .because(detail)
         .with("entitlement", code)
         .with("limit", limit)
-        .with("used", used);
-    Err(problem.with("plan", &plan.code).into())
+        .with("used", used)
+        .with("plan", name)
+        .with("next_plan", next)
+        .link("upgrade_url", "/api/v1/plans")
+        .into())
+}
+
+/// The smallest plan above a rank that can be had and allows more of this.
+fn next_plan(conn: &mut PgConnection, rank: i32, code: &str, limit: Option<i64>) -> QueryResult<Option<String>> {
+    use billing_plans::dsl as p;
+    let above: Vec<(String, serde_json::Value)> = p::billing_plans
+        .filter(p::public.eq(true))
+        .filter(p::archived.eq(false))
+        .filter(p::rank.gt(rank))
+        .order((p::rank, p::code))
+        .select((p::code, p::entitlements))
+        .load(conn)?;
+    let allows_more = |entitlements: &serde_json::Value| match entitlements.get(code) {
+        Some(allowance) => allowance.is_null() || allowance.as_i64() > limit,
+        None => false,
+    };
+    Ok(above
+        .into_iter()
+        .find(|(_, entitlements)| allows_more(entitlements))
+        .map(|(plan, _)| plan))
 }
 
 /// Counts `n` of an entitlement whatever the plan says: for what was paid for or promised.
@@ -140,6 +192,21 @@ pub fn take(tx: &mut Tenant<'_>, code: &str, n: i64) -> Result<()> {
 pub fn count(tx: &mut Tenant<'_>, code: &str, n: i64) -> Result<()> {
     let period = period(tx, code)?;
     add(tx.conn(), code, &period, n, None)?;
+    Ok(())
+}
+
+/// Notes how much there is of a stock, as it was counted.
+///
+/// # Errors
+/// 503 if the database fails.
+pub fn recount(tx: &mut Tenant<'_>, code: &str, used: i64) -> Result<()> {
+    use entitlement_counters::dsl as c;
+    diesel::insert_into(c::entitlement_counters)
+        .values((c::code.eq(code), c::period_key.eq(""), c::used.eq(used)))
+        .on_conflict((c::workspace_id, c::code, c::period_key))
+        .do_update()
+        .set(c::used.eq(used))
+        .execute(tx.conn())?;
     Ok(())
 }
 
@@ -206,26 +273,30 @@ fn used(conn: &mut PgConnection, code: &str, period: &str) -> QueryResult<i64> {
     Ok(same.select(c::used).first(conn).optional()?.unwrap_or(0))
 }
 
+type PlanRow = (String, i32, String, Option<DateTime<Utc>>, serde_json::Value);
+
 /// The plan that a workspace is on, as its projection says. A workspace without one may do nothing that a plan allows. As `app_kernel`.
 ///
 /// # Errors
 /// The database's, and a projection that cannot be read.
 pub(in crate::kernel) fn load(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Plan> {
-    let row: Option<(String, i32, String, serde_json::Value)> = workspace_plans::table
+    let row: Option<PlanRow> = workspace_plans::table
         .find(workspace.uuid())
         .select((
             workspace_plans::plan,
             workspace_plans::rank,
             workspace_plans::access,
+            workspace_plans::unpaid_since,
             workspace_plans::entitlements,
         ))
         .first(conn)
         .optional()?;
-    let Some((code, rank, access, entitlements)) = row else {
+    let Some((code, rank, access, unpaid_since, entitlements)) = row else {
         return Ok(Plan {
             code: "none".into(),
             rank: i32::MIN,
             access: AccessLevel::ReadOnly,
+            unpaid_since: None,
             entitlements: BTreeMap::new(),
         });
     };
@@ -238,6 +309,7 @@ pub(in crate::kernel) fn load(conn: &mut PgConnection, workspace: WorkspaceId) -
         code,
         rank,
         access,
+        unpaid_since,
         entitlements,
     })
 }

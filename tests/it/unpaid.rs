@@ -31,7 +31,7 @@ async fn an_unpaid_workspace_reads_ends_and_deletes_and_serves_its_customers() {
     let viewer = world.viewer();
     let home = world.home().uuid();
     world.admin(&format!(
-        "UPDATE guildhall.workspace_plans SET access = 'read_only' WHERE workspace_id = '{home}'"
+        "UPDATE guildhall.workspace_plans SET access = 'read_only', unpaid_since = '2026-11-01T10:00:00Z' WHERE workspace_id = '{home}'"
     ));
     let mut works = BTreeSet::new();
     for (method, operation) in world.deployment.operations.iter() {
@@ -53,6 +53,8 @@ async fn an_unpaid_workspace_reads_ends_and_deletes_and_serves_its_customers() {
         }
         let refused = answer.refused("payment-required");
         assert!(!reads, "{}: {}", operation.id, refused.body);
+        assert_eq!(refused.body["since"], "2026-11-01T10:00:00.000Z");
+        assert_eq!(refused.body["portal_url"], format!("{}/api/v1/billing", world.base));
         // Whoever may not do it anyway hears that, and nothing of the workspace's debts.
         if operation
             .permission

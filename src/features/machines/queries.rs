@@ -322,6 +322,14 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<MachineFilters>) -
     in_order!(rows, machines, query).load(conn)
 }
 
+/// How many machines a workspace's licences are active on.
+pub(super) fn count(conn: &mut PgConnection) -> QueryResult<i64> {
+    machines::table
+        .filter(machines::state.ne(MachineState::Deactivated))
+        .count()
+        .get_result(conn)
+}
+
 /// The licences that are active on a machine which the vendor calls by this name.
 pub(super) fn held_by(conn: &mut PgConnection, external_id: &str) -> QueryResult<Vec<LicenseId>> {
     machines::table

@@ -9,6 +9,8 @@ mod scope;
 
 use std::{marker::PhantomData, sync::Arc};
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 pub use authors::{Author, Labels, labels};
 pub use doorkeeper::{Credential, Doorkeeper, LICENSE_UNKNOWN, PROBLEMS};
 pub use permissions::{Needs, Permission, PermissionSet, perm};
@@ -111,7 +113,9 @@ impl Access {
     /// Refuses what a workspace may not do while it owes.
     fn paid_for(&self) -> Result<(), Problem> {
         match self.scope.plan().access {
-            AccessLevel::ReadOnly if !self.scope.call().works_unpaid => Err(PAYMENT_REQUIRED.into()),
+            AccessLevel::ReadOnly if !self.scope.call().works_unpaid => Err(PAYMENT_REQUIRED
+                .with("since", self.scope.plan().unpaid_since.map(written))
+                .link("portal_url", BILL)),
             AccessLevel::ReadOnly | AccessLevel::Full => Ok(()),
         }
     }
@@ -130,6 +134,14 @@ impl Access {
             .because(format!("This needs the permission {}.", permission.name()))
             .with("required_permission", permission.name()))
     }
+}
+
+/// The bill of a workspace.
+const BILL: &str = "/api/v1/billing";
+
+/// As answers write an instant.
+fn written(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Proof that the caller has permission `P` in a workspace. The first argument of a handler; it does no I/O, so it always answers first.

@@ -69,8 +69,8 @@ crate::problems! {
     /// Fix: ask for a new one.
     pub ONE_TIME_TOKEN_INVALID = 401, "one-time-token-invalid", "The link or code is no longer valid";
 
-    /// The plan of the workspace allows no more of this.
-    /// Fix: look at `entitlement`, `limit` and `used`; remove something, or move to a larger plan.
+    /// The plan of the workspace allows no more of this: `entitlement` says of what, `limit` how much, `used` how much there is.
+    /// Fix: remove something, or move from `plan` to `next_plan`, the smallest that allows more; `upgrade_url` shows what there is.
     pub PLAN_LIMIT_REACHED = 402, "plan-limit-reached", "The plan's limit is reached";
     /// Every seat of the plan is taken.
     /// Fix: remove a member or an invitation, or add seats.
@@ -79,7 +79,7 @@ crate::problems! {
     /// Fix: move to a plan that does.
     pub FEATURE_NOT_IN_PLAN = 402, "feature-not-in-plan", "The plan does not include this";
     /// The workspace's subscription is unpaid; reading, paying, exporting and deleting still work.
-    /// Fix: settle the open invoice.
+    /// Fix: settle the open invoice; `portal_url` shows it. `since` says since when access is limited.
     pub PAYMENT_REQUIRED = 402, "payment-required", "A payment is due";
 
     /// You may not do this here. `required_permission` names what is missing.

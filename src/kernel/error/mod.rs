@@ -168,6 +168,7 @@ pub struct Problem {
     pub(in crate::kernel) detail: Option<String>,
     pub(in crate::kernel) errors: Vec<FieldError>,
     pub(in crate::kernel) members: BTreeMap<&'static str, Value>,
+    pub(in crate::kernel) links: BTreeMap<&'static str, &'static str>,
     pub(in crate::kernel) retry_after: Option<Duration>,
     pub(in crate::kernel) headers: Vec<(&'static str, String)>,
 }
@@ -187,6 +188,12 @@ impl Problem {
     pub fn with(mut self, member: &'static str, value: impl Serialize) -> Problem {
         self.members
             .insert(member, serde_json::to_value(value).expect("members are plain values"));
+        self
+    }
+
+    /// Adds a documented extra member that is an address of ours: a path, which the answer completes.
+    pub fn link(mut self, member: &'static str, path: &'static str) -> Problem {
+        self.links.insert(member, path);
         self
     }
 
@@ -235,6 +242,7 @@ impl From<Kind> for Problem {
             detail: None,
             errors: Vec::new(),
             members: BTreeMap::new(),
+            links: BTreeMap::new(),
             retry_after: None,
             headers: Vec::new(),
         }

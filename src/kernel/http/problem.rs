@@ -99,6 +99,8 @@ pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str)
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone())),
     );
+    let links = problem.links.iter();
+    document.extend(links.map(|(name, path)| ((*name).to_owned(), json!(format!("{base}{path}")))));
 
     let mut response = HttpResponse::build(StatusCode::from_u16(kind.status).expect("a real status"));
     response.insert_header((CONTENT_TYPE, "application/problem+json"));

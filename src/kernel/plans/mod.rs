@@ -10,4 +10,4 @@ mod service;
 pub use buyer::{OpensBill, buyer};
 pub use model::{AnnouncedPlan, EVENTS, PlanPrice, PlanSource, PlanView, Projection, PublishedPlan};
 pub use seed::{SEEDS, SeedPlan, SeedPrice};
-pub use service::{bind_customer, current, customer_of, project, publish, published};
+pub use service::{bind_customer, current, customer_of, project, publish, published, without_source};

@@ -17,6 +17,7 @@ pub(super) struct Row {
     pub(super) plan: String,
     pub(super) rank: i32,
     pub(super) access: String,
+    pub(super) unpaid_since: Option<DateTime<Utc>>,
     pub(super) entitlements: Value,
     pub(super) sources: Value,
     pub(super) seats: Option<i32>,
@@ -52,6 +53,7 @@ pub(super) struct Written<'a> {
     pub(super) plan: &'a str,
     pub(super) rank: i32,
     pub(super) access: &'a str,
+    pub(super) unpaid_since: Option<DateTime<Utc>>,
     pub(super) entitlements: Value,
     pub(super) sources: Value,
     pub(super) seats: Option<i32>,
@@ -66,6 +68,19 @@ pub(super) fn write(conn: &mut PgConnection, workspace: WorkspaceId, new: &Writt
     diesel::update(workspace_plans::table.find(workspace.uuid()))
         .set(new)
         .execute(conn)
+}
+
+/// Workspaces beyond this one whose plan comes from no licence.
+pub(super) fn without_source(conn: &mut PgConnection, after: WorkspaceId, most: i64) -> QueryResult<Vec<WorkspaceId>> {
+    let ids: Vec<uuid::Uuid> = workspace_plans::table
+        .filter(workspace_plans::workspace_id.gt(after.uuid()))
+        .filter(workspace_plans::workspace_id.ne(WorkspaceId::PLATFORM.uuid()))
+        .filter(workspace_plans::sources.eq(Value::Array(Vec::new())))
+        .order(workspace_plans::workspace_id)
+        .limit(most)
+        .select(workspace_plans::workspace_id)
+        .load(conn)?;
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
 }
 
 /// Notes that the workspace was told of everything up to this version.

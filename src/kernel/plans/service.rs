@@ -87,6 +87,10 @@ fn write(tx: &mut Kernel<'_>, workspace: WorkspaceId, new: &Projection, version:
         plan: &new.plan,
         rank: new.rank,
         access: word(new.access),
+        unpaid_since: match new.access {
+            AccessLevel::ReadOnly => row.unpaid_since.or(Some(now)),
+            AccessLevel::Full => None,
+        },
         entitlements: json!(new.entitlements),
         sources: json!(new.sources),
         seats: new.seats(),
@@ -181,6 +185,17 @@ pub async fn publish(db: &Db, scope: &Scope, plans: Vec<PublishedPlan>) -> Resul
         let codes: Vec<&str> = plans.iter().map(|plan| plan.code.as_str()).collect();
         queries::withdraw_all_but(tx.conn(), &codes)?;
         Ok(())
+    })
+    .await
+}
+
+/// The next workspaces beyond this one that have no licence for a plan and are on the default one; not the operator's own.
+///
+/// # Errors
+/// The database's.
+pub async fn without_source(db: &Db, scope: &Scope, after: WorkspaceId, most: i64) -> Result<Vec<WorkspaceId>> {
+    db.unscoped(scope.call(), move |tx| {
+        Ok(queries::without_source(tx.conn(), after, most)?)
     })
     .await
 }

@@ -167,6 +167,7 @@ diesel::table! {
         plan -> Text,
         rank -> Integer,
         access -> Text,
+        unpaid_since -> Nullable<Timestamptz>,
         entitlements -> Jsonb,
         sources -> Jsonb,
         seats -> Nullable<Integer>,

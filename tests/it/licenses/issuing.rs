@@ -220,6 +220,45 @@ async fn the_plans_limit_refuses_issuing_and_never_validation() {
 }
 
 #[actix_web::test]
+async fn more_machines_than_the_plan_has_are_activated_and_no_more_is_issued() {
+    let world = World::new().await;
+    let home = world.home().uuid();
+    world.admin(&format!(
+        "UPDATE guildhall.workspace_plans SET entitlements = jsonb_set(entitlements, '{{machines}}', '2') WHERE workspace_id = '{home}'"
+    ));
+    let shop = Shop::in_world(world).await;
+    let policy = shop.policy(json!({ "max_machines": null })).await;
+    let licence = shop.issue(&policy, json!({})).await;
+    let passes = async || {
+        shop.world.run_jobs().await;
+        shop.world.clock.advance(chrono::Duration::seconds(61));
+        shop.world.run_jobs().await;
+    };
+    for machine in ["one", "two"] {
+        shop.activate(&licence, machine).await.created();
+    }
+    passes().await;
+    shop.issue(&policy, json!({})).await;
+    let third = shop.activate(&licence, "three").await.created();
+    passes().await;
+    let asked = shop.owner.post("/licenses", json!({ "policy_id": policy }));
+    let refused = asked.await.refused("plan-limit-reached").body;
+    assert_eq!(
+        (&refused["entitlement"], &refused["limit"], &refused["used"]),
+        (&json!("machines"), &json!(2), &json!(3))
+    );
+    shop.activate(&licence, "four").await.created();
+    for machine in [
+        third.text_at("/id"),
+        shop.activate(&licence, "four").await.ok().text_at("/id"),
+    ] {
+        shop.owner.delete(&format!("/machines/{machine}")).await.gone();
+    }
+    passes().await;
+    shop.issue(&policy, json!({})).await;
+}
+
+#[actix_web::test]
 async fn licences_are_found_by_what_they_belong_to_and_in_pages() {
     let shop = Shop::new().await;
     let (one, other) = (

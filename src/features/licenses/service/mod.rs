@@ -37,7 +37,7 @@ use crate::{
 };
 
 pub use holds::{lift, place, revoke};
-pub use renewal::{renew, reverse_renewal};
+pub use renewal::{renew, renewals, reverse_renewal};
 pub use validation::{admitted, facts, usable};
 pub use verdict::DRIFT;
 
@@ -90,6 +90,8 @@ pub fn issue(tx: &mut Tenant<'_>, wanted: &Issue, key: &Token) -> Result<IssuedL
         entitlements::count(tx, "licenses", 1)?;
     } else {
         entitlements::take(tx, "licenses", 1)?;
+        // A customer's activation is never refused; this is where it is felt.
+        entitlements::within(tx, "machines")?;
     }
     let now = tx.now()?;
     let started_at = match terms.rules.expiration_basis {

@@ -88,7 +88,10 @@ impl From<queries::MembershipRow> for Membership {
             workspace_suspended: row.workspace_state == "suspended",
             permissions: SystemRole::named(&row.role).map_or_else(custom, |role| role.permissions(platform)),
             reseller: row.reseller_id,
-            plan: Arc::new(plan(platform, row.plan, row.rank, &row.access, row.entitlements)),
+            plan: Arc::new(Plan {
+                unpaid_since: row.unpaid_since,
+                ..plan(platform, row.plan, row.rank, &row.access, row.entitlements)
+            }),
         }
     }
 }
@@ -113,6 +116,7 @@ pub(super) fn plan(platform: bool, code: String, rank: i32, access: &str, entitl
         code,
         rank,
         access,
+        unpaid_since: None,
         entitlements,
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct MembershipRow {
     pub(super) plan: String,
     pub(super) rank: i32,
     pub(super) access: String,
+    pub(super) unpaid_since: Option<DateTime<Utc>>,
     pub(super) entitlements: Value,
 }
 
@@ -51,6 +52,7 @@ pub(super) fn memberships(conn: &mut PgConnection, user: UserId) -> QueryResult<
             workspace_plans::plan,
             workspace_plans::rank,
             workspace_plans::access,
+            workspace_plans::unpaid_since,
             workspace_plans::entitlements,
         ))
         .load(conn)

@@ -146,6 +146,7 @@ mod tests {
             code: "any".into(),
             rank: 1,
             access: AccessLevel::Full,
+            unpaid_since: None,
             entitlements: entitlements
                 .iter()
                 .map(|(code, it)| ((*code).to_owned(), *it))
