@@ -65,8 +65,9 @@ CREATE TABLE inbox_events (
 CREATE INDEX inbox_events_lane_idx ON inbox_events (workspace_id, connection_id, lane, available_at) WHERE state = 'received';
 CREATE INDEX inbox_events_parked_on_idx ON inbox_events (workspace_id, connection_id, parked_on) WHERE state = 'parked';
 CREATE INDEX inbox_events_received_at_idx ON inbox_events (workspace_id, received_at, id);
+CREATE INDEX inbox_events_payload_idx ON inbox_events (workspace_id, received_at) WHERE payload IS NOT NULL;
 SELECT make_shared_table('inbox_events',
-  tenant => 'SELECT, UPDATE (lane, payload, state, attempts, available_at, last_error, parked_on, done_at)',
+  tenant => 'SELECT, UPDATE (lane, payload, state, attempts, available_at, last_error, parked_on, done_at), DELETE',
   kernel => 'SELECT (workspace_id, id, connection_id, event_id, type, object_kind, object_id, lane, state, attempts, available_at,'
             ' received_at), INSERT');
 
@@ -79,11 +80,13 @@ CREATE TABLE inbox_lanes (
   lease_token   uuid,
   lease_until   timestamptz,                                        -- real time, as leases are
   epoch         bigint NOT NULL DEFAULT 0,
+  trouble       text,                                               -- what its last look found wrong with the connection
   CONSTRAINT inbox_lanes_pkey PRIMARY KEY (workspace_id, connection_id, lane),
   CONSTRAINT inbox_lanes_connection_id_fkey FOREIGN KEY (workspace_id, connection_id) REFERENCES stripe_connections (workspace_id, id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX inbox_lanes_available_at_idx ON inbox_lanes (available_at) WHERE available_at IS NOT NULL;
-SELECT make_shared_table('inbox_lanes', tenant => 'SELECT, INSERT, UPDATE (available_at, lease_token, lease_until)',
+CREATE INDEX inbox_lanes_trouble_idx ON inbox_lanes (workspace_id, connection_id) WHERE trouble IS NOT NULL;
+SELECT make_shared_table('inbox_lanes', tenant => 'SELECT, INSERT, UPDATE (available_at, lease_token, lease_until, trouble), DELETE',
   kernel => 'SELECT, INSERT, UPDATE (available_at, lease_token, lease_until, epoch)');
 
 -- ── What is for sale ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────

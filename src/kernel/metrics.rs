@@ -101,6 +101,8 @@ metrics! {
     pub JOBS: counters = "jobs_total" ["kind", "outcome"];
     /// Jobs that were given up after too many lost leases.
     pub DEAD_LETTERS: counters = "dead_letters" ["kind"];
+    /// What differed from Stripe when it was compared, by kind.
+    pub RECONCILE_DRIFT: counters = "reconcile_drift_total" ["kind"];
     /// Commits that were rolled back because the lease was somebody else's by then.
     pub STEP_FENCED: counter = "step_fenced_total";
     /// Leases that ran out without being renewed.

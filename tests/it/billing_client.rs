@@ -132,7 +132,7 @@ async fn every_object_that_billing_reads_is_read() {
         Some("Pro")
     );
     let events = account.events(DateTime::UNIX_EPOCH, None).await.unwrap();
-    assert!(events.data.iter().any(|e| e.kind == "invoice.paid"));
+    assert!(events.data.iter().any(|event| event["type"] == "invoice.paid"));
     assert!(account.id().await.unwrap().starts_with("acct_"));
 }
 

@@ -11,5 +11,5 @@ pub use model::{
 };
 pub use routes::{roots, routes};
 pub use service::{
-    DRIFT, admitted, begin, facts, get, issue, lift, place, renew, reverse_renewal, revoke, row_of, usable,
+    DRIFT, admitted, begin, facts, get, issue, lift, place, renew, renewals, reverse_renewal, revoke, row_of, usable,
 };

@@ -1,6 +1,7 @@
 //! Rows of licences, keys, holds, renewals and counters.
 
 mod keys;
+mod renewals;
 
 use std::collections::HashMap;
 
@@ -13,7 +14,10 @@ use diesel::{
 };
 use uuid::Uuid;
 
-pub(super) use self::keys::{insert_key, key_starts, retire_key};
+pub(super) use self::{
+    keys::{insert_key, key_starts, retire_key},
+    renewals::standing_renewals,
+};
 use super::model::{
     Facts, FactsSql, HoldReason, Issue, LicenseDetails, LicenseFilters, NewHold, Question, Renewal, RenewalTerm, Row,
     State,

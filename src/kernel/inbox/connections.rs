@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 
 use super::{model::ConnectionId, queries};
 use crate::kernel::{
@@ -21,6 +22,23 @@ pub(super) fn place(workspace: WorkspaceId, connection: ConnectionId, column: &s
         column,
         connection.uuid().as_bytes(),
     )
+}
+
+/// Until when it is known that no event was missed.
+///
+/// # Errors
+/// The database's.
+pub fn reconciled_at(tx: &mut Tenant<'_>, connection: ConnectionId) -> Result<Option<DateTime<Utc>>> {
+    Ok(queries::reconciled_at(tx.conn(), connection)?)
+}
+
+/// Notes that no event was missed until then.
+///
+/// # Errors
+/// The database's.
+pub fn reconciled(tx: &mut Tenant<'_>, connection: ConnectionId, until: DateTime<Utc>) -> Result<()> {
+    queries::reconciled(tx.conn(), connection, until)?;
+    Ok(())
 }
 
 /// The key that opens the connection's account; `None` for one that is disconnected, unknown or has none.

@@ -8,7 +8,7 @@ use super::{
     model::{ConnectionId, InboxEventId, Lane, Waiting},
     queries::{self, Mark},
 };
-use crate::kernel::{db::Tenant, error::Result, wake::Signal};
+use crate::kernel::{db::Tenant, error::Result, metrics, wake::Signal};
 
 /// Waits before each further look at an event that failed. After the last one it is dead.
 const BACK_OFF: [u64; 8] = [10, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400];
@@ -45,6 +45,7 @@ pub fn settle<'e>(tx: &mut Tenant<'_>, events: impl IntoIterator<Item = &'e Wait
         for event in events {
             let again = next_look(event, now);
             if again.is_none() {
+                metrics::DEAD_LETTERS.with_label_values(&["inbox"]).inc();
                 tracing::error!(event = %event.id, kind = event.kind, error, "an event is given up");
             }
             queries::fail(tx.conn(), event.id, &clipped(error), again)?;
@@ -118,14 +119,55 @@ pub fn park_no_longer(tx: &mut Tenant<'_>, connection: ConnectionId, on: &str) -
     Ok(freed)
 }
 
-/// Frees the lane. Comes last in the transaction; what arrived meanwhile makes it available at once.
+/// What the events wait for that are parked because the account itself seems to be the wrong one.
+pub const ACCOUNT: &str = "account";
+
+/// What a look told of the connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing: nobody was asked, or nobody answered.
+    #[default]
+    Unknown,
+    /// It works.
+    Well,
+    /// It does not, and this is why.
+    Trouble(String),
+}
+
+impl Health {
+    /// What two looks told together: the worse.
+    #[must_use]
+    pub fn and(self, other: Health) -> Health {
+        match (self, other) {
+            (Health::Trouble(why), _) | (_, Health::Trouble(why)) => Health::Trouble(why),
+            (Health::Well, _) | (_, Health::Well) => Health::Well,
+            (Health::Unknown, Health::Unknown) => Health::Unknown,
+        }
+    }
+}
+
+/// Frees the lane. Comes last in the transaction; what arrived meanwhile makes it available at once. The connection is degraded as long as
+/// one of its lanes has trouble with it: that others have none says nothing about what this one asked for.
 ///
 /// # Errors
 /// The database's.
-pub fn release(tx: &mut Tenant<'_>, lane: &Lane, trouble: Option<&str>) -> Result<()> {
+pub fn release(tx: &mut Tenant<'_>, lane: &Lane, health: &Health) -> Result<()> {
+    let connection = lane.connection;
+    let trouble = match health {
+        Health::Unknown => None,
+        Health::Well if queries::is_parked(tx.conn(), connection, &lane.name, ACCOUNT)? => None,
+        Health::Well => Some(None),
+        Health::Trouble(why) => Some(Some(clipped(why))),
+    };
+    queries::free(tx.conn(), connection, &lane.name)?;
+    if let Some(trouble) = trouble {
+        queries::note(tx.conn(), connection, &lane.name, trouble.as_deref())?;
+        if trouble.is_some() || queries::state(tx.conn(), connection)? != "active" {
+            queries::judge(tx.conn(), connection)?;
+        }
+    }
     let now = tx.now()?;
-    queries::heard_from(tx.conn(), lane.connection, now, trouble.map(clipped).as_deref())?;
-    queries::free(tx.conn(), lane.connection, &lane.name)?;
+    queries::heard_from(tx.conn(), connection, now)?;
     Ok(())
 }
 

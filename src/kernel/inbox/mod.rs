@@ -3,6 +3,7 @@
 
 mod connections;
 mod hint;
+mod jobs;
 mod lanes;
 mod model;
 mod queries;
@@ -10,9 +11,10 @@ mod routes;
 mod service;
 mod worker;
 
-pub use connections::api_key;
-pub use lanes::{Settled, hold, move_to, park_no_longer, release, settle};
+pub use connections::{api_key, reconciled, reconciled_at};
+pub use jobs::{RECONCILE, register, sweep};
+pub use lanes::{ACCOUNT, Health, Settled, hold, move_to, park_no_longer, release, settle};
 pub use model::{Connection, ConnectionId, InboxEventId, Lane, PLATFORM, Waiting};
 pub use routes::{Receipt, routes};
-pub use service::{Door, PREPARE, Wanted, ensure_platform, look_at};
+pub use service::{Door, PREPARE, Wanted, catch_up, ensure_platform, look_at};
 pub use worker::{Look, Worker};

@@ -13,7 +13,7 @@ use super::{
 use crate::kernel::{
     access::{Call, Scope},
     crypto::Keyring,
-    db::Db,
+    db::{Db, Kernel},
     error::{NOT_FOUND, Result},
     id::{JobId, WorkspaceId},
     jobs::{self, Lane, Push},
@@ -83,11 +83,7 @@ impl Door {
         }
         self.db
             .unscoped(&call, move |tx| {
-                let fresh = queries::store(tx.conn(), &receiver, &arrival)?;
-                if fresh && arrival.wanted {
-                    queries::open_lane(tx.conn(), receiver.workspace, receiver.id, &arrival.lane)?;
-                    tx.wake(Signal::Inbox);
-                }
+                let fresh = enter(tx, &receiver, &arrival)?;
                 Ok(if fresh { Taken::Stored } else { Taken::Known })
             })
             .await
@@ -112,6 +108,16 @@ impl Door {
             Ok(secrets)
         }
     }
+}
+
+/// Stores an event and lets its lane be looked at. False: it is here already.
+fn enter(tx: &mut Kernel<'_>, to: &Receiver, arrival: &Arrival) -> Result<bool> {
+    let fresh = queries::store(tx.conn(), to, arrival)?;
+    if fresh && arrival.wanted {
+        queries::open_lane(tx.conn(), to.workspace, to.id, &arrival.lane)?;
+        tx.wake(Signal::Inbox);
+    }
+    Ok(fresh)
 }
 
 /// What a job is called that prepares what the operator sells.
@@ -166,11 +172,33 @@ pub async fn look_at(db: &Db, scope: &Scope, connection: ConnectionId, wanted: V
                 payload: Vec::new(),
                 wanted: true,
             };
-            queries::store(tx.conn(), &to, &arrival)?;
-            queries::open_lane(tx.conn(), workspace, connection, &one.lane)?;
+            enter(tx, &to, &arrival)?;
         }
-        tx.wake(Signal::Inbox);
         Ok(())
+    })
+    .await
+}
+
+/// Stores events as Stripe lists them, for those that never came in at the door. Answers how many those were.
+///
+/// # Errors
+/// The database's. One that cannot be read is left out, and told.
+pub async fn catch_up(db: &Db, scope: &Scope, connection: ConnectionId, listed: Vec<Vec<u8>>) -> Result<u64> {
+    let workspace = scope.workspace();
+    db.unscoped(scope.call(), move |tx| {
+        let now = tx.now()?;
+        let to = queries::receiver(tx.conn(), connection)?
+            .filter(|to| to.workspace == workspace)
+            .ok_or(NOT_FOUND)?;
+        let mut missed = 0;
+        for payload in listed {
+            match hint::read(InboxEventId::new(now), payload) {
+                Ok((_, Some(live))) if live != (to.mode == "live") => {}
+                Ok((arrival, _)) => missed += u64::from(enter(tx, &to, &arrival)?),
+                Err(error) => tracing::warn!(%connection, %error, "an event that Stripe lists cannot be read"),
+            }
+        }
+        Ok(missed)
     })
     .await
 }

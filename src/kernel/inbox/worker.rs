@@ -23,18 +23,28 @@ pub type Look = Arc<dyn Fn(Lane) -> Pin<Box<dyn Future<Output = Result<()>> + Se
 pub struct Worker {
     db: Db,
     look: Look,
+    beat: Duration,
 }
 
 /// How long to rest when nothing waits and nobody calls.
 const REST: Duration = Duration::from_secs(1);
+/// A lease is renewed this often while somebody looks: three times in its minute.
+const BEAT: Duration = Duration::from_secs(20);
 
 impl Worker {
     /// A worker that has lanes looked at like this.
     pub fn new(db: Db, look: Look) -> Worker {
-        Worker { db, look }
+        Worker { db, look, beat: BEAT }
     }
 
-    /// Leases the lane that has waited longest and has it looked at. False: nothing waits.
+    /// The same, renewing its leases this often.
+    #[cfg(feature = "lab")]
+    #[must_use]
+    pub fn beating(self, beat: Duration) -> Worker {
+        Worker { beat, ..self }
+    }
+
+    /// Leases the lane that has waited longest and has it looked at, renewing the lease as long as that takes. False: nothing waits.
     ///
     /// # Errors
     /// The database's. What goes wrong in a look is for the look to record; a lane that nobody frees is taken again after a minute.
@@ -44,10 +54,31 @@ impl Worker {
         let claimed = self.db.unscoped(&call, move |tx| claim(tx, request_id)).await?;
         let Some(lane) = claimed else { return Ok(false) };
         let (connection, name, epoch) = (lane.connection, lane.name.clone(), lane.epoch);
-        if let Err(error) = (self.look)(lane).await {
-            tracing::warn!(%connection, lane = name, epoch, %error, "a lane could not be looked at");
+        let lease = lane.clone();
+        tokio::select! {
+            looked = (self.look)(lane) => if let Err(error) = looked {
+                tracing::warn!(%connection, lane = name, epoch, %error, "a lane could not be looked at");
+            },
+            () = self.keep(lease, &call) => {
+                tracing::warn!(%connection, lane = name, epoch, "the lane is somebody else's: what was seen of it is dropped");
+            }
         }
         Ok(true)
+    }
+
+    /// Renews a lease. Ends when it is lost.
+    async fn keep(&self, lane: Lane, call: &Call) {
+        let lane = Arc::new(lane);
+        loop {
+            tokio::time::sleep(self.beat).await;
+            let lease = lane.clone();
+            let renewed = self.db.unscoped(call, move |tx| Ok(queries::renew(tx.conn(), &lease)?));
+            match renewed.await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => tracing::warn!(%error, "a lane's lease could not be renewed; it is tried again"),
+            }
+        }
     }
 
     /// Works until told to stop.

@@ -64,6 +64,7 @@ diesel::table! {
         lease_token -> Nullable<Uuid>,
         lease_until -> Nullable<Timestamptz>,
         epoch -> BigInt,
+        trouble -> Nullable<Text>,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::Value;
 use stripe_billing::{
     invoice::RetrieveInvoice, invoice_line_item::ListInvoiceInvoiceLineItem, invoice_payment::RetrieveInvoicePayment,
     subscription::RetrieveSubscription,
@@ -18,7 +19,7 @@ use stripe_core::{
 use stripe_product::price::{ListPrice, RetrievePrice};
 
 use super::{
-    objects::{Charge, Customer, Event, Invoice, InvoicePayment, List, PaymentIntent, Price, Subscription},
+    objects::{Charge, Customer, Invoice, InvoicePayment, List, PaymentIntent, Price, Subscription},
     refusal::StripeError,
     transport::{Intent, Patience, Stripe},
 };
@@ -173,11 +174,11 @@ impl Account {
         Ok(list.data)
     }
 
-    /// The newest events since a moment, a hundred at most, newest first; before the event named, if one is.
+    /// The newest events since a moment as they are, a hundred at most, newest first; before the event named, if one is.
     ///
     /// # Errors
     /// See [`StripeError`].
-    pub async fn events(&self, since: DateTime<Utc>, older_than: Option<&str>) -> Answer<List<Event>> {
+    pub async fn events(&self, since: DateTime<Utc>, older_than: Option<&str>) -> Answer<List<Value>> {
         let query = EventQuery {
             limit: 100,
             created: Since { gte: since.timestamp() },

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod buyers;
+mod connection;
+mod orders;
+mod plans;
 mod trouble;
 
 use std::{
@@ -113,6 +116,12 @@ impl Shop {
         self.settles().await;
     }
 
+    /// Time passes, and nothing that Stripe tells arrives until somebody delivers it.
+    async fn passes_unheard(&self, time: Duration) {
+        self.world.clock.advance(time);
+        self.world.run_jobs().await;
+    }
+
     /// The home workspace's bill.
     async fn bill(&self) -> Value {
         self.world.owner().get("/billing").await.ok().body
@@ -155,13 +164,13 @@ impl Shop {
     }
 
     /// Asks for one more agent until the front door has noticed the plan: what it believes is a second old at most.
-    async fn one_more_agent(&self, status: u16) {
+    async fn one_more_agent(&self, status: u16) -> Value {
         let begun = Instant::now();
         let mut number = 10;
         loop {
             let asked = self.world.owner().post("/agents", agent(number)).await;
             if asked.status.as_u16() == status {
-                return;
+                return asked.body;
             }
             number += 1;
             assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{}", asked.body);
@@ -209,6 +218,8 @@ async fn a_payment_puts_a_workspace_on_a_plan_and_a_cancellation_takes_it_off() 
     }
     let refused = owner.post("/agents", agent(5)).await.refused("plan-limit-reached");
     assert_eq!(refused.body["plan"], "free");
+    assert_eq!(refused.body["next_plan"], "pro");
+    assert_eq!(refused.body["upgrade_url"], format!("{}/api/v1/plans", shop.world.base));
 
     let subscription = shop.buys("guildhall_pro_month");
     shop.settles().await;

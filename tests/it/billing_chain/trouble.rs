@@ -272,7 +272,7 @@ async fn access_is_limited_after_a_fortnight_whatever_stripe_says() {
     shop.world
         .admin("UPDATE guildhall.dunning_cases SET restrict_at = restrict_at - interval '13 days 23 hours'");
     shop.world.admin(
-        "UPDATE guildhall.run_timers SET due_at = due_at - interval '13 days 23 hours' WHERE kind = 'store.owed'",
+        "UPDATE guildhall.run_timers SET due_at = due_at - interval '13 days 23 hours' WHERE kind = 'store.look'",
     );
     shop.world.clock.advance(Duration::hours(2));
     shop.world.run_jobs().await;
@@ -322,6 +322,10 @@ async fn who_pays_late_has_everything_back() {
     shop.passes(Duration::days(31) + Duration::hours(2)).await;
     shop.passes(Duration::days(16)).await;
     assert_eq!(shop.stands().await, ["pro", "read_only", "restricted"]);
+    let refused = shop.one_more_agent(402).await;
+    assert_eq!(refused["code"], "payment-required");
+    let since: chrono::DateTime<chrono::Utc> = refused["since"].as_str().unwrap().parse().unwrap();
+    assert!(shop.world.clock.now() - since < Duration::days(3), "{refused}");
 
     shop.card(&subscription, "pm_card_visa");
     let path = format!("subscriptions/{}", subscription["id"].as_str().unwrap());

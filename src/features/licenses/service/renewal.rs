@@ -100,6 +100,14 @@ pub fn reverse_renewal(tx: &mut Tenant<'_>, id: LicenseId, reference: &str) -> R
     Ok(license)
 }
 
+/// Until when which renewals prolong a licence: those until a date that stand.
+///
+/// # Errors
+/// 503 if the database fails.
+pub fn renewals(tx: &mut Tenant<'_>, id: LicenseId) -> Result<Vec<(String, DateTime<Utc>)>> {
+    Ok(queries::standing_renewals(tx.conn(), id)?)
+}
+
 fn set(tx: &mut Tenant<'_>, row: &Row, term_ends_at: Option<DateTime<Utc>>) -> Result<License> {
     let row = settle(tx, row.id, term_ends_at)?;
     shown(tx, row)

@@ -3,20 +3,22 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Looker, account};
 use crate::{
     features::store::{
         model::SubscriptionId,
-        service::{self, CUSTOMER, OWED, PLAN, PUBLISH, ToOpen},
+        service::{self, CUSTOMER, LOOK, MAPPED, PLAN, PUBLISH, REPLAN, ToOpen},
     },
     kernel::{
+        db::Tenant,
         error::{Error, Result},
-        id::{CustomerId, WorkspaceId},
-        inbox::{self, PLATFORM, PREPARE, Wanted, Worker},
+        id::{CustomerId, JobId, PriceId, WorkspaceId},
+        inbox::{self, PLATFORM, PREPARE, RECONCILE, Wanted, Worker},
         jobs::{self, JobContext, Lane, Push, Runner},
+        metrics,
         outbox::Relay,
         plans,
         stripe::{Account, Intent, NewCustomer, StripeError},
@@ -25,6 +27,11 @@ use crate::{
 
 /// Lookup keys that Stripe takes in one question.
 const KEYS_AT_ONCE: usize = 10;
+/// Customers or workspaces that one transaction sees to.
+const AT_ONCE: i64 = 500;
+/// How far back events are listed at first, and how far beyond the last time: an event is listed a little after it was made.
+const FIRST_LOOK_BACK: TimeDelta = TimeDelta::days(1);
+const OVERLAP: TimeDelta = TimeDelta::minutes(10);
 /// How long a job waits for a Stripe that is away.
 const AWAY: Duration = Duration::from_secs(60);
 
@@ -38,7 +45,11 @@ pub fn register(runner: &mut Runner, relay: &mut Relay, looker: &Looker) {
     let at = looker.clone();
     runner.on(CUSTOMER, Lane::System, move |job| customer(at.clone(), job));
     runner.on(PLAN, Lane::System, plan);
-    runner.on(OWED, Lane::System, owed);
+    let at = looker.clone();
+    runner.on(RECONCILE, Lane::System, move |job| reconcile(at.clone(), job));
+    runner.on(LOOK, Lane::System, look_again);
+    runner.on(MAPPED, Lane::System, mapped);
+    runner.on(REPLAN, Lane::System, replan);
 }
 
 /// Makes the plans that a deployment begins with, and has the prices looked at that belong to them at Stripe.
@@ -59,10 +70,75 @@ async fn prepare(looker: Looker, job: JobContext) -> Result<()> {
             }
         }
     }
+    if looker.secrets.platform.is_some() {
+        make_up(&job).await?;
+    }
     let ending = job.clone();
     job.db
         .tenant(job.scope(), move |tx| {
             jobs::push(tx, service::publish_job())?;
+            jobs::finish(tx, &ending.job)
+        })
+        .await
+}
+
+/// Makes up for what could not be done while there was no key, or a wrong one.
+async fn make_up(job: &JobContext) -> Result<()> {
+    job.db
+        .tenant(job.scope(), |tx| {
+            inbox::park_no_longer(tx, PLATFORM, inbox::ACCOUNT)?;
+            let missed = JobId::of(WorkspaceId::PLATFORM.uuid(), RECONCILE);
+            jobs::push(tx, Push::now(Lane::System, RECONCILE, missed))
+        })
+        .await?;
+    let mut last = None;
+    loop {
+        let opened = job
+            .db
+            .tenant(job.scope(), move |tx| service::open_accounts(tx, last, AT_ONCE));
+        last = opened.await?;
+        if last.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Asks for events that never came in: webhooks may be lost, and what they would have told is looked at all the same.
+async fn reconcile(looker: Looker, job: JobContext) -> Result<()> {
+    let Some(account) = account::platform(&looker) else {
+        return finish(job).await;
+    };
+    let begun = job.db.clock().now();
+    let known = job
+        .db
+        .tenant(job.scope(), |tx| inbox::reconciled_at(tx, PLATFORM))
+        .await?;
+    let since = known.unwrap_or(begun - FIRST_LOOK_BACK) - OVERLAP;
+    let (mut older, mut missed) = (None::<String>, 0);
+    loop {
+        let page = match account.events(since, older.as_deref()).await {
+            Ok(page) => page,
+            Err(error) => return later(job, error).await,
+        };
+        older = page
+            .data
+            .last()
+            .and_then(|event| event["id"].as_str())
+            .map(str::to_owned);
+        let listed = page.data.iter().map(|event| event.to_string().into_bytes()).collect();
+        missed += inbox::catch_up(&job.db, &job.scope(), PLATFORM, listed).await?;
+        if !page.has_more || older.is_none() {
+            break;
+        }
+    }
+    if missed > 0 {
+        metrics::RECONCILE_DRIFT.with_label_values(&["event"]).inc_by(missed);
+        tracing::warn!(missed, "Stripe lists events that never came in");
+    }
+    let ending = job.clone();
+    job.db
+        .tenant(job.scope(), move |tx| {
+            inbox::reconciled(tx, PLATFORM, begun)?;
             jobs::finish(tx, &ending.job)
         })
         .await
@@ -82,8 +158,29 @@ async fn later(job: JobContext, error: StripeError) -> Result<()> {
 
 /// Publishes the plans: offers of the operator with their prices and entitlements.
 async fn publish(job: JobContext) -> Result<()> {
+    publish_all(&job).await?;
+    finish(job).await
+}
+
+async fn publish_all(job: &JobContext) -> Result<()> {
     let plans = job.db.tenant(job.scope(), service::published).await?;
-    plans::publish(&job.db, &job.scope(), plans).await?;
+    plans::publish(&job.db, &job.scope(), plans).await
+}
+
+/// Brings the plan of every workspace without a licence up to date. Published first: who comes meanwhile begins with what is true now.
+async fn replan(job: JobContext) -> Result<()> {
+    publish_all(&job).await?;
+    let mut last = WorkspaceId::nil();
+    loop {
+        let found = plans::without_source(&job.db, &job.scope(), last, AT_ONCE).await?;
+        let Some(next) = found.last().copied() else { break };
+        last = next;
+        let queue = move |tx: &mut Tenant<'_>| {
+            let mut plans = found.iter().map(|workspace| plan_job(workspace.uuid(), None));
+            plans.try_for_each(|plan| jobs::push(tx, plan))
+        };
+        job.db.tenant(job.scope(), queue).await?;
+    }
     finish(job).await
 }
 
@@ -145,24 +242,37 @@ async fn open_account(
     Ok(account.create_customer(&intent, &new).await?.id)
 }
 
-/// Has a subscription looked at on which money is missing.
-async fn owed(job: JobContext) -> Result<()> {
+/// Has a subscription looked at although no event told of it.
+async fn look_again(job: JobContext) -> Result<()> {
     let subscription = SubscriptionId::from_uuid(job.job.group_id);
-    let read = job.db.tenant(job.scope(), move |tx| service::owed(tx, subscription));
+    let read = job
+        .db
+        .tenant(job.scope(), move |tx| service::to_look_at(tx, subscription));
     let (connection, wanted) = read.await?;
-    inbox::look_at(&job.db, &job.scope(), connection, vec![wanted]).await?;
+    inbox::look_at(&job.db, &job.scope(), connection, wanted).await?;
     finish(job).await
 }
 
-/// Reads what a workspace's licences come to and writes it down. When one of them ends, it is done again.
+/// Lets what waited for a price be looked at again.
+async fn mapped(job: JobContext) -> Result<()> {
+    let (price, ending) = (PriceId::from_uuid(job.job.group_id), job.clone());
+    job.db
+        .tenant(job.scope(), move |tx| {
+            service::unpark_mapped(tx, price)?;
+            jobs::finish(tx, &ending.job)
+        })
+        .await
+}
+
+/// Reads what a workspace's licences come to and writes it down. When one of them begins or ends, it is done again.
 async fn plan(job: JobContext) -> Result<()> {
     let workspace = WorkspaceId::from_uuid(job.job.group_id);
-    let projection = job
+    let read = job
         .db
         .tenant(job.scope(), move |tx| service::sources(tx, workspace))
         .await?;
-    let ends = projection.valid_until;
-    plans::project(&job.db, &job.scope(), workspace, projection, job.job.epoch).await?;
+    let ends = read.turns_at;
+    plans::project(&job.db, &job.scope(), workspace, read.projection, job.job.epoch).await?;
     let ending = job.clone();
     job.db
         .tenant(job.scope(), move |tx| match ends {
@@ -174,7 +284,7 @@ async fn plan(job: JobContext) -> Result<()> {
 
 /// The job that keeps a workspace's plan in step, as soon as may be.
 pub(in crate::features::store) fn plan_job(workspace: Uuid, due: Option<DateTime<Utc>>) -> Push {
-    let id = crate::kernel::id::JobId::of(workspace, PLAN);
+    let id = JobId::of(workspace, PLAN);
     Push {
         group_id: workspace,
         due,

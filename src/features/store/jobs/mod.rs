@@ -4,7 +4,7 @@ mod account;
 mod chores;
 mod picture;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 pub(in crate::features::store) use chores::plan_job;
 pub use chores::register;
@@ -17,10 +17,10 @@ use crate::kernel::{
     db::Db,
     error::Result,
     id::WorkspaceId,
-    inbox::{self, Lane, Look, PLATFORM, Settled, Waiting},
+    inbox::{self, Health, Lane, Look, PLATFORM, Settled, Waiting},
     peppers::Peppers,
     secret::Secret,
-    stripe::{Account, Patience, Stripe},
+    stripe::{Account, Patience, Stripe, StripeError},
 };
 
 /// Where the keys of accounts come from.
@@ -45,6 +45,8 @@ pub struct Looker {
 
 /// After so many failures an event is looked at alone, so that it no longer spoils its lane.
 const ALONE_AFTER: i32 = 3;
+/// A look that takes longer counts as one that failed: its events are looked at again later, and in the end alone.
+const LONGEST: Duration = Duration::from_secs(300);
 
 impl Looker {
     /// One that asks this Stripe with these keys.
@@ -71,25 +73,31 @@ impl Looker {
         let mut rounds = rounds(&lane.events);
         // A lane without events was woken for nothing; it is freed all the same.
         let last = rounds.pop().unwrap_or_default();
+        let mut health = Health::Unknown;
         for events in rounds {
-            self.round(&lane, account.as_ref(), events, false).await?;
+            health = self.round(&lane, account.as_ref(), events, (health, false)).await?;
         }
-        self.round(&lane, account.as_ref(), last, true).await
+        self.round(&lane, account.as_ref(), last, (health, true)).await?;
+        Ok(())
     }
 
-    /// Looks at some of the lane's events and applies what was seen.
-    async fn round(&self, lane: &Arc<Lane>, account: Option<&Account>, events: Vec<Waiting>, last: bool) -> Result<()> {
-        let picture = match account {
-            Some(account) => Picture::take(account, &lane.name, events.clone()).await,
-            None => Picture::unseen(events.clone(), "there is no key for this account"),
-        };
+    /// Looks at some of the lane's events and applies what was seen. The last round frees the lane. Answers what this round and those
+    /// before it told of the connection.
+    async fn round(
+        &self,
+        lane: &Arc<Lane>,
+        account: Option<&Account>,
+        events: Vec<Waiting>,
+        (before, last): (Health, bool),
+    ) -> Result<Health> {
+        let picture = look(account, &lane.name, events.clone()).await;
         let scope = lane.scope();
         let pepper = if lane.workspace() == WorkspaceId::PLATFORM {
             Some(self.peppers.of(scope.call(), lane.workspace()).await?)
         } else {
             None
         };
-        let (held, seen, key_mode) = (lane.clone(), picture, self.secrets.key_mode);
+        let (held, seen, key_mode, told) = (lane.clone(), picture, self.secrets.key_mode, before.clone());
         let applied = self
             .db
             .tenant(scope, move |tx| {
@@ -99,31 +107,31 @@ impl Looker {
                         epoch = held.epoch,
                         "another worker has the lane: nothing is applied"
                     );
-                    return Ok(());
+                    return Ok(told);
                 }
-                let trouble = service::apply(
-                    tx,
-                    &held,
-                    &seen,
-                    &Means {
-                        pepper: pepper.as_deref(),
-                        key_mode,
-                    },
-                )?;
+                let means = Means {
+                    pepper: pepper.as_deref(),
+                    key_mode,
+                };
+                let health = told.and(service::apply(tx, &held, &seen, &means)?);
                 if last {
-                    inbox::release(tx, &held, trouble.as_deref())
-                } else {
-                    Ok(())
+                    inbox::release(tx, &held, &health)?;
                 }
+                Ok(health)
             })
             .await;
-        let Err(error) = applied else { return Ok(()) };
+        let error = match applied {
+            Ok(health) => return Ok(health),
+            Err(error) => error,
+        };
         tracing::error!(lane = lane.name, epoch = lane.epoch, %error, "what was seen could not be applied");
-        self.failed(lane, events, error.to_string(), last).await
+        self.failed(lane, events, error.to_string(), last.then(|| before.clone()))
+            .await?;
+        Ok(before)
     }
 
-    /// Counts a look that broke, so that it is repeated later and not for ever.
-    async fn failed(&self, lane: &Arc<Lane>, events: Vec<Waiting>, error: String, last: bool) -> Result<()> {
+    /// Counts a look that broke, so that it is repeated later and not for ever. `last`: the lane is freed, with what was told before.
+    async fn failed(&self, lane: &Arc<Lane>, events: Vec<Waiting>, error: String, last: Option<Health>) -> Result<()> {
         let held = lane.clone();
         self.db
             .tenant(lane.scope(), move |tx| {
@@ -131,7 +139,10 @@ impl Looker {
                     return Ok(());
                 }
                 inbox::settle(tx, &events, &Settled::Failed(error))?;
-                if last { inbox::release(tx, &held, None) } else { Ok(()) }
+                match last {
+                    Some(health) => inbox::release(tx, &held, &health),
+                    None => Ok(()),
+                }
             })
             .await
     }
@@ -150,6 +161,18 @@ impl Looker {
     }
 }
 
+/// Looks at what the events of a lane point at, as far as that can be done.
+async fn look(account: Option<&Account>, lane: &str, events: Vec<Waiting>) -> Picture {
+    let Some(account) = account else {
+        let why = StripeError::Denied("there is no key for this account".to_owned());
+        return Picture::unseen(events, why);
+    };
+    let looking = Picture::take(account, lane, events.clone());
+    tokio::time::timeout(LONGEST, looking)
+        .await
+        .unwrap_or_else(|_| Picture::unseen(events, StripeError::Away))
+}
+
 /// All events at once, but those that failed too often: they come after, one object at a time.
 fn rounds(events: &[Waiting]) -> Vec<Vec<Waiting>> {
     let (fresh, spoilt): (Vec<Waiting>, Vec<Waiting>) =
@@ -163,14 +186,6 @@ fn rounds(events: &[Waiting]) -> Vec<Vec<Waiting>> {
         .filter(|events: &Vec<Waiting>| !events.is_empty())
         .chain(alone)
         .collect()
-}
-
-pub(in crate::features::store) fn outcome(verdict: &Verdict) -> Option<Settled> {
-    match verdict {
-        Verdict::Apply | Verdict::Belongs(_) => None,
-        Verdict::Nothing => Some(Settled::Ignored),
-        Verdict::Failed(error) => Some(Settled::Failed(error.to_string())),
-    }
 }
 
 #[cfg(test)]

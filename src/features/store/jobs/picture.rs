@@ -24,6 +24,21 @@ enum Target {
     Price(String),
 }
 
+impl Target {
+    /// Stripe's id of it.
+    fn object(&self) -> &str {
+        match self {
+            Target::Customer(id)
+            | Target::Subscription(id)
+            | Target::Invoice(id)
+            | Target::InvoicePayment(id)
+            | Target::PaymentIntent(id)
+            | Target::Charge(id)
+            | Target::Price(id) => id,
+        }
+    }
+}
+
 /// What came of looking at a target.
 enum Seen {
     Customer(Box<Customer>),
@@ -46,6 +61,8 @@ pub(in crate::features::store) enum Verdict {
     Nothing,
     /// It could not be looked at.
     Failed(StripeError),
+    /// It points at something that Stripe does not know.
+    Dangling(String),
 }
 
 /// Everything that a look saw, after the lane was taken: nobody can have written anything fresher.
@@ -63,8 +80,8 @@ pub(in crate::features::store) struct Picture {
 
 impl Picture {
     /// Nothing could be looked at.
-    pub(in crate::features::store) fn unseen(events: Vec<Waiting>, why: &str) -> Picture {
-        let verdict = Verdict::Failed(StripeError::Denied(why.to_owned()));
+    pub(in crate::features::store) fn unseen(events: Vec<Waiting>, why: StripeError) -> Picture {
+        let verdict = Verdict::Failed(why);
         Picture {
             events: events.into_iter().map(|event| (event, verdict.clone())).collect(),
             ..Picture::default()
@@ -152,8 +169,12 @@ impl Picture {
                 Ok(seen) => self.keep(seen),
                 Err(StripeError::Missing) if matches!(target, Target::Price(_)) => self.forget_price(&target),
                 Err(error) => {
+                    let failed = match error {
+                        StripeError::Missing => Verdict::Dangling(target.object().to_owned()),
+                        error => Verdict::Failed(error),
+                    };
                     for verdict in verdicts.values_mut().filter(|verdict| **verdict == Verdict::Apply) {
-                        *verdict = Verdict::Failed(error.clone());
+                        *verdict = failed.clone();
                     }
                 }
             }

@@ -26,6 +26,49 @@ pub(in crate::features::store) fn upsert_price(
         .get_result(conn)
 }
 
+/// Writes a price as Stripe has it, unless it is known.
+pub(in crate::features::store) fn insert_price(
+    conn: &mut PgConnection,
+    id: PriceId,
+    seen: &PriceImage,
+) -> QueryResult<Option<Price>> {
+    diesel::insert_into(prices::table)
+        .values((prices::id.eq(id), seen))
+        .on_conflict(on_constraint("prices_stripe_price_id_key"))
+        .do_nothing()
+        .returning(Price::as_returning())
+        .get_result(conn)
+        .optional()
+}
+
+/// Where a price is, and as what.
+pub(in crate::features::store) fn place_of_price(
+    conn: &mut PgConnection,
+    id: PriceId,
+) -> QueryResult<Option<(ConnectionId, String)>> {
+    prices::table
+        .filter(prices::id.eq(id))
+        .select((prices::connection_id, prices::stripe_price_id))
+        .first(conn)
+        .optional()
+}
+
+/// Keeps a price's map as it is until the commit: who would change it waits, or was waited for.
+pub(in crate::features::store) fn hold_map(
+    conn: &mut PgConnection,
+    connection: ConnectionId,
+    stripe_id: &str,
+) -> QueryResult<()> {
+    prices::table
+        .filter(prices::connection_id.eq(connection))
+        .filter(prices::stripe_price_id.eq(stripe_id))
+        .select(prices::id)
+        .for_share()
+        .first(conn)
+        .optional()
+        .map(|_: Option<PriceId>| ())
+}
+
 /// The version of a price that was seen before.
 pub(in crate::features::store) fn price_version(
     conn: &mut PgConnection,

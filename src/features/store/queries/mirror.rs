@@ -93,6 +93,27 @@ pub(in crate::features::store) fn account_of(
     Ok(found.flatten())
 }
 
+/// The next customers beyond this one that are to have an account and have none.
+pub(in crate::features::store) fn without_account(
+    conn: &mut PgConnection,
+    connection: ConnectionId,
+    after: Option<CustomerId>,
+    most: i64,
+) -> QueryResult<Vec<CustomerId>> {
+    let mut rows = billing_customers::table
+        .filter(billing_customers::connection_id.eq(connection))
+        .filter(billing_customers::stripe_customer_id.is_null())
+        .filter(billing_customers::deleted_at.is_null())
+        .order(billing_customers::customer_id)
+        .limit(most)
+        .select(billing_customers::customer_id)
+        .into_boxed();
+    if let Some(after) = after {
+        rows = rows.filter(billing_customers::customer_id.gt(after));
+    }
+    rows.load(conn)
+}
+
 /// Names a customer's account at Stripe.
 pub(in crate::features::store) fn bind_customer(
     conn: &mut PgConnection,

@@ -59,6 +59,15 @@ pub(in crate::features::store) fn policy_values(
         .load(conn)
 }
 
+/// Our keys for these customers.
+pub(in crate::features::store) fn names(conn: &mut PgConnection, of: &[CustomerId]) -> QueryResult<Vec<String>> {
+    customers::table
+        .filter(customers::id.eq_any(of))
+        .filter(customers::external_id.is_not_null())
+        .select(customers::external_id.assume_not_null())
+        .load(conn)
+}
+
 /// The customer with this key of ours, and what they are called.
 pub(in crate::features::store) fn customer_named(
     conn: &mut PgConnection,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     features::{
-        schema::billing::{dunning_cases, orders, subscription_slots, subscriptions},
+        schema::billing::{dunning_cases, invoices, offers, orders, subscription_slots, subscriptions},
         store::model::{
             DunningCase, DunningCaseId, DunningState, HeldBecause, InvoiceId, OfferId, Order, OrderId, OrderState,
             Subscription, SubscriptionId,
@@ -53,12 +53,53 @@ pub(in crate::features::store) fn take_slot(
         .execute(conn)
 }
 
-/// Frees every line that a subscription has.
+/// Frees every line that a subscription has, and answers which.
 pub(in crate::features::store) fn free_slots(
     conn: &mut PgConnection,
     subscription: SubscriptionId,
-) -> QueryResult<usize> {
-    diesel::delete(subscription_slots::table.filter(subscription_slots::subscription_id.eq(subscription))).execute(conn)
+) -> QueryResult<Vec<String>> {
+    diesel::delete(subscription_slots::table.filter(subscription_slots::subscription_id.eq(subscription)))
+        .returning(subscription_slots::line)
+        .get_results(conn)
+}
+
+/// Of the customer's other subscriptions that live, the one that was first paid for this line in vain, for a period that is not over.
+pub(in crate::features::store) fn heir(
+    conn: &mut PgConnection,
+    of: &Subscription,
+    line: &str,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<SubscriptionId>> {
+    orders::table
+        .inner_join(offers::table.on(orders::offer_id.eq(offers::id.nullable())))
+        .inner_join(subscriptions::table.on(orders::subscription_id.eq(subscriptions::id.nullable())))
+        .filter(orders::held_because.eq(HeldBecause::Duplicate))
+        .filter(orders::customer_id.eq(of.customer_id))
+        .filter(orders::paid_until.gt(now))
+        .filter(offers::line.eq(line))
+        .filter(subscriptions::id.ne(of.id))
+        .filter(subscriptions::ended_at.is_null())
+        .order(orders::id)
+        .select(subscriptions::id)
+        .first(conn)
+        .optional()
+}
+
+/// The invoices, by Stripe's ids, that paid a subscription's present period in vain.
+pub(in crate::features::store) fn held_invoices(
+    conn: &mut PgConnection,
+    subscription: SubscriptionId,
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<String>> {
+    orders::table
+        .inner_join(invoices::table.on(orders::invoice_id.eq(invoices::id.nullable())))
+        .filter(orders::subscription_id.eq(subscription))
+        .filter(orders::held_because.eq(HeldBecause::Duplicate))
+        .filter(orders::paid_until.gt(now))
+        .order(invoices::stripe_invoice_id)
+        .select(invoices::stripe_invoice_id)
+        .distinct()
+        .load(conn)
 }
 
 /// A sale to be recorded.

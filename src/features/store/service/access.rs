@@ -38,25 +38,39 @@ pub(super) fn customer_of_workspace(
     Ok(customers::create(tx, &new)?.id)
 }
 
+/// What a licence is made for: the sale that it comes from, where its own term ends, and until when which sales pay for it. The term is
+/// what was paid and nothing else: each payment prolongs it, and each refund takes its own part back.
+pub(super) struct Paid {
+    source: Option<String>,
+    term_ends_at: DateTime<Utc>,
+    periods: Vec<(String, DateTime<Utc>)>,
+}
+
+impl Paid {
+    /// One sale, that pays from now until then.
+    pub(super) fn new(now: DateTime<Utc>, until: DateTime<Utc>, sale: &str) -> Paid {
+        Paid {
+            source: Some(sale.to_owned()),
+            term_ends_at: now,
+            periods: vec![(sale.to_owned(), until)],
+        }
+    }
+}
+
 /// Makes a licence for what was paid. In `platform` the buyer's workspace becomes its machine: that is how it holds a plan. What was paid is
 /// always made, whatever the seller's own plan says.
-pub(super) fn issue(
-    tx: &mut Tenant<'_>,
-    goods: &Goods<'_>,
-    policy: Uuid,
-    until: DateTime<Utc>,
-    sale: &str,
-) -> Result<Uuid> {
+pub(super) fn issue(tx: &mut Tenant<'_>, goods: &Goods<'_>, policy: Uuid, paid: &Paid) -> Result<Uuid> {
     let wanted = Issue {
         customer: Some(goods.customer),
-        // The term is what was paid and nothing else: each payment prolongs it, and each refund takes its own part back.
-        expires_at: Some(tx.now()?),
-        source_ref: Some(sale.to_owned()),
+        expires_at: Some(paid.term_ends_at),
+        source_ref: paid.source.clone(),
         ..Issue::by(PolicyId::from_uuid(policy), Via::Payment)
     };
     let key = Token::mint(TokenKind::LicenseKey, goods.means.key_mode);
     let license = licenses::issue(tx, &wanted, &key)?.license.id;
-    renew(tx, license, until, sale)?;
+    for (sale, until) in &paid.periods {
+        renew(tx, license, *until, sale)?;
+    }
     seat(tx, goods, license.uuid())?;
     Ok(license.uuid())
 }
@@ -125,10 +139,15 @@ pub(super) fn transfer(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid, po
         tracing::error!(license = %old.id, "a held licence's price changed: it stays as it is until the hold is lifted");
         return Ok(None);
     }
-    let until = old.expires_at.unwrap_or(tx.now()?);
-    let sale = format!("{}:{policy}", old.source_ref.as_deref().unwrap_or_default());
+    // Each sale goes over by its own name, so that it can still be taken back.
+    let now = tx.now()?;
+    let paid = Paid {
+        source: old.source_ref,
+        term_ends_at: licenses::row_of(tx, old.id)?.term_ends_at.unwrap_or(now).max(now),
+        periods: licenses::renewals(tx, old.id)?,
+    };
     licenses::revoke(tx, old.id)?;
-    issue(tx, goods, policy, until, &sale).map(Some)
+    issue(tx, goods, policy, &paid).map(Some)
 }
 
 /// Holds a licence for money. A hold that is there stays as it is.

@@ -99,7 +99,9 @@ pub(super) fn subscription(tx: &mut Tenant<'_>, goods: &Goods<'_>, row: &Subscri
             for license in &licenses {
                 end(tx, goods.connection, row, license)?;
             }
-            queries::free_slots(tx.conn(), row.id)?;
+            for line in queries::free_slots(tx.conn(), row.id)? {
+                hand_on(tx, row, &line)?;
+            }
         }
         Meaning::Unknown => {
             tracing::error!(subscription = %row.id, status = row.status, "Stripe knows a status that we do not: access stays as it is");
@@ -169,6 +171,15 @@ pub(super) fn takes_line(
     Ok(free)
 }
 
+/// A line that is free again goes to the subscription that was paid for it in vain and still is: it is looked at again.
+fn hand_on(tx: &mut Tenant<'_>, row: &Subscription, line: &str) -> Result<()> {
+    let now = tx.now()?;
+    match queries::heir(tx.conn(), row, line, now)? {
+        Some(heir) => jobs::push(tx, look(heir, JobId::of(heir.uuid(), LOOK))),
+        None => Ok(()),
+    }
+}
+
 /// What was paid is over before anybody gives up on the money: until then licences live on, for they can still be paid.
 fn bridge(tx: &mut Tenant<'_>, row: &Subscription, licenses: &[Kept]) -> Result<DunningCase> {
     let case = open_case(tx, row)?;
@@ -194,29 +205,43 @@ fn open_case(tx: &mut Tenant<'_>, row: &Subscription) -> Result<DunningCase> {
     jobs::push(
         tx,
         Push {
-            group_id: row.id.uuid(),
             due: Some(case.restrict_at),
-            ..Push::now(Lane::System, OWED, JobId::of(case.id.uuid(), OWED))
+            ..look(row.id, JobId::of(case.id.uuid(), LOOK))
         },
     )?;
     Ok(case)
 }
 
-/// The kind of the job that has a subscription looked at again on which money is missing.
-pub(in crate::features::store) const OWED: &str = "store.owed";
+/// The kind of the job that has a subscription looked at again although no event told of it.
+pub(in crate::features::store) const LOOK: &str = "store.look";
 
-/// Where to look at a subscription again.
-pub(in crate::features::store) fn owed(
+fn look(subscription: SubscriptionId, job: JobId) -> Push {
+    Push {
+        group_id: subscription.uuid(),
+        ..Push::now(Lane::System, LOOK, job)
+    }
+}
+
+/// Where to look at a subscription again: at itself, and at the invoices whose sales are held because it was one too many.
+pub(in crate::features::store) fn to_look_at(
     tx: &mut Tenant<'_>,
     subscription: SubscriptionId,
-) -> Result<(ConnectionId, Wanted)> {
+) -> Result<(ConnectionId, Vec<Wanted>)> {
     let (connection, object, customer) = queries::place_of(tx.conn(), subscription)?;
     let account = queries::account_of(tx.conn(), connection, customer)?;
-    let wanted = Wanted {
+    let lane = account.unwrap_or_else(|| object.clone());
+    let now = tx.now()?;
+    let held = queries::held_invoices(tx.conn(), subscription, now)?;
+    let mut wanted = vec![Wanted {
         kind: "customer.subscription.updated",
-        lane: account.unwrap_or_else(|| object.clone()),
+        lane: lane.clone(),
         object,
-    };
+    }];
+    wanted.extend(held.into_iter().map(|object| Wanted {
+        kind: "invoice.updated",
+        lane: lane.clone(),
+        object,
+    }));
     Ok((connection, wanted))
 }
 

@@ -108,7 +108,7 @@ fn deliver(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>) -> Result<Op
     if known.as_ref().is_some_and(|order| !open(order)) {
         return Ok(None);
     }
-    let Some(mapped) = queries::mapped(tx.conn(), sale.connection, sale.price)? else {
+    let Some(mapped) = mapped(tx, sale)? else {
         hold(tx, sale, &key, known, None, HeldBecause::UnknownPrice)?;
         tracing::error!(
             price = sale.price,
@@ -140,6 +140,15 @@ fn deliver(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>) -> Result<Op
     Ok(None)
 }
 
+/// What the sale's price sells. That it sells nothing is sure until the commit: whoever maps the price then finds the order held.
+fn mapped(tx: &mut Tenant<'_>, sale: &Sale<'_>) -> Result<Option<Mapped>> {
+    if let Some(mapped) = queries::mapped(tx.conn(), sale.connection, sale.price)? {
+        return Ok(Some(mapped));
+    }
+    queries::hold_map(tx.conn(), sale.connection, sale.price)?;
+    Ok(queries::mapped(tx.conn(), sale.connection, sale.price)?)
+}
+
 /// Prolongs the licence that the item pays for, or makes it.
 fn license(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>, mapped: &Mapped, key: &str) -> Result<Uuid> {
     if let Some(license) = sale.item.license_id {
@@ -147,7 +156,8 @@ fn license(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>, mapped: &Map
         access::seat(tx, goods, license)?;
         return Ok(license);
     }
-    let license = access::issue(tx, goods, mapped.policy, sale.until(), key)?;
+    let paid = access::Paid::new(tx.now()?, sale.until(), key);
+    let license = access::issue(tx, goods, mapped.policy, &paid)?;
     queries::set_license(tx.conn(), sale.item.id, license)?;
     Ok(license)
 }

@@ -17,16 +17,19 @@ use crate::{
     kernel::{
         db::Tenant,
         error::Result,
-        id::{CustomerId, PriceId},
+        id::{CustomerId, JobId, PriceId},
         inbox::{self, ConnectionId, Lane, Waiting},
+        jobs::{self, Push},
         outbox,
         stripe::{self, Expandable},
     },
 };
 
 /// Writes a price. One that carries an offer's lookup key belongs to that offer from now on, and what waited for it waits no longer.
-/// Answers whether anything changed.
-pub(super) fn price(tx: &mut Tenant<'_>, connection: ConnectionId, seen: &stripe::Price) -> Result<bool> {
+/// What another's lane shows of a price may be older than what its own lane wrote: there it is written only if it is new. Answers whether
+/// anything changed.
+pub(super) fn price(tx: &mut Tenant<'_>, lane: &Lane, seen: &stripe::Price) -> Result<bool> {
+    let connection = lane.connection;
     if seen.deleted || seen.currency.is_none() {
         if seen.deleted {
             price_is_gone(tx, connection, &seen.id)?;
@@ -35,7 +38,15 @@ pub(super) fn price(tx: &mut Tenant<'_>, connection: ConnectionId, seen: &stripe
     }
     let before = queries::price_version(tx.conn(), connection, &seen.id)?;
     let id = PriceId::new(tx.now()?);
-    let row = queries::upsert_price(tx.conn(), id, &PriceImage::of(connection, seen))?;
+    let image = PriceImage::of(connection, seen);
+    let row = if lane.name == seen.id {
+        queries::upsert_price(tx.conn(), id, &image)?
+    } else {
+        match queries::insert_price(tx.conn(), id, &image)? {
+            Some(new) => new,
+            None => return Ok(false),
+        }
+    };
     let product = seen
         .product
         .as_ref()
@@ -53,9 +64,25 @@ pub(super) fn price(tx: &mut Tenant<'_>, connection: ConnectionId, seen: &stripe
         fresh = queries::map_price(tx.conn(), row.id, offer)?;
     }
     if fresh {
-        inbox::park_no_longer(tx, connection, &format!("price:{}", row.stripe_price_id))?;
+        let job = Push {
+            group_id: row.id.uuid(),
+            ..Push::now(jobs::Lane::System, MAPPED, JobId::of(row.id.uuid(), MAPPED))
+        };
+        jobs::push(tx, job)?;
     }
     Ok(fresh || before != Some(row.version))
+}
+
+/// The kind of the job that lets what waited for a price be looked at again. Not done where the price is mapped: there its row is locked,
+/// and whoever parks an event holds a lane and waits for that row.
+pub(in crate::features::store) const MAPPED: &str = "store.mapped";
+
+/// Lets what waited for a price be looked at again.
+pub(in crate::features::store) fn unpark_mapped(tx: &mut Tenant<'_>, price: PriceId) -> Result<()> {
+    if let Some((connection, stripe_id)) = queries::place_of_price(tx.conn(), price)? {
+        inbox::park_no_longer(tx, connection, &format!("price:{stripe_id}"))?;
+    }
+    Ok(())
 }
 
 /// Notes that Stripe no longer has a price.
@@ -65,12 +92,17 @@ pub(super) fn price_is_gone(tx: &mut Tenant<'_>, connection: ConnectionId, strip
     Ok(())
 }
 
-/// Removes the draft that an event says was deleted.
-pub(super) fn draft_is_gone(tx: &mut Tenant<'_>, connection: ConnectionId, event: &Waiting) -> Result<()> {
-    if let Some(id) = &event.object_id {
-        queries::drop_draft(tx.conn(), connection, id)?;
-    }
-    Ok(())
+/// Whether what an event was about, and Stripe no longer knows, was the draft of an invoice, which may be deleted. It is removed.
+pub(super) fn was_a_draft(tx: &mut Tenant<'_>, connection: ConnectionId, event: &Waiting) -> Result<bool> {
+    let of_drafts = matches!(
+        event.kind.as_str(),
+        "invoice.created" | "invoice.updated" | "invoice.deleted"
+    );
+    let Some(id) = event.object_id.as_ref().filter(|_| of_drafts) else {
+        return Ok(false);
+    };
+    queries::drop_draft(tx.conn(), connection, id)?;
+    Ok(queries::invoice(tx.conn(), connection, id)?.is_none())
 }
 
 /// Whose lane it is, and what Stripe knows of them. `None`: an account that belongs to no customer of ours.

@@ -2,6 +2,7 @@
 
 mod access;
 mod decide;
+mod follow;
 mod fulfil;
 mod mirror;
 mod plans;
@@ -10,18 +11,20 @@ mod standing;
 
 use std::collections::BTreeMap;
 
-pub(super) use decide::{OWED, owed};
+pub(super) use decide::{LOOK, to_look_at};
+pub(super) use follow::{CUSTOMER, ToOpen, bind_account, customer_to_open, follow, open_accounts};
+pub(super) use mirror::{MAPPED, unpark_mapped};
 pub(super) use plans::*;
 pub(super) use seed::seed;
 pub use standing::{NextInvoice, Standing, standing};
 
-use super::jobs::{Picture, Verdict, outcome};
+use super::jobs::{Picture, Verdict};
 use crate::kernel::{
     config::KeyMode,
     db::Tenant,
     error::Result,
     id::{CustomerId, WorkspaceId},
-    inbox::{self, ConnectionId, Lane, Settled, Waiting},
+    inbox::{self, ACCOUNT, ConnectionId, Health, Lane, Settled, Waiting},
     jobs,
     peppers::Pepper,
     stripe::StripeError,
@@ -45,13 +48,13 @@ pub(super) struct Means<'a> {
 /// Something that is understood and cannot be mapped yet: what it waits for, as the inbox names it.
 type Parked = String;
 
-/// Writes the mirror, decides, delivers, and settles the lane's events, all in the caller's transaction. Answers what is wrong with the
-/// connection, if anything is.
-pub(super) fn apply(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, means: &Means<'_>) -> Result<Option<String>> {
+/// Writes the mirror, decides, delivers, and settles the lane's events, all in the caller's transaction. Answers what that tells of the
+/// connection.
+pub(super) fn apply(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, means: &Means<'_>) -> Result<Health> {
     let mut waits: Vec<Parked> = Vec::new();
     let mut catalog_changed = false;
     for price in seen.prices.values() {
-        catalog_changed |= mirror::price(tx, lane.connection, price)?;
+        catalog_changed |= mirror::price(tx, lane, price)?;
     }
     for price in &seen.gone_prices {
         mirror::price_is_gone(tx, lane.connection, price)?;
@@ -74,51 +77,56 @@ pub(super) fn apply(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, means: &Me
             }
         }
     }
-    let trouble = settle(tx, lane, seen, waits.first())?;
+    let health = settle(tx, lane, seen, waits.first())?;
     if catalog_changed && tx.workspace() == WorkspaceId::PLATFORM {
         jobs::push(tx, plans::publish_job())?;
     }
-    Ok(trouble)
+    Ok(health)
 }
 
 /// Records what became of each event. What was seen but waits for something is parked on it.
-fn settle(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, waits: Option<&Parked>) -> Result<Option<String>> {
-    let mut trouble = None;
+fn settle(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, waits: Option<&Parked>) -> Result<Health> {
+    let mut health = Health::Unknown;
     let mut moved: BTreeMap<&str, Vec<&Waiting>> = BTreeMap::new();
     for (event, verdict) in &seen.events {
-        let settled = match (verdict, waits) {
-            (Verdict::Belongs(owner), _) => {
+        let (settled, told) = match verdict {
+            Verdict::Belongs(owner) => {
                 moved.entry(owner).or_default().push(event);
+                health = health.and(Health::Well);
                 continue;
             }
-            (Verdict::Failed(StripeError::Missing), _) if event.kind == "invoice.deleted" => {
-                mirror::draft_is_gone(tx, lane.connection, event)?;
-                Settled::Done
+            Verdict::Apply => (
+                waits.map_or(Settled::Done, |on| Settled::Parked(on.clone())),
+                Health::Well,
+            ),
+            Verdict::Nothing => (Settled::Ignored, Health::Unknown),
+            Verdict::Dangling(object) => unknown(object),
+            Verdict::Failed(StripeError::Missing) if mirror::was_a_draft(tx, lane.connection, event)? => {
+                (Settled::Done, Health::Well)
             }
-            // What cannot vanish at Stripe and is not there means a wrong key, account or mode: nobody loses access by that.
-            (Verdict::Failed(StripeError::Missing), _) => {
-                trouble = Some(format!(
-                    "Stripe does not know {}",
-                    event.object_id.as_deref().unwrap_or("an object")
-                ));
-                Settled::Parked("account".to_owned())
+            Verdict::Failed(StripeError::Missing) => unknown(event.object_id.as_deref().unwrap_or("an object")),
+            Verdict::Failed(error) => {
+                let told = match error {
+                    StripeError::Denied(why) => Health::Trouble(why.clone()),
+                    _ => Health::Unknown,
+                };
+                (Settled::Failed(error.to_string()), told)
             }
-            (Verdict::Failed(error), _) => {
-                if let StripeError::Denied(why) = error {
-                    trouble = Some(why.clone());
-                }
-                Settled::Failed(error.to_string())
-            }
-            (Verdict::Apply, Some(on)) => Settled::Parked(on.clone()),
-            (verdict, _) => outcome(verdict).unwrap_or(Settled::Done),
         };
+        health = health.and(told);
         inbox::settle(tx, [event], &settled)?;
     }
     for (owner, events) in moved {
         inbox::move_to(tx, lane, events, owner)?;
     }
-    if let Some(why) = &trouble {
+    if let Health::Trouble(why) = &health {
         tracing::error!(connection = %lane.connection, why, "a Stripe connection is in trouble; access stays as it is");
     }
-    Ok(trouble)
+    Ok(health)
+}
+
+/// What cannot vanish at Stripe and is not there means a wrong key, account or mode: nobody loses access by that.
+fn unknown(object: &str) -> (Settled, Health) {
+    let trouble = Health::Trouble(format!("Stripe does not know {object}"));
+    (Settled::Parked(ACCOUNT.to_owned()), trouble)
 }

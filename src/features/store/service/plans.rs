@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,16 +12,15 @@ use crate::{
         entitlements::Values,
         licenses::{HoldReason, License, Status, Via},
         machines,
-        store::{jobs::plan_job, model::Offer, queries},
+        policies::ExpirationStrategy,
+        store::{model::Offer, queries},
     },
     kernel::{
         db::Tenant,
         entitlements::{AccessLevel, Allowance, Plan},
         error::Result,
-        id::{CustomerId, JobId, LicenseId, WorkspaceId},
-        inbox::PLATFORM,
-        jobs::{self, Lane, Push},
-        outbox::Event,
+        id::{JobId, LicenseId, WorkspaceId},
+        jobs::{Lane, Push},
         plans::{PlanPrice, PlanSource, Projection, PublishedPlan},
     },
 };
@@ -30,29 +29,50 @@ use crate::{
 pub(in crate::features::store) const PLAN: &str = "workspace.plan";
 /// The kind of the job that publishes plans.
 pub(in crate::features::store) const PUBLISH: &str = "store.publish";
-/// The kind of the job that makes a workspace a customer at Stripe.
-pub(in crate::features::store) const CUSTOMER: &str = "store.customer";
-
 /// The job that publishes the operator's plans.
 pub(in crate::features::store) fn publish_job() -> Push {
     Push::now(Lane::System, PUBLISH, JobId::of(WorkspaceId::PLATFORM.uuid(), PUBLISH))
 }
 
+/// The kind of the job that publishes plans and brings the plan of every workspace without a licence up to date.
+pub(in crate::features::store) const REPLAN: &str = "store.replan";
+
+/// The job that does so.
+pub(super) fn replan_job() -> Push {
+    Push::now(Lane::System, REPLAN, JobId::of(WorkspaceId::PLATFORM.uuid(), REPLAN))
+}
+
+/// What a workspace's licences come to.
+pub(in crate::features::store) struct Reading {
+    pub(in crate::features::store) projection: Projection,
+    /// When the status of one of them turns by itself, and they come to something else.
+    pub(in crate::features::store) turns_at: Option<DateTime<Utc>>,
+}
+
 /// What a workspace's licences come to at this moment.
-pub(in crate::features::store) fn sources(tx: &mut Tenant<'_>, workspace: WorkspaceId) -> Result<Projection> {
+pub(in crate::features::store) fn sources(tx: &mut Tenant<'_>, workspace: WorkspaceId) -> Result<Reading> {
     let now = tx.now()?;
-    let held = machines::held_by(tx, &workspace.to_string())?
+    let held: Vec<Holding> = machines::held_by(tx, &workspace.to_string())?
         .into_iter()
         .map(Holding::from)
         .collect();
     let offers = queries::base_offers(tx.conn())?;
     let default = default_plan(tx, &offers)?;
-    compute(now, held, &offers, default)
+    let turns_at = held.iter().flat_map(Holding::turns).filter(|at| *at > now).min();
+    Ok(Reading {
+        projection: compute(now, held, &offers, default),
+        turns_at,
+    })
 }
 
-/// What a workspace without a licence may do: the smallest offer, or, before there is one, what the product comes with.
+/// What a workspace without a licence has: the smallest of the offers.
+pub(super) fn smallest(offers: &[Offer]) -> Option<&Offer> {
+    offers.iter().min_by_key(|offer| (offer.rank, offer.id))
+}
+
+/// What a workspace without a licence may do; before there are offers, what the product comes with.
 fn default_plan(tx: &mut Tenant<'_>, offers: &[Offer]) -> Result<Plan> {
-    let Some(offer) = offers.iter().min_by_key(|offer| (offer.rank, offer.id)) else {
+    let Some(offer) = smallest(offers) else {
         return Ok(Plan::free());
     };
     let values = queries::policy_values(tx.conn(), offer.policy_id)?;
@@ -60,6 +80,7 @@ fn default_plan(tx: &mut Tenant<'_>, offers: &[Offer]) -> Result<Plan> {
         code: offer.code.clone(),
         rank: offer.rank,
         access: AccessLevel::Full,
+        unpaid_since: None,
         entitlements: allowances(values),
     })
 }
@@ -81,8 +102,8 @@ fn allowances(values: impl IntoIterator<Item = (String, Option<Value>)>) -> BTre
 
 /// The highest plan counts; a plan whose payment is due lets only be read, and counts less than any that is paid. The order in which
 /// licences are listed does not matter.
-fn compute(now: DateTime<Utc>, held: Vec<Holding>, offers: &[Offer], default: Plan) -> Result<Projection> {
-    let mut found: Vec<(PlanSource, Values)> = Vec::new();
+fn compute(now: DateTime<Utc>, held: Vec<Holding>, offers: &[Offer], default: Plan) -> Projection {
+    let mut found: Vec<(PlanSource, Holding)> = Vec::new();
     for holding in held {
         let offer = offers.iter().find(|offer| offer.policy_id == holding.policy);
         let (Some(offer), Some(access)) = (offer, access(&holding, now)) else {
@@ -96,7 +117,7 @@ fn compute(now: DateTime<Utc>, held: Vec<Holding>, offers: &[Offer], default: Pl
             access,
             expires_at: holding.expires_at,
         };
-        found.push((source, holding.entitlements));
+        found.push((source, holding));
     }
     found.sort_by_key(|(source, _)| {
         (
@@ -105,32 +126,34 @@ fn compute(now: DateTime<Utc>, held: Vec<Holding>, offers: &[Offer], default: Pl
             source.license_id,
         )
     });
-    let valid_until = found.iter().filter_map(|(source, _)| source.expires_at).min();
-    let Some((best, values)) = found.first() else {
+    let valid_until = found.iter().filter_map(|(_, holding)| holding.ends_at()).min();
+    let Some((best, holding)) = found.first() else {
         let Plan {
             code,
             rank,
             access,
             entitlements,
+            ..
         } = default;
-        return Ok(Projection {
+        return Projection {
             plan: code,
             rank,
             access,
             entitlements,
             sources: Vec::new(),
             valid_until: None,
-        });
+        };
     };
-    let entitlements = allowances(values.iter().map(|(code, value)| (code.clone(), Some(value.clone()))));
-    Ok(Projection {
+    let values = holding.entitlements.iter();
+    let entitlements = allowances(values.map(|(code, value)| (code.clone(), Some(value.clone()))));
+    Projection {
         plan: best.plan.clone(),
         rank: best.rank,
         access: best.access,
         entitlements,
         sources: found.iter().map(|(source, _)| source.clone()).collect(),
         valid_until,
-    })
+    }
 }
 
 /// What counts of a licence that a workspace holds.
@@ -140,19 +163,41 @@ struct Holding {
     policy: Uuid,
     status: Status,
     holds: Vec<HoldReason>,
+    starts_at: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,
+    /// How long after its expiry it still counts; `None`: for good.
+    grace: Option<TimeDelta>,
     via: Via,
     entitlements: Values,
 }
 
+impl Holding {
+    /// When it counts no more.
+    fn ends_at(&self) -> Option<DateTime<Utc>> {
+        let end = self.expires_at?;
+        Some(end.checked_add_signed(self.grace?).unwrap_or(DateTime::<Utc>::MAX_UTC))
+    }
+
+    /// When its status turns by itself.
+    fn turns(&self) -> impl Iterator<Item = DateTime<Utc>> {
+        [self.starts_at, self.expires_at, self.ends_at()].into_iter().flatten()
+    }
+}
+
 impl From<License> for Holding {
     fn from(license: License) -> Holding {
+        let rules = &license.terms.rules;
         Holding {
             license: license.id,
             policy: license.policy_id.uuid(),
             status: license.status,
             holds: license.holds,
+            starts_at: license.starts_at,
             expires_at: license.expires_at,
+            grace: match rules.expiration_strategy {
+                ExpirationStrategy::AllowAccess => None,
+                _ => Some(TimeDelta::seconds(i64::from(rules.grace_seconds))),
+            },
             via: license.issued_via,
             entitlements: license.terms.entitlements,
         }
@@ -161,14 +206,14 @@ impl From<License> for Holding {
 
 /// How much a licence lets a workspace be used; `None`: it gives no plan at this moment.
 fn access(holding: &Holding, now: DateTime<Utc>) -> Option<AccessLevel> {
-    if holding.expires_at.is_some_and(|at| at <= now) {
-        return None;
-    }
+    let is_over = || holding.ends_at().is_some_and(|at| at <= now);
     match holding.status {
+        // A hold hides that it expired; what is over is nobody's to pay for.
         Status::Suspended if holding.holds.iter().all(|reason| *reason == HoldReason::Payment) => {
-            Some(AccessLevel::ReadOnly)
+            (!is_over()).then_some(AccessLevel::ReadOnly)
         }
-        Status::Pooled | Status::Revoked | Status::Suspended | Status::NotStarted | Status::Expired => None,
+        Status::Expired => (!is_over()).then_some(AccessLevel::Full),
+        Status::Pooled | Status::Revoked | Status::Suspended | Status::NotStarted => None,
         Status::InGrace | Status::Overdue | Status::Expiring | Status::Inactive | Status::Active => {
             Some(AccessLevel::Full)
         }
@@ -205,95 +250,6 @@ pub(in crate::features::store) fn published(tx: &mut Tenant<'_>) -> Result<Vec<P
         });
     }
     Ok(plans)
-}
-
-/// Follows the operator's own events: a new workspace becomes a customer, and a licence that changes changes the plans of those who hold it.
-pub(in crate::features::store) fn follow(tx: &mut Tenant<'_>, events: &[Event]) -> Result<()> {
-    if tx.workspace() != WorkspaceId::PLATFORM {
-        return Ok(());
-    }
-    let mut workspaces: Vec<Uuid> = Vec::new();
-    for event in events {
-        let Some(subject) = event.subject_id else { continue };
-        match event.kind.split_once('.').unwrap_or_default() {
-            ("workspace", "created") => welcome(tx, WorkspaceId::from_uuid(subject), &event.data)?,
-            ("license", _) => workspaces.extend(holders(queries::holders_of_license(tx.conn(), subject)?)),
-            ("machine", _) => workspaces.extend(holders(queries::holder_of_machine(tx.conn(), subject)?)),
-            ("policy", "updated") => {
-                workspaces.extend(holders(queries::holders_of_policy(tx.conn(), subject)?));
-                jobs::push(tx, publish_job())?;
-            }
-            _ => {}
-        }
-    }
-    workspaces.sort_unstable();
-    workspaces.dedup();
-    for workspace in workspaces {
-        jobs::push(tx, plan_job(workspace, None))?;
-    }
-    Ok(())
-}
-
-/// Machines name the workspace that they stand for in clear.
-fn holders(names: Vec<Option<String>>) -> impl Iterator<Item = Uuid> {
-    names
-        .into_iter()
-        .flatten()
-        .filter_map(|name| name.parse::<WorkspaceId>().ok())
-        .map(WorkspaceId::uuid)
-}
-
-/// Makes a new workspace a customer of the operator.
-fn welcome(tx: &mut Tenant<'_>, workspace: WorkspaceId, data: &Value) -> Result<()> {
-    let name = data["name"]
-        .as_str()
-        .map(|name| name.chars().take(200).collect::<String>());
-    super::access::customer_of_workspace(tx, workspace, name)?;
-    let id = JobId::of(workspace.uuid(), CUSTOMER);
-    jobs::push(
-        tx,
-        Push {
-            group_id: workspace.uuid(),
-            ..Push::now(Lane::System, CUSTOMER, id)
-        },
-    )
-}
-
-/// A customer who is to have an account at Stripe.
-pub(in crate::features::store) struct ToOpen {
-    pub(in crate::features::store) customer: CustomerId,
-    pub(in crate::features::store) name: Option<String>,
-    /// The account, if there is one.
-    pub(in crate::features::store) account: Option<String>,
-}
-
-/// The customer of a workspace, what it is called, and its account at Stripe, if it has one. The intent to open one is written first.
-pub(in crate::features::store) fn customer_to_open(
-    tx: &mut Tenant<'_>,
-    workspace: WorkspaceId,
-) -> Result<Option<ToOpen>> {
-    let Some((customer, name)) = queries::customer_named(tx.conn(), &workspace.to_string())? else {
-        return Ok(None);
-    };
-    let fresh = LicenseId::new(tx.now()?).uuid();
-    queries::intend_customer(tx.conn(), fresh, PLATFORM, customer)?;
-    let account = queries::account_of(tx.conn(), PLATFORM, customer)?;
-    Ok(Some(ToOpen {
-        customer,
-        name,
-        account,
-    }))
-}
-
-/// Notes a customer's account at Stripe, and lets what waited for it be looked at.
-pub(in crate::features::store) fn bind_account(
-    tx: &mut Tenant<'_>,
-    customer: CustomerId,
-    stripe_id: &str,
-) -> Result<()> {
-    queries::bind_customer(tx.conn(), PLATFORM, customer, stripe_id)?;
-    crate::kernel::inbox::park_no_longer(tx, PLATFORM, &format!("customer:{stripe_id}"))?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -336,7 +292,9 @@ mod tests {
             policy: policy(rank),
             status,
             holds: holds.to_vec(),
+            starts_at: None,
             expires_at: ends_in.map(|days| DateTime::UNIX_EPOCH + Duration::days(days)),
+            grace: Some(Duration::days(2)),
             via: Via::Payment,
             entitlements: serde_json::from_value(entitlements).expect("values"),
         }
@@ -344,7 +302,7 @@ mod tests {
 
     fn plan_of(held: Vec<Holding>) -> Projection {
         let offers = [offer("free", 0), offer("pro", 10), offer("business", 20)];
-        compute(DateTime::UNIX_EPOCH, held, &offers, Plan::free()).expect("a plan")
+        compute(DateTime::UNIX_EPOCH, held, &offers, Plan::free())
     }
 
     #[test]
@@ -359,7 +317,28 @@ mod tests {
         assert_eq!(one.entitlements["agents"], Allowance::AtMost(200));
         assert_eq!(one.entitlements["runs"], Allowance::Unlimited);
         assert_eq!(one.entitlements["sso"], Allowance::Flag(true));
-        assert_eq!(one.valid_until, Some(DateTime::UNIX_EPOCH + Duration::days(30)));
+        assert_eq!(one.valid_until, Some(DateTime::UNIX_EPOCH + Duration::days(32)));
+    }
+
+    #[test]
+    fn a_plan_turns_when_its_licence_begins_expires_and_is_out_of_grace() {
+        let later = Holding {
+            starts_at: Some(DateTime::UNIX_EPOCH + Duration::days(3)),
+            ..holding(10, Status::NotStarted, &[], Some(30))
+        };
+        let days: Vec<i64> = later.turns().map(|at| (at - DateTime::UNIX_EPOCH).num_days()).collect();
+        assert_eq!(days, [3, 30, 32]);
+        assert_eq!(plan_of(vec![later]).plan, "free");
+        let graceful = holding(10, Status::InGrace, &[], Some(-1));
+        assert_eq!(plan_of(vec![graceful]).plan, "pro");
+        let for_good = Holding {
+            grace: None,
+            ..holding(10, Status::Expired, &[], Some(-9))
+        };
+        assert_eq!(
+            (for_good.ends_at(), plan_of(vec![for_good]).plan.as_str()),
+            (None, "pro")
+        );
     }
 
     #[test]
@@ -368,7 +347,8 @@ mod tests {
         for held in [
             vec![],
             vec![holding(10, Status::Revoked, &[], None)],
-            vec![holding(10, Status::Expired, &[], Some(0))],
+            vec![holding(10, Status::Expired, &[], Some(-2))],
+            vec![holding(10, Status::Suspended, &[HoldReason::Payment], Some(-2))],
             vec![holding(10, Status::Suspended, &[HoldReason::Manual], None)],
             vec![holding(
                 10,

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod leases;
+
 use std::sync::{Arc, Mutex};
 
 use chrono::Duration;
@@ -9,7 +11,7 @@ use diesel::{QueryDsl, RunQueryDsl};
 use guildhall::kernel::{
     access::Call,
     crypto::hmac,
-    inbox::{self, Lane, Settled, Worker},
+    inbox::{self, Health, Lane, Settled, Worker},
 };
 use serde_json::{Value, json};
 
@@ -89,7 +91,7 @@ impl World {
                     for event in &lane.events {
                         inbox::settle(tx, [event], &outcome(event.object_id.as_deref().unwrap()))?;
                     }
-                    inbox::release(tx, &lane, None)
+                    inbox::release(tx, &lane, &Health::Well)
                 })
                 .await
             });
@@ -362,7 +364,7 @@ async fn events_move_to_the_lane_in_which_they_belong() {
         let work: std::pin::Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
             db.tenant(lane.scope(), move |tx| {
                 inbox::move_to(tx, &lane, &lane.events, "cus_1")?;
-                inbox::release(tx, &lane, None)
+                inbox::release(tx, &lane, &Health::Unknown)
             })
             .await
         });

@@ -1,0 +1,135 @@
+//! What follows from the operator's own events: workspaces become customers, and plans are kept in step.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    access,
+    plans::{publish_job, replan_job, smallest},
+};
+use crate::{
+    features::store::{jobs::plan_job, queries},
+    kernel::{
+        db::Tenant,
+        error::Result,
+        id::{CustomerId, JobId, LicenseId, WorkspaceId},
+        inbox::{self, PLATFORM},
+        jobs::{self, Lane, Push},
+        outbox::Event,
+    },
+};
+
+/// The kind of the job that makes a workspace a customer at Stripe.
+pub(in crate::features::store) const CUSTOMER: &str = "store.customer";
+
+/// Follows the operator's own events: a new workspace becomes a customer, and a licence that changes changes the plans of those who hold it.
+pub(in crate::features::store) fn follow(tx: &mut Tenant<'_>, events: &[Event]) -> Result<()> {
+    if tx.workspace() != WorkspaceId::PLATFORM {
+        return Ok(());
+    }
+    let (mut workspaces, mut policies): (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
+    for event in events {
+        let Some(subject) = event.subject_id else { continue };
+        match event.kind.split_once('.').unwrap_or_default() {
+            ("workspace", "created") => welcome(tx, WorkspaceId::from_uuid(subject), &event.data)?,
+            ("license", _) => workspaces.extend(holders(queries::holders_of_license(tx.conn(), subject)?)),
+            ("machine", _) => workspaces.extend(holders(queries::holder_of_machine(tx.conn(), subject)?)),
+            ("policy", "updated") => {
+                workspaces.extend(holders(queries::holders_of_policy(tx.conn(), subject)?));
+                policies.push(subject);
+            }
+            _ => {}
+        }
+    }
+    if !policies.is_empty() {
+        let offers = queries::base_offers(tx.conn())?;
+        let default = smallest(&offers).map(|offer| offer.policy_id);
+        let everybody = default.is_some_and(|default| policies.contains(&default));
+        jobs::push(tx, if everybody { replan_job() } else { publish_job() })?;
+    }
+    workspaces.sort_unstable();
+    workspaces.dedup();
+    for workspace in workspaces {
+        jobs::push(tx, plan_job(workspace, None))?;
+    }
+    Ok(())
+}
+
+/// Machines name the workspace that they stand for in clear.
+fn holders(names: Vec<Option<String>>) -> impl Iterator<Item = Uuid> {
+    names
+        .into_iter()
+        .flatten()
+        .filter_map(|name| name.parse::<WorkspaceId>().ok())
+        .map(WorkspaceId::uuid)
+}
+
+/// Makes a new workspace a customer of the operator.
+fn welcome(tx: &mut Tenant<'_>, workspace: WorkspaceId, data: &Value) -> Result<()> {
+    let name = data["name"]
+        .as_str()
+        .map(|name| name.chars().take(200).collect::<String>());
+    access::customer_of_workspace(tx, workspace, name)?;
+    jobs::push(tx, customer_job(workspace))
+}
+
+fn customer_job(workspace: WorkspaceId) -> Push {
+    Push {
+        group_id: workspace.uuid(),
+        ..Push::now(Lane::System, CUSTOMER, JobId::of(workspace.uuid(), CUSTOMER))
+    }
+}
+
+/// Has accounts opened for the next customers beyond this one that have none: they came before there was a Stripe. Answers the last of
+/// them, while there may be more.
+pub(in crate::features::store) fn open_accounts(
+    tx: &mut Tenant<'_>,
+    after: Option<CustomerId>,
+    most: i64,
+) -> Result<Option<CustomerId>> {
+    let without = queries::without_account(tx.conn(), PLATFORM, after, most)?;
+    for workspace in queries::names(tx.conn(), &without)? {
+        if let Ok(workspace) = workspace.parse::<WorkspaceId>() {
+            jobs::push(tx, customer_job(workspace))?;
+        }
+    }
+    let more = without.len() as i64 == most;
+    Ok(without.last().copied().filter(|_| more))
+}
+
+/// A customer who is to have an account at Stripe.
+pub(in crate::features::store) struct ToOpen {
+    pub(in crate::features::store) customer: CustomerId,
+    pub(in crate::features::store) name: Option<String>,
+    /// The account, if there is one.
+    pub(in crate::features::store) account: Option<String>,
+}
+
+/// The customer of a workspace, what it is called, and its account at Stripe, if it has one. The intent to open one is written first.
+pub(in crate::features::store) fn customer_to_open(
+    tx: &mut Tenant<'_>,
+    workspace: WorkspaceId,
+) -> Result<Option<ToOpen>> {
+    let Some((customer, name)) = queries::customer_named(tx.conn(), &workspace.to_string())? else {
+        return Ok(None);
+    };
+    let fresh = LicenseId::new(tx.now()?).uuid();
+    queries::intend_customer(tx.conn(), fresh, PLATFORM, customer)?;
+    let account = queries::account_of(tx.conn(), PLATFORM, customer)?;
+    Ok(Some(ToOpen {
+        customer,
+        name,
+        account,
+    }))
+}
+
+/// Notes a customer's account at Stripe, and lets what waited for it be looked at.
+pub(in crate::features::store) fn bind_account(
+    tx: &mut Tenant<'_>,
+    customer: CustomerId,
+    stripe_id: &str,
+) -> Result<()> {
+    queries::bind_customer(tx.conn(), PLATFORM, customer, stripe_id)?;
+    inbox::park_no_longer(tx, PLATFORM, &format!("customer:{stripe_id}"))?;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! The connection to Stripe: what it cannot find, what that says of it, and what is made up for once it works.
+
+use chrono::Duration;
+use guildhall::app::dev::stripe::{Fault, Kind};
+use serde_json::json;
+
+use super::Shop;
+
+#[actix_web::test]
+async fn a_draft_that_was_deleted_before_anybody_looked_is_no_trouble() {
+    let shop = Shop::open().await;
+    let account = shop.bill().await["stripe_customer"].clone();
+    let draft = json!({ "object": "invoice", "id": "in_gone", "customer": account, "status": "draft" });
+    shop.sends("invoice.created", draft.clone()).await;
+    shop.sends("invoice.updated", draft.clone()).await;
+    shop.sends("invoice.deleted", draft).await;
+    assert_eq!(
+        shop.count("inbox_events", "object_id = 'in_gone' AND state = 'done'"),
+        3
+    );
+    assert_eq!(shop.count("stripe_connections", "state = 'degraded'"), 0);
+}
+
+#[actix_web::test]
+async fn what_a_wrong_key_could_not_find_is_looked_at_again_once_the_key_is_right() {
+    let shop = Shop::open().await;
+    shop.buys("guildhall_pro_month");
+    shop.stub.inject(Fault {
+        path: String::new(),
+        method: "GET".into(),
+        times: 10_000,
+        kind: Kind::RefusedBefore(404),
+    });
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "free");
+    assert!(shop.count("inbox_events", "state = 'parked' AND parked_on = 'account'") > 0);
+    assert_eq!(shop.count("stripe_connections", "state = 'degraded'"), 1);
+
+    // The key is configuration: who mends it starts again.
+    shop.stub.heal();
+    shop.world.deployment.prepare().await.unwrap();
+    shop.world.run_jobs().await;
+    assert_eq!(shop.plan().await, "pro");
+    assert_eq!(shop.count("inbox_events", "state = 'parked'"), 0);
+    assert_eq!(shop.count("stripe_connections", "state = 'active'"), 1);
+}
+
+#[actix_web::test]
+async fn who_was_there_before_stripe_was_has_an_account_after_the_next_start() {
+    let shop = Shop::open().await;
+    let account = shop.bill().await["stripe_customer"].clone();
+    shop.world
+        .admin("UPDATE guildhall.billing_customers SET stripe_customer_id = NULL");
+    shop.world.deployment.prepare().await.unwrap();
+    shop.world.run_jobs().await;
+    assert_eq!(shop.bill().await["stripe_customer"], account);
+    shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "pro");
+}
+
+#[actix_web::test]
+async fn what_never_came_in_is_asked_for() {
+    let shop = Shop::open().await;
+    shop.buys("guildhall_pro_month");
+    shop.stub.forget_deliveries();
+    shop.world.run_jobs().await;
+    assert_eq!(shop.plan().await, "free");
+    // As it is asked every ten minutes, and at every start.
+    shop.world.clock.advance(Duration::minutes(10));
+    shop.world.deployment.prepare().await.unwrap();
+    shop.world.run_jobs().await;
+    assert_eq!(shop.plan().await, "pro");
+    let known = shop.count("inbox_events", "event_id LIKE 'evt_%'");
+
+    // Again, and nothing is there twice.
+    shop.world.clock.advance(Duration::minutes(10));
+    shop.world.deployment.prepare().await.unwrap();
+    shop.world.run_jobs().await;
+    assert_eq!(shop.count("inbox_events", "event_id LIKE 'evt_%'"), known);
+    assert_eq!((shop.count("orders", "true"), shop.count("licenses", "true")), (1, 1));
+}

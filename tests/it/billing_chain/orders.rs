@@ -1,0 +1,194 @@
+//! What was paid is delivered, once, however late, and ends when it was paid until.
+
+use chrono::Duration;
+use guildhall::app::dev::stripe::Schedule;
+use serde_json::Value;
+
+use super::Shop;
+
+impl Shop {
+    /// Ends a subscription at Stripe now.
+    fn cancels(&self, subscription: &Value) {
+        let path = format!("subscriptions/{}", subscription["id"].as_str().unwrap());
+        self.stub.call("DELETE", &path, "").unwrap();
+    }
+
+    /// The price at Stripe with this lookup key.
+    pub(super) fn price(&self, key: &str) -> String {
+        let found = self.stub.call("GET", "prices", &format!("lookup_keys[]={key}"));
+        found.unwrap()["data"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A price at Stripe that belongs to no plan.
+    pub(super) fn odd_price(&self) -> String {
+        let form = "currency=usd&unit_amount=500&recurring[interval]=month&product_data[name]=Odd";
+        let made = self.stub.call("POST", "prices", form).unwrap();
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The buyer's subscription is for another price from now on.
+    pub(super) fn changes(&self, subscription: &Value, key: &str) {
+        let item = subscription["items"]["data"][0]["id"].as_str().unwrap();
+        let form = format!(
+            "items[0][id]={item}&items[0][price]={}&proration_behavior=always_invoice",
+            self.price(key)
+        );
+        let path = format!("subscriptions/{}", subscription["id"].as_str().unwrap());
+        self.stub.call("POST", &path, &form).unwrap();
+    }
+}
+
+#[actix_web::test]
+async fn who_paid_for_a_second_subscription_has_it_when_the_first_one_ends() {
+    let shop = Shop::open().await;
+    let first = shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    shop.passes(Duration::days(3)).await;
+    shop.buys("guildhall_business_month");
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "pro");
+    assert_eq!(shop.count("orders", "state = 'held' AND held_because = 'duplicate'"), 1);
+
+    shop.cancels(&first);
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "business");
+    assert_eq!(shop.count("orders", "state = 'held'"), 0);
+    assert_eq!(shop.count("licenses", "state = 'active'"), 1);
+}
+
+#[actix_web::test]
+async fn a_second_subscription_that_ended_itself_takes_nothing_over() {
+    let shop = Shop::open().await;
+    let first = shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    let second = shop.buys("guildhall_business_month");
+    shop.settles().await;
+    shop.cancels(&second);
+    shop.settles().await;
+    shop.cancels(&first);
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "free");
+    assert_eq!(
+        shop.count("orders", "state = 'held'"),
+        1,
+        "what was paid and not delivered is the seller's to decide"
+    );
+}
+
+#[actix_web::test]
+async fn a_period_that_is_over_is_delivered_beside_the_present_one() {
+    let shop = Shop::open().await;
+    shop.buys("guildhall_pro_month");
+    // For more than a month nothing arrives; by then the first period is over and the next one is paid.
+    shop.passes_unheard(Duration::days(34)).await;
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "pro");
+    assert_eq!(shop.count("orders", "state = 'fulfilled'"), 2);
+    assert_eq!(shop.count("licenses", "true"), 1);
+    assert_eq!(shop.count("inbox_events", "attempts > 0 OR state = 'parked'"), 0);
+}
+
+#[actix_web::test]
+async fn a_period_that_is_over_is_delivered_although_nothing_follows_it() {
+    let shop = Shop::open().await;
+    let subscription = shop.buys("guildhall_pro_month");
+    shop.cancels(&subscription);
+    shop.passes_unheard(Duration::days(34)).await;
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "free");
+    assert_eq!(shop.count("orders", "state = 'fulfilled'"), 1);
+    assert_eq!(shop.count("inbox_events", "attempts > 0 OR state = 'parked'"), 0);
+}
+
+#[actix_web::test]
+async fn nothing_outlives_a_cancellation_whatever_the_price_was_before() {
+    let shop = Shop::open().await;
+    let subscription = shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    shop.world
+        .admin("UPDATE guildhall.offer_prices SET on_cancel = 'period_end'");
+    let paid_until = shop.bill().await.pointer("/next_invoice/at").cloned().unwrap();
+    shop.changes(&subscription, "guildhall_business_month");
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "business");
+    shop.cancels(&subscription);
+    shop.settles().await;
+    let bill = shop.bill().await;
+    assert_eq!(bill["plan"]["plan"], "business");
+    assert_eq!(bill["plan"]["sources"][0]["expires_at"], paid_until);
+}
+
+#[actix_web::test]
+async fn a_look_at_a_customer_leaves_prices_to_their_own_lanes() {
+    let shop = Shop::open().await;
+    let price = shop.odd_price();
+    shop.buys(&price);
+    shop.settles().await;
+    let form = "lookup_key=guildhall_pro_year&nickname=Newer";
+    shop.stub.call("POST", &format!("prices/{price}"), form).unwrap();
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "pro");
+    // What the subscription shows of its price is as old as the subscription.
+    let newer = format!("stripe_price_id = '{price}' AND nickname = 'Newer' AND lookup_key = 'guildhall_pro_year'");
+    assert_eq!(shop.count("prices", &newer), 1);
+}
+
+#[actix_web::test]
+async fn a_price_that_becomes_known_while_its_order_is_parked_wakes_it() {
+    let shop = Shop::open().await;
+    let price = shop.odd_price();
+    shop.settles().await;
+    let now = shop.world.clock.now();
+    // Whoever parks an event waits here, its map read and its mark not committed.
+    shop.world.admin(
+        "CREATE FUNCTION guildhall.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF NEW.state = 'parked' THEN PERFORM pg_advisory_xact_lock(4711); END IF; RETURN NEW; END $$;
+         CREATE TRIGGER wait BEFORE UPDATE ON guildhall.inbox_events FOR EACH ROW EXECUTE FUNCTION guildhall.wait()",
+    );
+    let mut gate = shop.world.superuser();
+    diesel::connection::SimpleConnection::batch_execute(&mut gate, "SELECT pg_advisory_lock(4711)").unwrap();
+    shop.buys(&price);
+    shop.stub.deliver(&Schedule::default()).await;
+    let parking = shop.world.run_jobs();
+    let mapping = async {
+        let waits =
+            "SELECT count(*) AS count FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted";
+        until(|| shop.world.count(waits) == 1).await;
+        let form = "lookup_key=guildhall_pro_year";
+        shop.stub.call("POST", &format!("prices/{price}"), form).unwrap();
+        shop.stub.deliver(&Schedule::default()).await;
+        let other = guildhall::app::worker::runner(&shop.world.deployment);
+        let turn = other.turn();
+        let opens = async {
+            // Either the map is written, or whoever writes it waits for the order.
+            let held = "SELECT count(*) AS count FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0 \
+                        AND datname = current_database() AND query LIKE '%prices%'";
+            let mapped = format!(
+                "SELECT count(*) AS count FROM guildhall.offer_prices JOIN guildhall.prices ON prices.id = price_id \
+                 WHERE stripe_price_id = '{price}'"
+            );
+            until(|| shop.world.count(&mapped) == 1 || shop.world.count(held) > 0).await;
+            drop(gate);
+        };
+        let (turned, ()) = futures_util::future::join(turn, opens).await;
+        turned.unwrap();
+    };
+    futures_util::future::join(parking, mapping).await;
+    shop.world
+        .admin("DROP TRIGGER wait ON guildhall.inbox_events; DROP FUNCTION guildhall.wait()");
+    shop.world.run_jobs().await;
+    assert!(shop.world.clock.now() - now < Duration::minutes(1));
+    assert_eq!(shop.plan().await, "pro", "{:?}", shop.events());
+}
+
+/// Waits until something is so.
+async fn until(mut so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !so() {
+        assert!(
+            begun.elapsed() < std::time::Duration::from_secs(20),
+            "it never came to be"
+        );
+        actix_web::rt::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,151 @@
+//! What a look says of its connection, how long a lane is somebody's, and how long anything is kept.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use chrono::Duration;
+use guildhall::kernel::inbox::{self, Health, Lane, Settled, Worker};
+
+use super::{SECRET, invoice, world};
+
+#[actix_web::test]
+async fn a_connection_is_in_trouble_as_long_as_one_of_its_lanes_is() {
+    let world = world(SECRET).await;
+    let looks = |trouble: Option<&'static str>| {
+        let db = world.deployment.db.clone();
+        let look = Arc::new(move |lane: Lane| {
+            let db = db.clone();
+            let health = match trouble {
+                Some(of) if of == lane.name => Health::Trouble("the key may not read invoices".into()),
+                _ => Health::Well,
+            };
+            let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+                db.tenant(lane.scope(), move |tx| {
+                    assert!(inbox::hold(tx, &lane)?);
+                    inbox::settle(tx, &lane.events, &Settled::Done)?;
+                    inbox::release(tx, &lane, &health)
+                })
+                .await
+            });
+            work
+        });
+        Worker::new(world.deployment.db.clone(), look)
+    };
+    let state = || world.count("SELECT count(*) FROM stripe_connections WHERE state = 'degraded'");
+    world.sends(&invoice("evt_1", "cus_1")).await.ok();
+    assert!(looks(Some("cus_1")).once().await.unwrap());
+    assert_eq!(state(), 1);
+    world.sends(&invoice("evt_2", "cus_2")).await.ok();
+    assert!(looks(None).once().await.unwrap());
+    assert_eq!(state(), 1, "another customer's lane says nothing about this one");
+    world.sends(&invoice("evt_3", "cus_1")).await.ok();
+    assert!(looks(None).once().await.unwrap());
+    assert_eq!(state(), 0);
+}
+
+#[actix_web::test]
+async fn a_lease_lasts_as_long_as_the_look_and_a_lost_one_ends_it() {
+    let world = world(SECRET).await;
+    world.sends(&invoice("evt_1", "cus_1")).await.ok();
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let (db, opened) = (world.deployment.db.clone(), gate.clone());
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let seen = held.clone();
+    let look = Arc::new(move |lane: Lane| {
+        let (db, opened, seen) = (db.clone(), opened.clone(), seen.clone());
+        let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+            opened.notified().await;
+            db.tenant(lane.scope(), move |tx| {
+                let ours = inbox::hold(tx, &lane)?;
+                seen.lock().unwrap().push(ours);
+                if ours {
+                    inbox::settle(tx, &lane.events, &Settled::Done)?;
+                    inbox::release(tx, &lane, &Health::Well)?;
+                }
+                Ok(())
+            })
+            .await
+        });
+        work
+    });
+    let beat = std::time::Duration::from_millis(20);
+    let slow = Worker::new(world.deployment.db.clone(), look).beating(beat);
+    let (other, given) = world.worker(|_| Settled::Done);
+
+    // The lease is about to run out, and is renewed; nobody else gets the lane.
+    let looking = slow.once();
+    let watching = async {
+        let leased = "SELECT count(*) FROM inbox_lanes WHERE lease_until > now() + interval '30 seconds'";
+        until(|| world.count(leased) == 1).await;
+        world.admin("UPDATE guildhall.inbox_lanes SET lease_until = now() + interval '10 seconds'");
+        until(|| world.count(leased) == 1).await;
+        assert!(!other.once().await.unwrap());
+        gate.notify_one();
+    };
+    let (looked, ()) = futures_util::future::join(looking, watching).await;
+    assert!(looked.unwrap());
+    assert_eq!(
+        (held.lock().unwrap().as_slice(), world.inbox()[0].1.as_str()),
+        (&[true][..], "done")
+    );
+
+    // Whoever lost the lease stops looking, though nobody opens the gate.
+    world.sends(&invoice("evt_2", "cus_1")).await.ok();
+    let taking = async {
+        until(|| world.count("SELECT count(*) FROM inbox_lanes WHERE lease_token IS NOT NULL") == 1).await;
+        world.admin("UPDATE guildhall.inbox_lanes SET lease_token = gen_random_uuid(), lease_until = now() - interval '1 second'");
+    };
+    let (looked, ()) = futures_util::future::join(slow.once(), taking).await;
+    assert!(looked.unwrap());
+    assert_eq!(held.lock().unwrap().len(), 1);
+    assert!(other.once().await.unwrap());
+    assert_eq!(given.lock().unwrap().len(), 1);
+}
+
+#[actix_web::test]
+async fn what_events_said_is_forgotten_after_a_month_and_that_they_came_after_a_year() {
+    let world = world(SECRET).await;
+    world.sends(&invoice("evt_1", "cus_1")).await.ok();
+    let (worker, _) = world.worker(|_| Settled::Done);
+    assert!(worker.once().await.unwrap());
+    let tidy = async || {
+        inbox::sweep(world.deployment.db.clone()).await.unwrap();
+        world.run_jobs().await;
+    };
+    let count = |what: &str| world.count(&format!("SELECT count(*) FROM {what}"));
+    world.clock.advance(Duration::days(29));
+    tidy().await;
+    assert_eq!(count("inbox_events WHERE octet_length(payload) > 0"), 1);
+    assert_eq!(count("inbox_lanes"), 0, "nothing waits in it");
+
+    world.clock.advance(Duration::days(2));
+    world.sends(&invoice("evt_2", "cus_1")).await.ok();
+    tidy().await;
+    let hash = hex::encode(guildhall::kernel::crypto::sha256(invoice("evt_1", "cus_1").as_bytes()));
+    let kept = format!("inbox_events WHERE payload IS NULL AND encode(payload_hash, 'hex') = '{hash}'");
+    assert_eq!((count(&kept), count("inbox_events WHERE payload IS NOT NULL")), (1, 1));
+    assert_eq!(
+        world.sends(&invoice("evt_1", "cus_1")).await.ok().body["outcome"],
+        "known"
+    );
+
+    world.clock.advance(Duration::days(400));
+    tidy().await;
+    let left: Vec<String> = world.inbox().into_iter().map(|(id, _, _)| id).collect();
+    assert_eq!(left, ["evt_2"], "what was never settled stays");
+    assert_eq!(count("inbox_lanes WHERE available_at IS NOT NULL"), 1);
+}
+
+/// Waits until something is so.
+async fn until(mut so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !so() {
+        assert!(
+            begun.elapsed() < std::time::Duration::from_secs(20),
+            "it never came to be"
+        );
+        actix_web::rt::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
