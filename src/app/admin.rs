@@ -16,7 +16,7 @@ use crate::{
         boot::Deployment,
         health::{Dependency, Status},
     },
-    kernel::{access::Class, metrics, redis::State},
+    kernel::{metrics, redis::State},
 };
 
 /// Starts serving on an open socket.
@@ -55,7 +55,7 @@ async fn all_metrics(deployment: Data<Deployment>) -> HttpResponse {
 async fn gauge(deployment: &Deployment) {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     for (class, room, in_use, line) in deployment.db.gate().gauges() {
-        let class = name(class);
+        let class = class.name();
         metrics::GATE_PERMITS
             .with_label_values(&[class])
             .set(number(room.permits));
@@ -75,17 +75,6 @@ async fn gauge(deployment: &Deployment) {
     metrics::BREAKER_STATE
         .with_label_values(&["redis"])
         .set(i64::from(open));
-}
-
-fn name(class: Class) -> &'static str {
-    match class {
-        Class::Credential => "credential",
-        Class::Account => "account",
-        Class::Ingress => "ingress",
-        Class::Interactive => "interactive",
-        Class::Long => "long",
-        Class::Job => "job",
-    }
 }
 
 /// Everything at once: `?verbose` is accepted, and is the only way to ask.

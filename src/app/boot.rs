@@ -20,6 +20,7 @@ use crate::{
         config::Config,
         crypto::Keyring,
         db::{Db, Sizes},
+        gate::Full,
         http::{
             CursorKey,
             cors::Origins,
@@ -27,6 +28,7 @@ use crate::{
             limits::Limits,
             operations::Operations,
             outbound::Outbound,
+            problem::Prebuilt,
         },
         id::RequestId,
         identity::{Identity, Issuer, Keys},
@@ -93,6 +95,8 @@ impl Deployment {
         doorkeeper.join(&redis);
         let front = Front {
             acquaintances: Acquaintances::default(),
+            gate: db.gate().clone(),
+            full: Prebuilt::new(&Full.into(), config.server.public_url.trim_end_matches('/')),
             limits: limits.clone(),
             origins,
             draining: readiness.draining(),

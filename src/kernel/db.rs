@@ -53,10 +53,11 @@ type Pool = r2d2::Pool<Manager>;
 impl Db {
     /// Opens both pools. Connections are made when they are first wanted, so an unreachable database is no error here.
     pub fn open(tenant_url: Secret<String>, kernel_url: Secret<String>, sizes: Sizes, clock: Clock) -> Db {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Db {
             tenant: pool(tenant_url, sizes.tenant),
             kernel: pool(kernel_url.clone(), sizes.kernel),
-            gate: Arc::new(Gate::new(sizes.tenant, sizes.kernel)),
+            gate: Arc::new(Gate::new(sizes.tenant, sizes.kernel, cores)),
             clock,
             wakes: Arc::default(),
             kernel_url,
@@ -121,7 +122,7 @@ impl Db {
         opening: String,
         work: impl FnOnce(&mut PgConnection, &mut Rings) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = self.gate.enter(call.class, workspace, call.deadline).await?;
+        let permit = self.gate.enter(&call, workspace).await?;
         let pool = pool.clone();
         let wakes = self.wakes.clone();
         let task = tokio::task::spawn_blocking(move || {
@@ -166,8 +167,8 @@ impl Db {
         &self.clock
     }
 
-    /// The admission gate, for its metrics.
-    pub fn gate(&self) -> &Gate {
+    /// The admission gate.
+    pub fn gate(&self) -> &Arc<Gate> {
         &self.gate
     }
 
@@ -234,7 +235,7 @@ fn with_outcome(error: Error, outcome: Outcome) -> Error {
 fn opening(call: &Call, scope: Option<&Scope>, clock: &Clock) -> String {
     let statement = call.time_left().min(match call.class {
         Class::Credential => Duration::from_millis(500),
-        Class::Account | Class::Ingress | Class::Interactive => Duration::from_millis(1_500),
+        Class::Account | Class::Password | Class::Ingress | Class::Interactive => Duration::from_millis(1_500),
         Class::Long => Duration::from_secs(25),
         Class::Job => Duration::from_secs(30),
     });

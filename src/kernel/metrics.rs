@@ -77,6 +77,10 @@ metrics! {
     pub GATE_IN_USE: gauges = "gate_in_use" ["class"];
     /// Requests that wait for a permit.
     pub GATE_LINE: gauges = "gate_line" ["class"];
+    /// How long requests waited for a permit, in seconds.
+    pub GATE_WAIT: seconds = "gate_wait_seconds" ["class"];
+    /// Requests that were refused for lack of room: `line`, no place; `wait`, none became free in time; `share`, the workspace had its own.
+    pub GATE_SHED: counters = "gate_shed_total" ["class", "reason"];
     /// Database connections by state.
     pub DB_CONNECTIONS: gauges = "db_connections" ["pool", "state"];
     /// Whether the pool's database answers.

@@ -43,15 +43,11 @@ pub struct Verdict {
 }
 
 impl Passwords {
-    /// With as many turns at once as there are cores.
-    pub fn new() -> Passwords {
-        Passwords::with_turns(std::thread::available_parallelism().map_or(2, usize::from))
-    }
-
-    fn with_turns(turns: usize) -> Passwords {
+    /// With the gate's turns: as many at once as there are cores.
+    pub fn new(turns: Arc<Semaphore>) -> Passwords {
         let secret = Secret::new(hex::encode(crypto::random::<32>()));
         Passwords {
-            turns: Arc::new(Semaphore::new(turns)),
+            turns,
             nobody: hash(&secret).expect("a hash of known cost").into(),
         }
     }
@@ -95,12 +91,6 @@ impl Passwords {
             work()
         });
         Ok(done.await.map_err(|stopped| anyhow!("hashing stopped: {stopped}"))??)
-    }
-}
-
-impl Default for Passwords {
-    fn default() -> Passwords {
-        Passwords::new()
     }
 }
 
@@ -160,9 +150,13 @@ mod tests {
         outdated: false,
     };
 
+    fn with_turns(turns: usize) -> Passwords {
+        Passwords::new(Arc::new(Semaphore::new(turns)))
+    }
+
     #[tokio::test]
     async fn a_password_is_known_by_its_hash() {
-        let passwords = Passwords::new();
+        let passwords = with_turns(2);
         let stored = passwords.hash(secret("a fine long password")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert_eq!(
@@ -190,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn however_it_is_typed_it_is_the_same_password() {
-        let passwords = Passwords::new();
+        let passwords = with_turns(2);
         let stored = passwords.hash(secret("cafe\u{301} au lait, svp")).await.unwrap();
         assert_eq!(
             passwords
@@ -240,7 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_too_long_is_told_to_come_back() {
-        let passwords = Passwords::with_turns(1);
+        let passwords = with_turns(1);
         let _busy = passwords.turns.clone().acquire_owned().await.unwrap();
         let error = passwords
             .hash(secret("a fine long password"))
@@ -253,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_caller_who_leaves_gives_up_the_turn_only_when_the_work_is_done() {
-        let passwords = Passwords::with_turns(1);
+        let passwords = with_turns(1);
         let (started, begun) = std::sync::mpsc::channel();
         let (finish, finished) = std::sync::mpsc::channel::<()>();
         let inner = passwords.clone();

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::kernel::{
     entitlements::Plan,
+    gate::Place,
     id::{ApiKeyId, CustomerId, GrantId, JobId, LicenseId, ResellerId, SessionId, TriggerId, UserId, WorkspaceId},
     trace::Trace,
 };
@@ -101,8 +102,10 @@ pub fn public_id(kind: &str, id: Uuid) -> Option<String> {
 pub enum Class {
     /// Finding out who calls.
     Credential,
-    /// Sign-in, refresh, `/me`.
+    /// Refresh, `/me`, whatever else is an account's.
     Account,
+    /// Sign-in and sign-up: whatever hashes a password, which takes longer than all the rest.
+    Password,
     /// Events of payment providers.
     Ingress,
     /// Everything else that a request does.
@@ -111,6 +114,32 @@ pub enum Class {
     Long,
     /// What the worker does.
     Job,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Class; 7] = [
+        Class::Credential,
+        Class::Account,
+        Class::Password,
+        Class::Ingress,
+        Class::Interactive,
+        Class::Long,
+        Class::Job,
+    ];
+
+    /// As `x-admission` and the metrics name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Class::Credential => "credential",
+            Class::Account => "account",
+            Class::Password => "password",
+            Class::Ingress => "ingress",
+            Class::Interactive => "interactive",
+            Class::Long => "long",
+            Class::Job => "job",
+        }
+    }
 }
 
 /// One call, from the front door to the last statement it causes.
@@ -136,6 +165,8 @@ pub struct Call {
     pub ip: Option<IpAddr>,
     /// What the caller's program says it is.
     pub user_agent: Option<String>,
+    /// Its place inside the admission gate; none for calls of our own.
+    pub place: Option<Arc<Place>>,
 }
 
 impl Call {
@@ -157,6 +188,7 @@ impl Call {
             session: None,
             ip: None,
             user_agent: None,
+            place: None,
         }
     }
 }

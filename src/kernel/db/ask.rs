@@ -59,10 +59,7 @@ impl Db {
         let scope = scope.into();
         let call = scope.call().clone();
         let context = Context::of(&scope, &self.clock);
-        let permit = self
-            .gate
-            .enter(call.class, Some(scope.workspace()), call.deadline)
-            .await?;
+        let permit = self.gate.enter(&call, Some(scope.workspace())).await?;
         let pool = self.tenant.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _held = permit;

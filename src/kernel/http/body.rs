@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix_web::{
-    HttpRequest,
+    HttpMessage, HttpRequest,
     dev::Payload,
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
     web::BytesMut,
@@ -11,6 +11,7 @@ use actix_web::{
 use futures_util::StreamExt;
 
 use crate::kernel::{
+    access::Caller,
     error::{BODY_TOO_LARGE, Error, Problem, REQUEST_TIMEOUT, Result, UNSUPPORTED_MEDIA_TYPE},
     metrics,
 };
@@ -20,12 +21,33 @@ pub(in crate::kernel) const DEFAULT_LIMIT: usize = 256 * 1_024;
 
 /// A sender that is silent for longer is sent away.
 const SILENCE: Duration = Duration::from_secs(3);
+/// A request whose body takes longer does not keep its place meanwhile: slow senders must not fill the room.
+const PROMPT: Duration = Duration::from_millis(100);
 
-/// Reads the whole body: at most `limit` bytes, within 10 s and a second for every 64 KiB, never silent for 3 s.
+/// Reads the whole body: at most `limit` bytes, within 10 s and a second for every 64 KiB, never silent for 3 s. A request that is slow
+/// to send it leaves its place and needs a new one when all is there.
 ///
 /// # Errors
-/// 413 `body-too-large`, 408 `request-timeout` (the connection closes), 415 for a compressed one.
+/// 413 `body-too-large`, 408 `request-timeout` (the connection closes), 415 for a compressed one; 503 `overloaded` after a slow one.
 pub(in crate::kernel) async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<BytesMut> {
+    let place = request
+        .extensions()
+        .get::<Caller>()
+        .and_then(|caller| caller.call.place.clone());
+    let Some(place) = place else {
+        return read_all(request, payload, limit).await;
+    };
+    let mut reading = std::pin::pin!(read_all(request, payload, limit));
+    if let Ok(body) = tokio::time::timeout(PROMPT, &mut reading).await {
+        return body;
+    }
+    place.leave();
+    let body = reading.await?;
+    place.come_back().map_err(Problem::from)?;
+    Ok(body)
+}
+
+async fn read_all(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<BytesMut> {
     if request
         .headers()
         .get(CONTENT_ENCODING)

@@ -195,6 +195,7 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         .with_context(|| format!("{id}: no known x-rate-class"))?;
     let admission = match said("x-admission") {
         Some("account") => Class::Account,
+        Some("password") => Class::Password,
         Some("interactive") => Class::Interactive,
         Some("long") => Class::Long,
         Some("ingress") => Class::Ingress,
@@ -247,9 +248,9 @@ impl Operation {
     /// How long its handler may take.
     pub fn deadline(&self) -> Duration {
         match self.admission {
-            Class::Credential | Class::Interactive => Duration::from_secs(2),
+            Class::Credential | Class::Account | Class::Interactive => Duration::from_secs(2),
             // Hashing a password may wait in line for two seconds before it begins.
-            Class::Account => Duration::from_secs(4),
+            Class::Password => Duration::from_secs(4),
             Class::Ingress => Duration::from_secs(3),
             Class::Long | Class::Job => Duration::from_secs(30),
         }

@@ -71,8 +71,10 @@ pub(in crate::kernel) fn stand_in(status: StatusCode) -> Problem {
     }
 }
 
-/// Writes the document.
-pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str) -> HttpResponse {
+/// The media type of every refusal.
+pub(in crate::kernel) const PROBLEM_JSON: &str = "application/problem+json";
+
+fn document(problem: &Problem, base: &str, request_id: &str, retry_after: Option<Duration>) -> Value {
     let kind = problem.kind;
     let mut document = Map::new();
     document.insert("type".into(), json!(format!("{base}/problems/{}", kind.code)));
@@ -86,7 +88,6 @@ pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str)
     if !problem.errors.is_empty() {
         document.insert("errors".into(), json!(problem.errors));
     }
-    let retry_after = problem.retry_after.or_else(|| (kind.status == 503).then(jitter));
     if kind.status == 503 && !problem.members.contains_key("outcome") {
         document.insert("outcome".into(), json!(Outcome::None));
     }
@@ -101,9 +102,17 @@ pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str)
     );
     let links = problem.links.iter();
     document.extend(links.map(|(name, path)| ((*name).to_owned(), json!(format!("{base}{path}")))));
+    Value::Object(document)
+}
+
+/// Writes the document, and around it the answer.
+pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str) -> HttpResponse {
+    let kind = problem.kind;
+    let retry_after = problem.retry_after.or_else(|| (kind.status == 503).then(jitter));
+    let document = document(problem, base, request_id, retry_after);
 
     let mut response = HttpResponse::build(StatusCode::from_u16(kind.status).expect("a real status"));
-    response.insert_header((CONTENT_TYPE, "application/problem+json"));
+    response.insert_header((CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON)));
     if let Some(after) = retry_after {
         response.insert_header((RETRY_AFTER, whole_seconds(after)));
     }
@@ -115,7 +124,41 @@ pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str)
             response.insert_header((name, value));
         }
     }
-    response.body(Value::Object(document).to_string())
+    response.body(document.to_string())
+}
+
+/// A refusal whose document is written once, but for the name of the request.
+pub struct Prebuilt {
+    kind: Kind,
+    before: Box<str>,
+    after: Box<str>,
+}
+
+impl Prebuilt {
+    /// Writes the document of a 503.
+    pub fn new(problem: &Problem, base: &str) -> Prebuilt {
+        const NAME: &str = "<the request's>";
+        let text = document(problem, base, NAME, None).to_string();
+        let (before, after) = text.split_once(NAME).expect("the document names the request");
+        Prebuilt {
+            kind: problem.kind,
+            before: before.into(),
+            after: after.into(),
+        }
+    }
+
+    /// The code of the refusal.
+    pub(in crate::kernel) fn code(&self) -> &'static str {
+        self.kind.code
+    }
+
+    /// The answer to one request. Its name must be plain, as [`super::headers::request_id`] sees to.
+    pub(in crate::kernel) fn answer(&self, request_id: &str) -> HttpResponse {
+        let mut response = HttpResponse::build(StatusCode::from_u16(self.kind.status).expect("a real status"));
+        response.insert_header((CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON)));
+        response.insert_header((RETRY_AFTER, whole_seconds(jitter())));
+        response.body([&*self.before, request_id, &*self.after].concat())
+    }
 }
 
 /// Rounded up, at least one.

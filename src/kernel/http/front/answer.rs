@@ -20,6 +20,7 @@ use super::{Front, unread::Unread};
 use crate::kernel::{
     access::{Actor, Call, Caller},
     error::{DEADLINE_EXCEEDED, INTERNAL, Outcome, Problem},
+    gate::Place,
     http::{
         cors, headers,
         limits::Verdict,
@@ -44,6 +45,8 @@ pub(super) struct Seen {
     pub(super) verdict: Verdict,
     /// Its body, if the server would go on reading it after the answer.
     pub(super) unread: Option<Unread>,
+    /// Its place inside the admission gate. Its answer leaves it.
+    pub(super) place: Option<Arc<Place>>,
     who: Option<Actor>,
     workspace: Option<String>,
 }
@@ -71,6 +74,7 @@ impl Seen {
             origin,
             verdict: Verdict::default(),
             unread: None,
+            place: None,
             who: None,
             workspace: None,
         }
@@ -93,13 +97,45 @@ impl Seen {
         }
     }
 
+    /// The answer to somebody for whom there is no room, after a pause if there are many of them.
+    pub(super) async fn turned_away(&mut self) -> ActixError {
+        let pause = self.front.gate.pause();
+        if pause >= Duration::from_millis(1) {
+            tokio::time::sleep(pause).await;
+        }
+        let full = &self.front.full;
+        let (response, code) = (full.answer(&self.request_id), full.code());
+        let response = self.dress(response);
+        self.count(&response, code, self.started.elapsed());
+        if self.front.gate.may_speak() {
+            let (operation, class) = (self.operation.id, self.operation.admission.name());
+            tracing::warn!(
+                operation,
+                class,
+                "there is no room for more requests; they are told to come back"
+            );
+        }
+        wrap(response)
+    }
+
     /// Completes an answer.
     pub(super) fn finish(&mut self, response: HttpResponse) -> HttpResponse {
-        let (mut response, code) = match self.operation.rate {
+        if let Some(place) = &self.place {
+            place.leave();
+        }
+        let (response, code) = match self.operation.rate {
             // A probe that says no says why in a document of its own.
             RateClass::Free if response.extensions().get::<Problem>().is_none() => (response, ""),
             _ => in_our_words(response, &self.front.public_url, &self.request_id),
         };
+        let response = self.dress(response);
+        let took = self.started.elapsed();
+        self.count(&response, code, took);
+        self.note(&response, code, took);
+        response
+    }
+
+    fn dress(&mut self, mut response: HttpResponse) -> HttpResponse {
         let headers = response.headers_mut();
         headers::dress(headers, &self.request_id);
         for (name, value) in self.verdict.headers() {
@@ -110,7 +146,6 @@ impl Seen {
             // The balancer should come back elsewhere.
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
-        self.note(&response, code, self.started.elapsed());
         match self.unread.take() {
             Some(unread) => unread.until_answered(response),
             None => response,
@@ -140,8 +175,7 @@ impl Seen {
         self.fail(INTERNAL.into())
     }
 
-    /// One line per request, and its counts.
-    fn note(&self, response: &HttpResponse, code: &'static str, took: Duration) {
+    fn count(&self, response: &HttpResponse, code: &'static str, took: Duration) {
         let status = response.status().as_u16();
         let class = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status / 100).clamp(1, 5) - 1];
         let operation = self.operation.id;
@@ -154,12 +188,16 @@ impl Seen {
         if !code.is_empty() {
             metrics::REFUSALS.with_label_values(&[code]).inc();
         }
+    }
+
+    /// One line per request.
+    fn note(&self, response: &HttpResponse, code: &'static str, took: Duration) {
         tracing::info!(
             request_id = %self.request_id,
             trace_id = %self.trace.id(),
-            operation,
+            operation = self.operation.id,
             method = %self.method,
-            status,
+            status = response.status().as_u16(),
             code,
             ms = took.as_secs_f64() * 1_000.0,
             workspace = self.workspace.as_deref(),
@@ -174,7 +212,7 @@ impl Seen {
 fn in_our_words(mut response: HttpResponse, base: &str, request_id: &str) -> (HttpResponse, &'static str) {
     let status = response.status();
     let content = response.headers().get("content-type");
-    let ours = content.is_some_and(|value| value.as_bytes() == b"application/problem+json");
+    let ours = content.is_some_and(|value| value.as_bytes() == problem::PROBLEM_JSON.as_bytes());
     if !(status.is_client_error() || status.is_server_error()) || ours {
         return (response, "");
     }

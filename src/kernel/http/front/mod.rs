@@ -44,11 +44,13 @@ use super::{
     headers,
     limits::{Limits, Shown},
     operations::{Operation, Operations, RateClass},
+    problem::Prebuilt,
 };
 use crate::kernel::{
     access::{Call, Caller, Doorkeeper},
     clock::Clock,
     error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_PARAMETER},
+    gate::{Full, Gate},
     id::RequestId,
     trace::Trace,
 };
@@ -61,6 +63,10 @@ pub struct Front {
     pub doorkeeper: Data<Doorkeeper>,
     /// Whose credentials were good a moment ago.
     pub acquaintances: Acquaintances,
+    /// How much is done at once.
+    pub gate: Arc<Gate>,
+    /// What those are told for whom there is no room.
+    pub full: Prebuilt,
     /// How much callers may ask for.
     pub limits: Limits,
     /// Whose pages may send cookies.
@@ -104,6 +110,11 @@ pub async fn front(
         // The server leaves the body out by itself; the routes only know GET.
         request.head_mut().method = Method::GET;
     }
+    // Before anything is spent on it: whoever finds no room inside is told so, and nobody else.
+    let place = match operation.rate {
+        RateClass::Free => Ok(None),
+        _ => front.gate.admit(operation.admission).map(Some),
+    };
     let call = call(&request, &operation, &front, started);
     let method = request.method().clone();
     let mut seen = Seen::new(
@@ -116,6 +127,13 @@ pub async fn front(
     );
 
     seen.unread = Unread::of(&mut request);
+    let call = match place {
+        Ok(place) => {
+            seen.place = place.clone();
+            Call { place, ..call }
+        }
+        Err(Full) => return Err(seen.turned_away().await),
+    };
 
     let caller = match judge(&mut seen, &request, call).await {
         Ok(caller) => caller,
@@ -213,6 +231,9 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
         seen.verdict = limits.settle(arrival, is_good || is_our_trouble(&caller)).await;
     }
     seen.meet(&caller);
+    if let (Some(place), Ok(access)) = (&seen.place, &caller.access) {
+        place.belong_to(access.scope().workspace())?;
+    }
     if seen.verdict.is_allowed() && !matches!(class, RateClass::Free | RateClass::Ingress) {
         let inside = match (&caller.access, &caller.person) {
             (Ok(access), _) if seen.operation.permission.is_some() => Some(limits.admit(access.scope(), class).await),
@@ -278,6 +299,7 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
         session: None,
         ip: headers::client(request.headers(), peer, &front.trusted_proxies),
         user_agent: text(USER_AGENT.as_str()).map(|agent| agent.chars().take(400).collect()),
+        place: None,
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn ask_for_link(
         .db
         .unscoped(&call, move |tx| recovery::forgot(tx, &desk, &asked, &address))
         .await?;
-    no_sooner(begun).await;
+    no_sooner(begun, &call).await;
     Ok(HttpResponse::Accepted().finish())
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn ask_for_link(
 /// Every session ends, and nobody is signed in by it.
 #[utoipa::path(operation_id = "auth_reset_password", request_body = Reset,
                responses((status = 204, description = "Sign in with the new password.")),
-               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("account"))))]
+               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("password"))))]
 #[post("/auth/password/reset")]
 pub(super) async fn set_by_link(
     visit: Visit,
@@ -93,7 +93,7 @@ pub(super) async fn set_by_link(
 /// Takes the present one. The other sessions end; this one stays.
 #[utoipa::path(operation_id = "me_change_password", request_body = NewPassword,
                responses((status = 204, description = "It was changed.")),
-               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("password"))))]
 #[post("/me/password")]
 pub(super) async fn change_own(
     person: Person,

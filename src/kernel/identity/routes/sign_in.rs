@@ -74,7 +74,7 @@ async fn pair(
 /// With `transport: cookie` the tokens travel in cookies, and the answer holds none; such a request must come from an allowed page.
 #[utoipa::path(operation_id = "auth_login", request_body = Login,
                responses((status = 200, description = "Signed in.", body = SignIn)),
-               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("account"))))]
+               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("password"))))]
 #[post("/auth/login")]
 pub(super) async fn log_in(
     visit: Visit,
@@ -278,7 +278,7 @@ pub(super) async fn who(_: Visit, somebody: Somebody, _: NoQuery, identity: Data
 /// For what needs a recent sign-in: it counts for fifteen minutes.
 #[utoipa::path(operation_id = "auth_step_up", request_body = StepUp,
                responses((status = 200, description = "Proved.", body = SteppedUp)),
-               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("password"))))]
 #[post("/auth/step-up")]
 pub(super) async fn prove_again(
     person: Person,

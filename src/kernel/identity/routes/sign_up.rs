@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use actix_web::{HttpResponse, post, web::Data};
 
 use crate::kernel::{
+    access::Call,
     check::Check,
     error::{FieldCode, Result, invalid},
     http::{Json, NoQuery, Valid, Visit},
@@ -18,7 +19,10 @@ use crate::kernel::{
 pub(super) const FLOOR: Duration = Duration::from_millis(150);
 
 /// Waits until an answer may come, so that its time says nothing. Holds nothing meanwhile.
-pub(super) async fn no_sooner(begun: Instant) {
+pub(super) async fn no_sooner(begun: Instant, call: &Call) {
+    if let Some(place) = &call.place {
+        place.leave();
+    }
     tokio::time::sleep(FLOOR.saturating_sub(begun.elapsed())).await;
 }
 
@@ -39,7 +43,7 @@ pub(super) fn address(text: &str) -> Result<Address> {
 /// `POST /auth/email/verify` with the token from the mail.
 #[utoipa::path(operation_id = "auth_register", request_body = Registration,
                responses((status = 202, description = "A mail is on its way.", body = Pending)),
-               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("account"))))]
+               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("password"))))]
 #[post("/auth/register")]
 pub(super) async fn register(
     visit: Visit,
@@ -73,7 +77,7 @@ pub(super) async fn register(
             registration::register(tx, &desk, &asked, &new, (&address, &admission, hash))
         })
         .await?;
-    no_sooner(begun).await;
+    no_sooner(begun, &call).await;
     Ok(HttpResponse::Accepted().json(pending))
 }
 
@@ -83,7 +87,7 @@ pub(super) async fn register(
 /// instead of the one that was chosen before: so nobody who merely follows a link activates a password that somebody else chose.
 #[utoipa::path(operation_id = "auth_verify_email", request_body = Proof,
                responses((status = 200, description = "The address is proven: sign in.", body = Verified)),
-               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("account"))))]
+               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("password"))))]
 #[post("/auth/email/verify")]
 pub(super) async fn verify(
     visit: Visit,
@@ -138,6 +142,6 @@ pub(super) async fn resend(
         .db
         .unscoped(&call, move |tx| registration::resend(tx, &desk, &asked, &wanted))
         .await?;
-    no_sooner(begun).await;
+    no_sooner(begun, &call).await;
     Ok(HttpResponse::Accepted().finish())
 }

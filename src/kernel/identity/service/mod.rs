@@ -62,12 +62,12 @@ impl Identity {
     pub fn new(config: &Config, db: Db, keys: Keys, keyring: Arc<Keyring>, origins: Origins) -> Identity {
         let public_url = config.server.public_url.trim_end_matches('/').to_owned();
         Identity {
+            passwords: Passwords::new(db.gate().turns()),
             db,
             keys,
             policy: Policy {
                 shortest: config.auth.password_min_length,
             },
-            passwords: Passwords::new(),
             desk: Arc::new(Desk {
                 auth: config.auth.clone(),
                 keyring,

@@ -1,0 +1,145 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+
+fn call(class: Class, place: Option<&Arc<Place>>) -> Call {
+    Call {
+        class,
+        place: place.cloned(),
+        deadline: Instant::now() + Duration::from_secs(5),
+        ..Call::internal("test", "req_test".into())
+    }
+}
+
+fn stranger() -> Call {
+    call(Class::Interactive, None)
+}
+
+fn workspace(n: u128) -> WorkspaceId {
+    WorkspaceId::from_uuid(uuid::Uuid::from_u128(n))
+}
+
+/// One permit and a line of two.
+fn narrow() -> Gate {
+    Gate::new(1, 5, 1)
+}
+
+#[actix_web::test]
+async fn a_full_line_is_told_at_once_and_leaving_it_is_free() {
+    let gate = narrow();
+    let held = gate.enter(&stranger(), None).await.expect("the first goes in");
+    let call = stranger();
+    let mut line: Vec<_> = (0..2).map(|_| Box::pin(gate.enter(&call, None))).collect();
+    for waiting in &mut line {
+        assert!(futures_util::poll!(waiting).is_pending());
+    }
+    assert_eq!(gate.hall(Class::Interactive).waiting.load(Ordering::Relaxed), 2);
+    let refused = gate.enter(&stranger(), None).await.expect_err("the line is full");
+    assert_eq!(refused.kind(), OVERLOADED);
+    assert_eq!(gate.admit(Class::Interactive).err(), Some(Full));
+    line.clear();
+    drop(held);
+    gate.enter(&stranger(), None).await.expect("room again");
+    assert_eq!(gate.hall(Class::Interactive).waiting.load(Ordering::Relaxed), 0);
+}
+
+#[actix_web::test]
+async fn who_waits_too_long_without_a_place_is_sent_away() {
+    let gate = narrow();
+    let _held = gate.enter(&stranger(), None).await.expect("the first goes in");
+    let began = Instant::now();
+    let refused = gate.enter(&stranger(), None).await.expect_err("nobody leaves");
+    assert_eq!(refused.kind(), OVERLOADED);
+    assert!(began.elapsed() < Duration::from_secs(2), "not until the deadline");
+}
+
+#[actix_web::test]
+async fn who_has_a_place_is_never_refused_for_lack_of_room() {
+    let gate = narrow();
+    let places: Vec<_> = (0..3)
+        .map(|_| gate.admit(Class::Interactive).expect("there is room"))
+        .collect();
+    assert_eq!(gate.admit(Class::Interactive).err(), Some(Full), "three places");
+    // Each passes three times, in halls that are full, and waits for longer than a stranger may.
+    for class in [Class::Interactive, Class::Credential, Class::Interactive] {
+        let room = gate.hall(class).room;
+        let held: Vec<_> = (0..room.permits)
+            .map(|_| gate.hall(class).free.clone().try_acquire_owned().expect("free"))
+            .collect();
+        let calls: Vec<_> = places.iter().map(|place| call(class, Some(place))).collect();
+        let mut line: Vec<_> = calls.iter().map(|call| Box::pin(gate.enter(call, None))).collect();
+        for waiting in &mut line {
+            assert!(futures_util::poll!(waiting).is_pending());
+        }
+        tokio::time::sleep(room.longest + Duration::from_millis(50)).await;
+        drop(held);
+        for waiting in line {
+            waiting.await.expect("never refused");
+        }
+    }
+    drop(places);
+    assert!(gate.admit(Class::Interactive).is_ok(), "the places came back");
+}
+
+#[actix_web::test]
+async fn who_has_a_place_waits_until_the_deadline_and_no_longer() {
+    let gate = narrow();
+    let _held = gate.enter(&stranger(), None).await.expect("the first goes in");
+    let place = gate.admit(Class::Interactive).expect("there is room");
+    let call = Call {
+        deadline: Instant::now() + Duration::from_millis(30),
+        ..call(Class::Interactive, Some(&place))
+    };
+    let refused = gate.enter(&call, None).await.expect_err("nobody leaves");
+    assert_eq!(refused.kind(), OVERLOADED);
+}
+
+#[actix_web::test]
+async fn a_place_that_was_left_has_to_be_found_again() {
+    let gate = narrow();
+    let place = gate.admit(Class::Interactive).expect("there is room");
+    place.belong_to(workspace(1)).expect("its share");
+    place.leave();
+    let others: Vec<_> = (0..3)
+        .map(|_| gate.admit(Class::Interactive).expect("there is room"))
+        .collect();
+    assert_eq!(place.come_back(), Err(Full));
+    let held = gate.enter(&call(Class::Interactive, Some(&place)), None).await;
+    assert!(held.is_err(), "it counts as one without a place");
+    drop(others);
+    place.come_back().expect("there is room");
+    place.come_back().expect("it is inside");
+    drop(place);
+    assert_eq!(gate.hall(Class::Interactive).inside.load(Ordering::Relaxed), 0);
+    assert!(gate.hall(Class::Interactive).shares.lock().expect("whole").is_empty());
+}
+
+#[actix_web::test]
+async fn one_workspace_cannot_take_the_whole_line_from_others() {
+    let gate = Gate::new(3, 5, 1); // two permits, a line of four: a share of three
+    let mine = |n| {
+        let place = gate.admit(Class::Interactive).expect("there is room");
+        place.belong_to(workspace(n)).map(|()| place)
+    };
+    let _held = [mine(1), mine(1), mine(1)];
+    let _other = mine(2).expect("its first");
+    let refused = mine(1).expect_err("beyond its share");
+    assert_eq!(refused.kind(), RATE_LIMITED);
+    let _second = mine(2).expect("the refused one left its place");
+}
+
+#[actix_web::test]
+async fn passwords_have_places_of_their_own_and_an_account_s_permits() {
+    let gate = Gate::new(5, 5, 1); // two permits for accounts
+    let places: Vec<_> = (0..9)
+        .map(|_| gate.admit(Class::Password).expect("there is room"))
+        .collect();
+    assert_eq!(gate.admit(Class::Password).err(), Some(Full));
+    assert!(gate.admit(Class::Account).is_ok());
+    let _held = gate
+        .enter(&call(Class::Password, Some(&places[0])), None)
+        .await
+        .expect("goes in");
+    assert_eq!(gate.hall(Class::Account).free.available_permits(), 1);
+    assert_eq!(gate.turns().available_permits(), 1);
+}
