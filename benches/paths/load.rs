@@ -39,6 +39,8 @@ pub struct Measured {
     pub answers: Vec<(u64, u64)>,
     /// Refused by 429 or 503: load that was shed.
     pub shed: u64,
+    /// What the first of those were told.
+    pub told: Vec<String>,
     /// Wrong answers by their status, and connections that broke by their error.
     pub failed: BTreeMap<String, u64>,
     /// Arrivals that the client itself could not send in time.
@@ -64,6 +66,7 @@ impl Measured {
     fn add(&mut self, other: Measured) {
         self.answers.extend(other.answers);
         self.shed += other.shed;
+        self.told.extend(other.told);
         for (why, count) in other.failed {
             *self.failed.entry(why).or_default() += count;
         }
@@ -165,7 +168,12 @@ impl Line {
                 let took = start.elapsed().saturating_sub(wanted);
                 seen.answers.push((wanted.as_micros() as u64, took.as_micros() as u64));
             }
-            Ok((StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, _)) => seen.shed += 1,
+            Ok((StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, body)) => {
+                seen.shed += 1;
+                if seen.told.is_empty() {
+                    seen.told.push(String::from_utf8_lossy(&body).into_owned());
+                }
+            }
             Ok((status, _)) => *seen.failed.entry(status.to_string()).or_default() += 1,
             Err(error) => {
                 *seen.failed.entry(error.to_string()).or_default() += 1;

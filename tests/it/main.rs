@@ -23,6 +23,7 @@ mod isolation;
 mod licenses;
 mod migrations;
 mod operator;
+mod overload;
 mod rules;
 mod runs;
 mod tenancy;

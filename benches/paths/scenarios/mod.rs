@@ -90,7 +90,8 @@ async fn pairs<F: Future<Output = Result<f64>>>(
         let (shed, answered) = (pair.subject.shed, pair.subject.answers.len() as u64);
         anyhow::ensure!(
             shed * 1_000 <= answered,
-            "{shed} requests were refused beside {answered}"
+            "{shed} requests were refused beside {answered}: {:?}",
+            pair.subject.told
         );
         kept.push(pair);
         if kept.len() >= wanted || tried >= 2 * wanted {

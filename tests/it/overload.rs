@@ -1,0 +1,93 @@
+//! Too much at once: whoever is refused is refused at the door, and whoever was let in is served.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::{
+    identity::together,
+    world::{Answer, Caller, Wire, World},
+};
+
+/// The world without a credential, at one of many addresses.
+fn at(world: &World, n: usize) -> Caller {
+    world
+        .anonymous()
+        .with("x-forwarded-for", &format!("198.18.{}.{}", n / 256, n % 256))
+}
+
+async fn sign_in(world: &World, n: usize) -> Answer {
+    let guess = json!({ "identifier": world.email(&format!("nobody{n}")), "password": "a fine long password" });
+    at(world, n).post("/auth/login", guess).await
+}
+
+#[track_caller]
+fn is_told_to_come_back(answer: &Answer) {
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert_eq!(answer.text_at("/code"), "overloaded");
+    assert_eq!(answer.text_at("/reason"), "line", "{}", answer.text);
+    assert_eq!(answer.text_at("/outcome"), "none");
+    assert_eq!(answer.body["status"], 503);
+    assert_eq!(answer.text_at("/request_id"), answer.header("x-request-id"));
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert!(answer.text_at("/type").ends_with("/problems/overloaded"));
+    let after: u64 = answer.header("retry-after").parse().expect("seconds");
+    assert!((1..=3).contains(&after), "{after}");
+}
+
+#[actix_web::test]
+async fn whoever_is_let_in_to_sign_in_is_answered_however_many_others_are_refused() {
+    let world = World::new().await;
+    let count = || world.count("SELECT count(*) FROM guildhall.credential_throttles WHERE bucket = 'login_account'");
+    let before = count();
+    let answers = together((0..200).map(|n| sign_in(&world, n))).await;
+    let (answered, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status != 503);
+    for answer in &answered {
+        assert_eq!(answer.text_at("/code"), "invalid-credentials");
+    }
+    refused.iter().for_each(is_told_to_come_back);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    assert!(answered.len() >= 9 * cores, "{} were let in", answered.len());
+    assert!(!refused.is_empty(), "two hundred at once are too many");
+    // Every guess that was counted was also judged: nobody was refused in the middle.
+    assert_eq!((count() - before) as usize, answered.len());
+    // And nothing is left of it: the next one is served.
+    assert_eq!(sign_in(&world, 1_000).await.text_at("/code"), "invalid-credentials");
+}
+
+#[actix_web::test]
+async fn a_sign_in_flood_leaves_other_work_alone() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let flood = together((0..100).map(|n| sign_in(&world, n)));
+    let work = async {
+        for _ in 0..10 {
+            owner.get("/workspace").await.ok();
+        }
+    };
+    futures_util::join!(flood, work);
+}
+
+#[actix_web::test]
+async fn slow_bodies_do_not_fill_the_room() {
+    let world = World::new().await;
+    let head =
+        "POST /api/v1/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let mut slow = Vec::new();
+    for _ in 0..20 * cores {
+        let mut wire = Wire::to(&world.base).await;
+        wire.send(head).await;
+        slow.push(wire);
+    }
+    // They keep their places for a tenth of a second at most.
+    let begun = Instant::now();
+    loop {
+        let answer = sign_in(&world, 1).await;
+        if answer.status == 401 {
+            break;
+        }
+        is_told_to_come_back(&answer);
+        assert!(begun.elapsed() < Duration::from_secs(2), "still no room");
+    }
+}
