@@ -12,7 +12,7 @@ use anyhow::Result;
 use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 
 use crate::{
-    app::{boot::Deployment, events, openapi, pages},
+    app::{boot::Deployment, events, memory, openapi, pages},
     features::{
         agents, billing, customers, entitlements, licenses, machines, policies, products, providers::Providers, runs,
         webhooks,
@@ -86,6 +86,7 @@ pub fn serve_with(
         chosen => chosen,
     };
     let threads = deployment.config.database.tenant_connections + deployment.config.database.kernel_connections + 8;
+    actix_web::rt::spawn(memory::give_back());
     actix_web::rt::spawn(deployment.keys.clone().keep());
     actix_web::rt::spawn(deployment.doorkeeper.clone().into_inner().keep());
     let server = HttpServer::new(move || {

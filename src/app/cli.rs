@@ -1,9 +1,11 @@
 //! The command line.
 
+use std::io::Write;
+
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app::{api, boot::Deployment, dev, doctor, guard, migrate, openapi::Documents, operator, serve, worker},
+    app::{api, boot::Deployment, dev, doctor, guard, memory, migrate, openapi::Documents, operator, serve, worker},
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -72,8 +74,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Doctor { rows } => doctor::run(&Config::load(cli.env)?, rows),
         Command::Openapi { older } => {
             let documents = Documents::new(&api::document(), "https://api.example.com")?;
-            print!("{}", if older { documents.older } else { documents.current });
-            Ok(())
+            let document = if older { documents.older } else { documents.current };
+            Ok(std::io::stdout().write_all(&document)?)
         }
     }
 }
@@ -87,6 +89,7 @@ fn work(config: Config) -> anyhow::Result<()> {
         guard::may_work(&deployment.db, deployment.config.is_production()).await?;
         deployment.prepare().await?;
         let worker = worker::start(&deployment)?;
+        tokio::spawn(memory::give_back());
         let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             _ = end.recv() => {}

@@ -96,7 +96,7 @@ async fn older_document(documents: Data<Documents>) -> HttpResponse {
     shared(documents.older.clone())
 }
 
-fn shared(text: String) -> HttpResponse {
+fn shared(text: web::Bytes) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "public, max-age=60"))
         .insert_header(("access-control-allow-origin", "*"))

@@ -1,6 +1,6 @@
 //! W3C trace context (<https://www.w3.org/TR/trace-context/>): one id from the caller's span to the last delivery.
 
-use uuid::Uuid;
+use crate::kernel::id::quick_random;
 
 /// Our span in somebody's trace, or in a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ impl Trace {
     /// A trace that begins here.
     pub fn new() -> Trace {
         Trace {
-            trace_id: Uuid::new_v4().as_u128(),
+            trace_id: u128::from(quick_random()) << 64 | u128::from(span()),
             span_id: span(),
             sampled: false,
         }
@@ -67,7 +67,7 @@ impl Default for Trace {
 
 /// A span id: random, and never the zero that the standard forbids.
 fn span() -> u64 {
-    Uuid::new_v4().as_u64_pair().0 | 1
+    quick_random() | 1
 }
 
 #[cfg(test)]

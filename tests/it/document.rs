@@ -10,7 +10,7 @@ use crate::rules::{none, sources};
 /// The served document, as JSON.
 fn document() -> Value {
     let documents = Documents::new(&api::document(), "https://api.example.com").expect("a sound description");
-    serde_json::from_str(&documents.current).expect("JSON")
+    serde_json::from_slice(&documents.current).expect("JSON")
 }
 
 fn operations(document: &Value) -> Vec<(String, &Value)> {

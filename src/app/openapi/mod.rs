@@ -3,6 +3,7 @@
 mod completion;
 mod older;
 
+use actix_web::web::Bytes;
 use anyhow::Result;
 use serde_json::Value;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
@@ -10,9 +11,9 @@ use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 /// The documents as they are served.
 pub struct Documents {
     /// OpenAPI 3.1.0.
-    pub current: String,
+    pub current: Bytes,
     /// The same as OpenAPI 3.0.3, for generators that know no newer one.
-    pub older: String,
+    pub older: Bytes,
 }
 
 impl Documents {
@@ -32,8 +33,9 @@ impl Documents {
     }
 }
 
-fn pretty(document: &Value) -> Result<String> {
-    Ok(serde_json::to_string_pretty(document)? + "\n")
+fn pretty(document: &Value) -> Result<Bytes> {
+    let text = serde_json::to_string_pretty(document)? + "\n";
+    Ok(text.into_boxed_str().into_boxed_bytes().into())
 }
 
 /// What stands at the head of the document.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY};
 use anyhow::{Result, ensure};
 use url::Url;
 
@@ -50,7 +50,7 @@ fn is_open(operation: &Operation) -> bool {
 }
 
 fn origin(headers: &HeaderMap) -> Option<&str> {
-    headers.get("origin").map(|value| value.to_str().unwrap_or_default())
+    headers.get(&ORIGIN).map(|value| value.to_str().unwrap_or_default())
 }
 
 /// What the caller's page may do with the answer: `None`, nothing.
@@ -63,7 +63,7 @@ fn grant(origins: &Origins, asked: &str, operation: &Operation) -> Option<(Heade
 
 /// Tells the browser whether the page that asked may read the answer.
 pub(in crate::kernel) fn dress(origins: &Origins, request: &HeaderMap, operation: &Operation, answer: &mut HeaderMap) {
-    add(answer, "vary", HeaderValue::from_static("Origin"));
+    answer.append(VARY, HeaderValue::from_static("Origin"));
     let Some((allowed, with_cookies)) = origin(request).and_then(|asked| grant(origins, asked, operation)) else {
         return;
     };
@@ -86,8 +86,11 @@ pub(in crate::kernel) fn dress(origins: &Origins, request: &HeaderMap, operation
 
 /// The method that a preflight asks about: a request is one if it says so in all its parts.
 pub(in crate::kernel) fn asked_method<'h>(method: &str, headers: &'h HeaderMap) -> Option<&'h str> {
-    let asked = headers.get("access-control-request-method")?.to_str().ok()?;
-    (method == "OPTIONS" && headers.contains_key("origin")).then_some(asked)
+    if method != "OPTIONS" {
+        return None;
+    }
+    let asked = headers.get(&ACCESS_CONTROL_REQUEST_METHOD)?.to_str().ok()?;
+    headers.contains_key(&ORIGIN).then_some(asked)
 }
 
 /// The headers of the answer to a preflight. To a page that may not call it says nothing, and so its browser does not.
@@ -167,6 +170,7 @@ mod tests {
             queries: false,
             works_unpaid: false,
             body_limit: 1_000,
+            meters: super::super::operations::Meters::of(id),
         }
     }
 

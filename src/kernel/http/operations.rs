@@ -8,13 +8,14 @@ use std::{
 
 use actix_web::http::Method;
 use anyhow::{Context, Result, ensure};
+use prometheus::{Histogram, IntCounter};
 use utoipa::openapi::{
     OpenApi, RefOr,
     path::{Operation as Described, ParameterIn},
 };
 
 use super::body::DEFAULT_LIMIT;
-use crate::kernel::access::Class;
+use crate::kernel::{access::Class, metrics};
 
 /// One operation, as its description declares it.
 #[derive(Clone, Debug)]
@@ -40,6 +41,27 @@ pub struct Operation {
     pub queries: bool,
     /// The largest body that it takes, in bytes: `x-body-limit`, else 256 KiB.
     pub body_limit: usize,
+    /// What is counted of it.
+    pub meters: Meters,
+}
+
+/// What nearly every request counts, looked up once.
+#[derive(Clone, Debug)]
+pub struct Meters {
+    /// Requests that succeeded.
+    pub succeeded: IntCounter,
+    /// How long all of them took.
+    pub seconds: Histogram,
+}
+
+impl Meters {
+    /// Those of the operation of that id.
+    pub fn of(operation: &str) -> Meters {
+        Meters {
+            succeeded: metrics::HTTP_REQUESTS.with_label_values(&[operation, "2xx", ""]),
+            seconds: metrics::HTTP_SECONDS.with_label_values(&[operation]),
+        }
+    }
 }
 
 /// What kind of use a request is, for its rate limits.
@@ -85,11 +107,11 @@ impl RateClass {
     }
 }
 
-/// Every mounted operation, by path and method.
+/// Every mounted operation, by path and method. They are read once and live as long as the process.
 pub struct Operations {
     paths: matchit::Router<usize>,
-    methods: Vec<HashMap<Method, Operation>>,
-    unlisted: Operation,
+    methods: Vec<HashMap<Method, &'static Operation>>,
+    unlisted: &'static Operation,
 }
 
 impl Operations {
@@ -101,7 +123,7 @@ impl Operations {
         let mut operations = Operations {
             paths: matchit::Router::new(),
             methods: Vec::new(),
-            unlisted: unlisted(),
+            unlisted: Box::leak(Box::new(unlisted())),
         };
         for (path, item) in &document.paths.paths {
             let template: &'static str = path.clone().leak();
@@ -117,7 +139,7 @@ impl Operations {
                 if let Some(described) = described {
                     let method = Method::from_bytes(method.as_bytes()).expect("a method");
                     let read = operation(template, &method, described).with_context(|| path.clone())?;
-                    methods.insert(method, read);
+                    methods.insert(method, &*Box::leak(Box::new(read)));
                 }
             }
             operations
@@ -130,9 +152,9 @@ impl Operations {
     }
 
     /// The operation that a request is for. `HEAD` is `GET`.
-    pub fn find(&self, method: &Method, path: &str) -> Option<&Operation> {
+    pub fn find(&self, method: &Method, path: &str) -> Option<&'static Operation> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        self.at(path)?.get(method)
+        self.at(path)?.get(method).copied()
     }
 
     /// The methods that an address has, as `Allow` lists them; `None` if there is no such address.
@@ -146,16 +168,19 @@ impl Operations {
     }
 
     /// What stands for pages and documents that are not in the document.
-    pub fn unlisted(&self) -> &Operation {
-        &self.unlisted
+    pub fn unlisted(&self) -> &'static Operation {
+        self.unlisted
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&Method, &Operation)> {
-        self.methods.iter().flatten()
+        self.methods
+            .iter()
+            .flatten()
+            .map(|(method, operation)| (method, *operation))
     }
 
-    fn at(&self, path: &str) -> Option<&HashMap<Method, Operation>> {
+    fn at(&self, path: &str) -> Option<&HashMap<Method, &'static Operation>> {
         self.paths.at(path).ok().map(|found| &self.methods[*found.value])
     }
 }
@@ -172,6 +197,7 @@ fn unlisted() -> Operation {
         reads: false,
         queries: true,
         body_limit: DEFAULT_LIMIT,
+        meters: Meters::of("unlisted"),
     }
 }
 
@@ -231,6 +257,7 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
             || says("x-works-unpaid"),
         queries,
         body_limit,
+        meters: Meters::of(id),
     })
 }
 

@@ -10,11 +10,13 @@ use actix_web::{
     },
 };
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
-use crate::kernel::error::{
-    Error, HEAD_TOO_LARGE, INTERNAL, Kind, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, Outcome, Problem, REQUEST_TIMEOUT,
-    ROUTE_NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, VALIDATION_FAILED,
+use crate::kernel::{
+    error::{
+        Error, HEAD_TOO_LARGE, INTERNAL, Kind, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, Outcome, Problem, REQUEST_TIMEOUT,
+        ROUTE_NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, VALIDATION_FAILED,
+    },
+    id::quick_random,
 };
 
 /// What the framework itself may answer with.
@@ -168,5 +170,5 @@ fn whole_seconds(after: Duration) -> u64 {
 
 /// One to three seconds, so that those who were sent away do not come back together.
 fn jitter() -> Duration {
-    Duration::from_secs(1 + Uuid::new_v4().as_u128() as u64 % 3)
+    Duration::from_secs(1 + quick_random() % 3)
 }

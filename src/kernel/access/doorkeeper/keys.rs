@@ -74,10 +74,10 @@ impl Doorkeeper {
             return Ok(known);
         }
         let (began, revision) = (Instant::now(), self.revision());
-        let row = self
-            .db
-            .unscoped(&looking(call), move |tx| Ok(queries::key(tx.conn(), &hash)?))
-            .await?;
+        let call = looking(call);
+        let asked = self.db.unscoped(&call, move |tx| Ok(queries::key(tx.conn(), &hash)?));
+        // In a box, as every look-up: it is large and rare, and would be a part of every request.
+        let row = Box::pin(asked).await?;
         let read = Arc::new(Read {
             value: row.map(KnownKey::from),
             began,

@@ -72,10 +72,11 @@ impl Doorkeeper {
         if self.directory.absent.contains_key(&hash) {
             return Ok(None);
         }
-        let found = self
+        let call = looking(call);
+        let asked = self
             .db
-            .unscoped(&looking(call), move |tx| Ok(directory::find(tx.conn(), &hash)?))
-            .await?;
+            .unscoped(&call, move |tx| Ok(directory::find(tx.conn(), &hash)?));
+        let found = Box::pin(asked).await?;
         match found {
             Some(place) => self.directory.known.insert(hash, place),
             None => self.directory.absent.insert(hash, ()),

@@ -173,10 +173,9 @@ impl Doorkeeper {
             return Ok(known);
         }
         let (began, revision) = (Instant::now(), self.revision());
-        let value = self
-            .db
-            .unscoped(&looking(call), move |tx| memberships::load(tx, user))
-            .await?;
+        let call = looking(call);
+        let asked = self.db.unscoped(&call, move |tx| memberships::load(tx, user));
+        let value = Box::pin(asked).await?;
         let read = Arc::new(Read { value, began });
         self.remember(revision, || self.people.insert(user, read.clone()));
         Ok(read)

@@ -11,7 +11,7 @@ use actix_web::{
     error::InternalError,
     http::{
         ConnectionType, Method,
-        header::{HeaderMap, HeaderName},
+        header::{CONTENT_TYPE, HeaderMap, ORIGIN},
     },
     web::Data,
 };
@@ -27,6 +27,7 @@ use crate::kernel::{
         operations::{Operation, RateClass},
         problem,
     },
+    id::WorkspaceId,
     metrics,
     trace::Trace,
 };
@@ -34,7 +35,7 @@ use crate::kernel::{
 /// What is known of a request when its answer leaves.
 pub(super) struct Seen {
     pub(super) front: Data<Front>,
-    pub(super) operation: Operation,
+    pub(super) operation: &'static Operation,
     pub(super) method: Method,
     pub(super) started: Instant,
     pub(super) request_id: Arc<str>,
@@ -48,21 +49,21 @@ pub(super) struct Seen {
     /// Its place inside the admission gate. Its answer leaves it.
     pub(super) place: Option<Arc<Place>>,
     who: Option<Actor>,
-    workspace: Option<String>,
+    workspace: Option<WorkspaceId>,
 }
 
 impl Seen {
     pub(super) fn new(
         front: Data<Front>,
-        operation: Operation,
+        operation: &'static Operation,
         method: Method,
         started: Instant,
         call: &Call,
         request: &HeaderMap,
     ) -> Seen {
         let mut origin = HeaderMap::new();
-        if let Some(value) = request.get("origin") {
-            origin.insert(HeaderName::from_static("origin"), value.clone());
+        if let Some(value) = request.get(&ORIGIN) {
+            origin.insert(ORIGIN, value.clone());
         }
         Seen {
             front,
@@ -85,7 +86,7 @@ impl Seen {
         match (&caller.access, &caller.person) {
             (Ok(access), _) => {
                 self.who = Some(access.scope().actor());
-                self.workspace = Some(access.scope().workspace().to_string());
+                self.workspace = Some(access.scope().workspace());
             }
             (Err(_), Ok(person)) => {
                 self.who = Some(Actor::User {
@@ -139,9 +140,9 @@ impl Seen {
         let headers = response.headers_mut();
         headers::dress(headers, &self.request_id);
         for (name, value) in self.verdict.headers() {
-            headers::default(headers, name, &value);
+            headers::default(headers, name, value);
         }
-        cors::dress(&self.front.origins, &self.origin, &self.operation, headers);
+        cors::dress(&self.front.origins, &self.origin, self.operation, headers);
         if self.front.is_draining() {
             // The balancer should come back elsewhere.
             response.head_mut().set_connection_type(ConnectionType::Close);
@@ -178,13 +179,14 @@ impl Seen {
     fn count(&self, response: &HttpResponse, code: &'static str, took: Duration) {
         let status = response.status().as_u16();
         let class = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status / 100).clamp(1, 5) - 1];
-        let operation = self.operation.id;
-        metrics::HTTP_REQUESTS
-            .with_label_values(&[operation, class, code])
-            .inc();
-        metrics::HTTP_SECONDS
-            .with_label_values(&[operation])
-            .observe(took.as_secs_f64());
+        let meters = &self.operation.meters;
+        meters.seconds.observe(took.as_secs_f64());
+        match (class, code) {
+            ("2xx", "") => meters.succeeded.inc(),
+            _ => metrics::HTTP_REQUESTS
+                .with_label_values(&[self.operation.id, class, code])
+                .inc(),
+        }
         if !code.is_empty() {
             metrics::REFUSALS.with_label_values(&[code]).inc();
         }
@@ -200,7 +202,7 @@ impl Seen {
             status = response.status().as_u16(),
             code,
             ms = took.as_secs_f64() * 1_000.0,
-            workspace = self.workspace.as_deref(),
+            workspace = self.workspace.map(|workspace| workspace.to_string()),
             actor_kind = self.who.map(|who| who.kind()),
             actor_id = self.who.and_then(|who| who.public_id()),
             "request"
@@ -211,7 +213,7 @@ impl Seen {
 /// Whatever is not a success becomes a problem document, the framework's own answers too. Also its code.
 fn in_our_words(mut response: HttpResponse, base: &str, request_id: &str) -> (HttpResponse, &'static str) {
     let status = response.status();
-    let content = response.headers().get("content-type");
+    let content = response.headers().get(&CONTENT_TYPE);
     let ours = content.is_some_and(|value| value.as_bytes() == problem::PROBLEM_JSON.as_bytes());
     if !(status.is_client_error() || status.is_server_error()) || ours {
         return (response, "");

@@ -1,8 +1,8 @@
 //! What a request shows of who sends it.
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
-use crate::kernel::{access::Credential, secret::Secret};
+use crate::kernel::{access::Credential, http::headers::names, secret::Secret};
 
 /// The cookie that holds a browser's access token.
 pub const ACCESS_COOKIE: &str = "__Host-gld_at";
@@ -10,7 +10,7 @@ pub const ACCESS_COOKIE: &str = "__Host-gld_at";
 /// The one credential of a request.
 pub(super) fn credential(headers: &HeaderMap) -> Credential {
     let mut found = Vec::new();
-    for value in headers.get_all(AUTHORIZATION) {
+    for value in headers.get_all(&AUTHORIZATION) {
         let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.trim().split_once(' ')) else {
             found.push(Credential::Token(Secret::new(String::new())));
             continue;
@@ -26,7 +26,7 @@ pub(super) fn credential(headers: &HeaderMap) -> Credential {
             Credential::Token(Secret::new(String::new()))
         });
     }
-    for value in headers.get_all("x-api-key") {
+    for value in headers.get_all(&names::API_KEY) {
         let key = value.to_str().unwrap_or_default().trim().to_owned();
         found.push(Credential::Key(Secret::new(key)));
     }
@@ -48,7 +48,7 @@ pub(super) fn is_ambient(headers: &HeaderMap) -> bool {
 /// The value of a cookie.
 pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
-        .get_all("cookie")
+        .get_all(&COOKIE)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
@@ -58,6 +58,6 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// The workspace that the request names, as it was written.
 pub(super) fn workspace(headers: &HeaderMap) -> Option<&str> {
-    let named = headers.get("guildhall-workspace")?;
+    let named = headers.get(&names::WORKSPACE)?;
     Some(named.to_str().unwrap_or_default().trim())
 }

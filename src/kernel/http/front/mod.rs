@@ -22,7 +22,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method,
-        header::{CONTENT_LENGTH, USER_AGENT},
+        header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING, USER_AGENT},
     },
     middleware::Next,
     web::Data,
@@ -105,7 +105,7 @@ pub async fn front(
         return Ok(request.into_response(answer));
     }
     let known = front.operations.find(request.method(), request.path());
-    let operation = known.unwrap_or(front.operations.unlisted()).clone();
+    let operation = known.unwrap_or(front.operations.unlisted());
     if request.method() == Method::HEAD {
         // The server leaves the body out by itself; the routes only know GET.
         request.head_mut().method = Method::GET;
@@ -115,16 +115,9 @@ pub async fn front(
         RateClass::Free => Ok(None),
         _ => front.gate.admit(operation.admission).map(Some),
     };
-    let call = call(&request, &operation, &front, started);
+    let call = call(&request, operation, &front, started);
     let method = request.method().clone();
-    let mut seen = Seen::new(
-        front.clone(),
-        operation.clone(),
-        method,
-        started,
-        &call,
-        request.headers(),
-    );
+    let mut seen = Seen::new(front.clone(), operation, method, started, &call, request.headers());
 
     seen.unread = Unread::of(&mut request);
     let call = match place {
@@ -135,7 +128,7 @@ pub async fn front(
         Err(Full) => return Err(seen.turned_away().await),
     };
 
-    let caller = match judge(&mut seen, &request, call).await {
+    let caller = match judge(&mut seen, &request, call, known.is_some()).await {
         Ok(caller) => caller,
         Err(refused) => return Err(seen.fail(*refused)),
     };
@@ -163,7 +156,10 @@ const HEAD: usize = 16 << 10;
 fn judge_head(request: &ServiceRequest) -> Result<(), Box<Problem>> {
     let headers = request.headers().iter();
     let size: usize = headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    match size + request.uri().to_string().len() > HEAD {
+    let uri = request.uri();
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let host = uri.authority().map_or(0, |host| host.as_str().len());
+    match size + target + host > HEAD {
         true => Err(Box::new(HEAD_TOO_LARGE.into())),
         false => Ok(()),
     }
@@ -184,22 +180,24 @@ fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
 }
 
 /// Everything that can be said about a request before its handler looks at it.
-async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<Caller, Box<Problem>> {
+async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call, is_known: bool) -> Result<Caller, Box<Problem>> {
     judge_head(request)?;
     let caller = admit(seen, request, call).await?;
-    judge_method(request, &seen.front.operations)?;
-    judge_query(request, &seen.operation, &caller)?;
+    if !is_known {
+        judge_method(request, &seen.front.operations)?;
+    }
+    judge_query(request, seen.operation, &caller)?;
     Ok(caller)
 }
 
 /// The document says which methods an address has. The router alone would take `GET /licenses/validate` for the licence of that name.
 fn judge_method(request: &ServiceRequest, operations: &Operations) -> Result<(), Box<Problem>> {
     match operations.allowed(request.path()) {
-        Some(methods) if operations.find(request.method(), request.path()).is_none() => {
+        Some(methods) => {
             let refused = METHOD_NOT_ALLOWED.because(format!("Here are {methods}."));
             Err(Box::new(refused.header("allow", methods)))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -286,11 +284,13 @@ fn judge_query(request: &ServiceRequest, operation: &Operation, caller: &Caller)
 fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started: Instant) -> Call {
     let peer = request.peer_addr().map(|address| address.ip());
     let trusted = headers::is_trusted(peer, &front.trusted_proxies);
-    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let text = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let given = headers::request_id(request.headers(), trusted);
     Call {
-        request_id: given.map_or_else(|| RequestId::new(front.clock.now()).to_string().into(), Arc::from),
-        trace: text("traceparent").and_then(Trace::continued).unwrap_or_default(),
+        request_id: given.map_or_else(|| RequestId::quick(front.clock.now()).to_string().into(), Arc::from),
+        trace: text(&headers::names::TRACE)
+            .and_then(Trace::continued)
+            .unwrap_or_default(),
         operation: operation.id,
         class: operation.admission,
         deadline: started + operation.deadline() + body_time(request),
@@ -298,7 +298,7 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
         works_unpaid: operation.works_unpaid,
         session: None,
         ip: headers::client(request.headers(), peer, &front.trusted_proxies),
-        user_agent: text(USER_AGENT.as_str()).map(|agent| agent.chars().take(400).collect()),
+        user_agent: text(&USER_AGENT).map(|agent| agent.chars().take(400).collect()),
         place: None,
     }
 }
@@ -307,12 +307,12 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
 fn body_time(request: &ServiceRequest) -> Duration {
     let length = request
         .headers()
-        .get(CONTENT_LENGTH)
+        .get(&CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match length {
         Some(0) => Duration::ZERO,
         Some(bytes) => Duration::from_secs(10 + bytes / 65_536),
-        None if request.headers().contains_key("transfer-encoding") => Duration::from_secs(10 + 16),
+        None if request.headers().contains_key(&TRANSFER_ENCODING) => Duration::from_secs(10 + 16),
         None => Duration::ZERO,
     }
 }

@@ -29,7 +29,7 @@ struct Held {
 impl Unread {
     /// Takes hold of a body whose length nobody announced. The handler reads it all the same.
     pub(super) fn of(request: &mut ServiceRequest) -> Option<Unread> {
-        request.headers().get(TRANSFER_ENCODING)?;
+        request.headers().get(&TRANSFER_ENCODING)?;
         let held = Rc::new(RefCell::new(Held {
             payload: request.take_payload(),
             ended: false,

@@ -41,16 +41,16 @@ pub(super) fn in_workspace(settings: &Settings, scope: &Scope, class: RateClass)
     let wide = |quota: Quota| quota.times(settings.factor);
     let mut asks: Vec<Ask> = of_class(settings, plan, class, 1).into_iter().collect();
     let credential = match scope.actor() {
-        Actor::ApiKey(id) => Some(id.to_string()),
-        Actor::Grant(id) => Some(id.to_string()),
-        Actor::User { .. } => scope.call().session.map(|id| id.to_string()),
+        Actor::ApiKey(id) => Some(id.uuid()),
+        Actor::Grant(id) => Some(id.uuid()),
+        Actor::User { .. } => scope.call().session.map(|id| id.uuid()),
         _ => None,
     };
     if let (Some(credential), Some(quota)) = (credential, per_minute(plan, "rate.credential", CREDENTIAL)) {
         asks.push(Ask::new("credential", wide(quota)).of(credential));
     }
     if let (Actor::User { id, .. }, Some(quota)) = (scope.actor(), per_minute(plan, "rate.user", USER)) {
-        asks.push(Ask::new("user", wide(quota)).of(id.to_string()));
+        asks.push(Ask::new("user", wide(quota)).of(id.uuid()));
     }
     if let Some(quota) = per_minute(plan, "rate.workspace", WORKSPACE) {
         asks.push(Ask::new("workspace", wide(quota)));
@@ -61,8 +61,8 @@ pub(super) fn in_workspace(settings: &Settings, scope: &Scope, class: RateClass)
 /// What a request about the person alone has to pass: no plan speaks for it.
 pub(super) fn of_person(settings: &Settings, person: &Person) -> [Ask; 2] {
     let credential = match person.via {
-        Via::Session { id, .. } => id.to_string(),
-        Via::Key(id) => id.to_string(),
+        Via::Session { id, .. } => id.uuid(),
+        Via::Key(id) => id.uuid(),
     };
     [
         Ask::new("credential", Quota::per_minute(CREDENTIAL).times(settings.factor)).of(credential),

@@ -20,12 +20,12 @@ use governor::{
     state::{StateStore, keyed::ShrinkableKeyedStateStore},
 };
 
-use super::{Ask, Home, Quota, Standing, Verdict};
+use super::{Ask, Home, Quota, Standing, Verdict, quota::Key};
 
 /// Keys that are told apart. Beyond it, unknown ones share a bucket: memory must not grow with the number of addresses.
 const KEYS: usize = 100_000;
 
-type Limiter = RateLimiter<String, Shelf, DefaultClock, StateInformationMiddleware>;
+type Limiter = RateLimiter<Key, Shelf, DefaultClock, StateInformationMiddleware>;
 
 pub(super) struct Local {
     replicas: u32,
@@ -136,21 +136,21 @@ impl Local {
 /// The keys of one quota. All shelves together hold no more than `most`.
 struct Shelf {
     hasher: RandomState,
-    boards: [Mutex<HashMap<String, Nanos>>; 16],
+    boards: [Mutex<HashMap<Key, Nanos>>; 16],
     kept: Arc<AtomicUsize>,
     most: usize,
 }
 
 impl Shelf {
-    fn board(&self, key: &str) -> &Mutex<HashMap<String, Nanos>> {
+    fn board(&self, key: &Key) -> &Mutex<HashMap<Key, Nanos>> {
         &self.boards[self.hasher.hash_one(key) as usize % self.boards.len()]
     }
 }
 
 impl StateStore for Shelf {
-    type Key = String;
+    type Key = Key;
 
-    fn measure_and_replace<T, F, E>(&self, key: &String, judge: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, key: &Key, judge: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
@@ -161,18 +161,18 @@ impl StateStore for Shelf {
             *state = next;
             return Ok(answer);
         }
-        if full && !key.is_empty() {
+        if full && *key != Key::CROWD {
             drop(board);
-            return self.measure_and_replace(&String::new(), judge);
+            return self.measure_and_replace(&Key::CROWD, judge);
         }
         let (answer, next) = judge(None)?;
-        board.insert(key.clone(), next);
+        board.insert(*key, next);
         self.kept.fetch_add(1, Ordering::Relaxed);
         Ok(answer)
     }
 }
 
-impl ShrinkableKeyedStateStore<String> for Shelf {
+impl ShrinkableKeyedStateStore<Key> for Shelf {
     fn retain_recent(&self, drop_below: Nanos) {
         for board in &self.boards {
             let mut board = board.lock().expect("no panic while counting");
@@ -184,7 +184,7 @@ impl ShrinkableKeyedStateStore<String> for Shelf {
     }
 
     fn len(&self) -> usize {
-        let count = |board: &Mutex<HashMap<String, Nanos>>| board.lock().expect("no panic while counting").len();
+        let count = |board: &Mutex<HashMap<Key, Nanos>>| board.lock().expect("no panic while counting").len();
         self.boards.iter().map(count).sum()
     }
 

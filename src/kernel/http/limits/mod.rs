@@ -1,6 +1,11 @@
 //! Rate limits: how much each caller may ask for. A request passes all its buckets or takes from none.
 //!
-//! With Redis the processes of a deployment share their counts. Without it, or while it is away, each process judges alone with its
+//! With Redis the processes of a deployment share their counts. What is taken there is taken for all, so they never let more pass together
+//! than the limit says. A process takes a tenth of a second's worth at once and spends it within a second; what it does not spend is lost, and
+//! what it took before a window began it may spend inside: that much, and no more, a process may be beside the truth. A limit whose tenth of
+//! a second is less than two is asked about one by one, and is exact.
+//!
+//! Without Redis, or while it is away, each process judges alone with its
 //! share of every limit: its counters then begin afresh, so at most twice a limit passes in one window.
 
 mod buckets;
@@ -81,12 +86,14 @@ impl Limits {
         if !self.0.settings.enabled || asks.is_empty() {
             return Verdict::default();
         }
-        let verdict = match self.0.shared.take(home, asks).await {
-            Ok(verdict) => verdict,
-            Err(_) => {
+        let verdict = if self.0.shared.is_off() {
+            metrics::RATELIMIT_FALLBACK.inc();
+            self.0.local.take(home, asks)
+        } else {
+            self.0.shared.take(home, asks).await.unwrap_or_else(|_| {
                 metrics::RATELIMIT_FALLBACK.inc();
                 self.0.local.take(home, asks)
-            }
+            })
         };
         if let Some(refused) = verdict.refused() {
             metrics::RATE_LIMITED.with_label_values(&[refused.bucket]).inc();
@@ -98,21 +105,20 @@ impl Limits {
     pub async fn arrive(&self, address: Option<IpAddr>, shown: Shown) -> Arrival {
         let home = Home::address(address);
         let anonymous = buckets::anonymous(&self.0.settings);
-        let mut asks = vec![buckets::address(&self.0.settings)];
-        if shown != Shown::Known {
-            asks.insert(0, anonymous.clone());
-        }
+        let address = buckets::address(&self.0.settings);
         if !self.0.settings.enabled {
             return Arrival::free(Verdict::default());
         }
         if shown == Shown::Unknown && self.0.shared.is_away() {
             // A token cannot be given back here, so doubt has a wider bucket of its own, and only a bad credential pays.
-            asks[0] = buckets::doubtful(&self.0.settings);
-            let verdict = self.check(&home, &asks).await;
+            let verdict = self.check(&home, &[buckets::doubtful(&self.0.settings), address]).await;
             let owed = Owed::Charge(home, anonymous);
             return Arrival { verdict, owed };
         }
-        let verdict = self.check(&home, &asks).await;
+        let asks = [anonymous, address];
+        let verdict = self
+            .check(&home, if shown == Shown::Known { &asks[1..] } else { &asks })
+            .await;
         let owed = match shown == Shown::Unknown && verdict.is_shared() {
             true => Owed::Refund(home, anonymous),
             false => Owed::Nothing,

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use uuid::Uuid;
+
 use crate::kernel::id::{UserId, WorkspaceId};
 
 /// So many in a window, sustained, and so many at once.
@@ -67,20 +69,21 @@ impl Quota {
         self.window.as_secs_f64() * 1e6 / f64::from(self.count)
     }
 
-    /// What a process takes at once: a twentieth of a second's worth, so that little is lost when it is not used.
+    /// What a process takes at once: a tenth of a second's worth, so that little is lost when it is not used, and never more than a quarter
+    /// of a full bucket. One means that every request asks: so small a limit is judged one by one.
     pub(super) fn batch(&self) -> u32 {
         let a_second = f64::from(self.count) / self.window.as_secs_f64();
-        ((a_second / 20.0) as u32).max(1)
+        ((a_second / 10.0) as u32).min(self.burst / 4).max(1)
     }
 }
 
 /// What a request wants of one bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// Which bucket: its name in headers, refusals and metrics.
     pub bucket: &'static str,
-    /// Whose, within the home: empty if the home has one such bucket only.
-    pub key: String,
+    /// Whose, within the home: none if the home has one such bucket only.
+    pub key: Option<Uuid>,
     /// How much it holds.
     pub quota: Quota,
     /// Tokens. More than the burst needs a full bucket and leaves a debt (in Redis), or takes all (in the process).
@@ -92,54 +95,87 @@ impl Ask {
     pub fn new(bucket: &'static str, quota: Quota) -> Ask {
         Ask {
             bucket,
-            key: String::new(),
+            key: None,
             quota,
             cost: 1,
         }
     }
 
     /// The bucket of one of several in the home.
-    pub fn of(self, key: impl Into<String>) -> Ask {
-        Ask {
-            key: key.into(),
-            ..self
-        }
+    pub fn of(self, key: Uuid) -> Ask {
+        Ask { key: Some(key), ..self }
     }
 }
 
 /// What the buckets of one call have in common: they live on one Redis node, because a call is judged there at once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Home(String);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Home(Whose);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Whose {
+    Workspace(Uuid),
+    Person(Uuid),
+    Address(Option<IpAddr>),
+}
 
 impl Home {
     /// Buckets of a workspace.
     pub fn workspace(id: WorkspaceId) -> Home {
-        Home(format!("ws:{{{}}}", id.uuid()))
+        Home(Whose::Workspace(id.uuid()))
     }
 
     /// Buckets of a person, whatever the workspace.
     pub fn person(id: UserId) -> Home {
-        Home(format!("usr:{{{}}}", id.uuid()))
+        Home(Whose::Person(id.uuid()))
     }
 
     /// Buckets of an address: of its /64 for version 6, where one household has that many.
     pub fn address(address: Option<IpAddr>) -> Home {
-        match address {
-            Some(address) => Home(format!("ip:{{{}}}", network(address))),
-            None => Home("ip:{unknown}".into()),
-        }
+        Home(Whose::Address(address.map(network)))
     }
 
     /// Where the bucket lives.
-    pub(super) fn key(&self, ask: &Ask) -> String {
-        let separator = if ask.key.is_empty() { "" } else { ":" };
-        format!("{self}:rl:{}{separator}{}", ask.bucket, ask.key)
+    pub(super) fn key(&self, ask: &Ask) -> Key {
+        Key {
+            home: *self,
+            bucket: ask.bucket,
+            key: ask.key,
+        }
     }
 }
 
 impl fmt::Display for Home {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self.0 {
+            Whose::Workspace(id) => write!(f, "ws:{{{id}}}"),
+            Whose::Person(id) => write!(f, "usr:{{{id}}}"),
+            Whose::Address(Some(address)) => write!(f, "ip:{{{address}}}"),
+            Whose::Address(None) => f.write_str("ip:{unknown}"),
+        }
+    }
+}
+
+/// One bucket. Written out, it is the key in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    home: Home,
+    bucket: &'static str,
+    key: Option<Uuid>,
+}
+
+impl Key {
+    /// What unknown callers share when there are too many of them.
+    pub(super) const CROWD: Key = Key {
+        home: Home(Whose::Address(None)),
+        bucket: "",
+        key: None,
+    };
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:rl:{}", self.home, self.bucket)?;
+        self.key.map_or(Ok(()), |key| write!(f, ":{key}"))
     }
 }
 
@@ -169,13 +205,15 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_a_twentieth_of_a_second_and_never_nothing() {
+    fn a_batch_is_a_tenth_of_a_second_or_a_quarter_of_the_burst_and_never_nothing() {
         for (quota, batch) in [
             (Quota::per_minute(100), 1),
-            (Quota::per_minute(1_200), 1),
-            (Quota::per_minute(30_000), 25),
+            (Quota::per_minute(1_200), 2),
+            (Quota::per_minute(30_000), 50),
+            (Quota::per_minute(30_000).burst(20), 5),
+            (Quota::per_minute(30_000).burst(1), 1),
             (Quota::per_hour(3), 1),
-            (Quota::per_second(1_000), 50),
+            (Quota::per_second(1_000), 100),
         ] {
             assert_eq!(quota.batch(), batch, "{quota:?}");
         }
@@ -184,12 +222,16 @@ mod tests {
 
     #[test]
     fn the_keys_of_a_call_share_a_hash_tag() {
-        let home = Home::workspace(WorkspaceId::from_uuid(uuid::Uuid::from_u128(7)));
+        let home = Home::workspace(WorkspaceId::from_uuid(Uuid::from_u128(7)));
         let (one, two) = (
             Ask::new("workspace", Quota::per_minute(1)),
-            Ask::new("user", Quota::per_minute(1)).of("u1"),
+            Ask::new("user", Quota::per_minute(1)).of(Uuid::from_u128(8)),
         );
-        assert_eq!(home.key(&one), "ws:{00000000-0000-0000-0000-000000000007}:rl:workspace");
-        assert_eq!(home.key(&two), "ws:{00000000-0000-0000-0000-000000000007}:rl:user:u1");
+        let tag = "ws:{00000000-0000-0000-0000-000000000007}:rl";
+        assert_eq!(home.key(&one).to_string(), format!("{tag}:workspace"));
+        assert_eq!(
+            home.key(&two).to_string(),
+            format!("{tag}:user:00000000-0000-0000-0000-000000000008")
+        );
     }
 }

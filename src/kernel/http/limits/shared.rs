@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Ask, Home, Standing, Verdict};
+use super::{Ask, Home, Standing, Verdict, quota::Key};
 use crate::kernel::redis::{Redis, Script, State, Unavailable};
 
 /// Tokens that were taken in advance are worth nothing after this.
@@ -35,28 +35,43 @@ impl Shared {
         self.redis.state() != State::Up
     }
 
+    /// True if this deployment has none.
+    pub(super) fn is_off(&self) -> bool {
+        self.redis.state() == State::Off
+    }
+
     pub(super) async fn take(&self, home: &Home, asks: &[Ask]) -> Result<Verdict, Unavailable> {
         let now = Instant::now();
-        let keys: Vec<String> = asks.iter().map(|ask| home.key(ask)).collect();
         // What the purse holds is put aside first, and put back if the rest of the request is refused.
-        let spent: Vec<Option<Standing>> = asks
-            .iter()
-            .zip(&keys)
-            .map(|(ask, key)| self.purse.spend(key, ask, now))
-            .collect();
-        let missing: Vec<usize> = (0..asks.len()).filter(|at| spent[*at].is_none()).collect();
-        let mut aside = Aside {
-            purse: &self.purse,
-            coins: (0..asks.len())
-                .filter(|at| spent[*at].is_some())
-                .map(|at| (keys[at].as_str(), asks[at].cost))
-                .collect(),
-        };
-        if missing.is_empty() {
-            aside.coins.clear();
+        let spend = |ask: &Ask| self.purse.spend(home.key(ask), ask, now);
+        let spent: Vec<Option<Standing>> = asks.iter().map(spend).collect();
+        if spent.iter().all(Option::is_some) {
             return Ok(Verdict::new(spent.into_iter().flatten().collect(), true));
         }
-        let names: Vec<&str> = missing.iter().map(|at| keys[*at].as_str()).collect();
+        let aside = Aside {
+            purse: &self.purse,
+            coins: asks
+                .iter()
+                .zip(&spent)
+                .filter(|(_, spent)| spent.is_some())
+                .map(|(ask, _)| (home.key(ask), ask.cost))
+                .collect(),
+        };
+        // In a box: the call is large and rare, and would be a part of every request.
+        Box::pin(self.ask(home, asks, spent, aside, now)).await
+    }
+
+    async fn ask(
+        &self,
+        home: &Home,
+        asks: &[Ask],
+        spent: Vec<Option<Standing>>,
+        mut aside: Aside<'_>,
+        now: Instant,
+    ) -> Result<Verdict, Unavailable> {
+        let missing: Vec<usize> = (0..asks.len()).filter(|at| spent[*at].is_none()).collect();
+        let keys: Vec<String> = missing.iter().map(|at| home.key(&asks[*at]).to_string()).collect();
+        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
         let arguments: Vec<f64> = missing.iter().flat_map(|at| arguments(&asks[*at])).collect();
         let answer: Vec<i64> = self.redis.run(&TAKE, &names, &arguments).await?;
         let [passed, rows @ ..] = answer.as_slice() else {
@@ -77,7 +92,7 @@ impl Shared {
                 wait: (wait > 0).then(|| millis(wait)),
             });
             if spare > 0 {
-                self.purse.put(&keys[at], spare, count(left), now);
+                self.purse.put(home.key(ask), spare, count(left), now);
             }
         }
         if *passed == 1 {
@@ -90,7 +105,7 @@ impl Shared {
     pub(super) fn give_back(&self, home: Home, ask: Ask) {
         let redis = self.redis.clone();
         tokio::spawn(async move {
-            let key = home.key(&ask);
+            let key = home.key(&ask).to_string();
             let back = [ask.quota.interval(), f64::from(ask.cost)];
             let _lost = redis.run::<i64>(&REFUND, &[key.as_str()], &back).await;
         });
@@ -122,7 +137,7 @@ fn millis(number: i64) -> Duration {
 /// Tokens that were put aside. Dropped with some left in it, they go back: refused, failed and abandoned requests take nothing.
 struct Aside<'p> {
     purse: &'p Purse,
-    coins: Vec<(&'p str, u32)>,
+    coins: Vec<(Key, u32)>,
 }
 
 impl Drop for Aside<'_> {
@@ -137,7 +152,7 @@ impl Drop for Aside<'_> {
 #[derive(Default)]
 struct Purse {
     hasher: RandomState,
-    pockets: [Mutex<HashMap<String, Coins>>; 16],
+    pockets: [Mutex<HashMap<Key, Coins>>; 16],
 }
 
 struct Coins {
@@ -148,18 +163,18 @@ struct Coins {
 }
 
 impl Purse {
-    fn pocket(&self, key: &str) -> std::sync::MutexGuard<'_, HashMap<String, Coins>> {
+    fn pocket(&self, key: &Key) -> std::sync::MutexGuard<'_, HashMap<Key, Coins>> {
         let at = self.hasher.hash_one(key) as usize % self.pockets.len();
         self.pockets[at].lock().expect("no panic while counting")
     }
 
-    fn spend(&self, key: &str, ask: &Ask, now: Instant) -> Option<Standing> {
+    fn spend(&self, key: Key, ask: &Ask, now: Instant) -> Option<Standing> {
         if ask.quota.batch() == 1 {
             return None;
         }
-        let mut pocket = self.pocket(key);
+        let mut pocket = self.pocket(&key);
         let coins = pocket
-            .get_mut(key)
+            .get_mut(&key)
             .filter(|coins| coins.until > now && coins.tokens >= ask.cost)?;
         coins.tokens -= ask.cost;
         let left = coins.left.saturating_add(coins.tokens);
@@ -173,9 +188,9 @@ impl Purse {
         })
     }
 
-    fn put(&self, key: &str, tokens: u32, left: u32, now: Instant) {
-        let mut pocket = self.pocket(key);
-        let coins = pocket.entry(key.to_owned()).or_insert(Coins {
+    fn put(&self, key: Key, tokens: u32, left: u32, now: Instant) {
+        let mut pocket = self.pocket(&key);
+        let coins = pocket.entry(key).or_insert(Coins {
             tokens: 0,
             left,
             until: now,
@@ -188,8 +203,8 @@ impl Purse {
         };
     }
 
-    fn put_back(&self, key: &str, tokens: u32) {
-        if let Some(coins) = self.pocket(key).get_mut(key) {
+    fn put_back(&self, key: Key, tokens: u32) {
+        if let Some(coins) = self.pocket(&key).get_mut(&key) {
             coins.tokens = coins.tokens.saturating_add(tokens);
         }
     }

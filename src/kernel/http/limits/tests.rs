@@ -1,3 +1,5 @@
+mod together;
+
 use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -143,21 +145,6 @@ async fn what_costs_more_than_the_burst_needs_a_full_bucket_and_leaves_a_debt() 
 }
 
 #[actix_web::test]
-async fn processes_share_their_limits_to_within_a_batch_each() {
-    let Some(server) = PrivateRedis::start() else { return };
-    let (one, two) = (process(&server, "shared").await, process(&server, "shared").await);
-    // 400 a second: batches of 20. A burst of 1,000 is spent before much of it comes back.
-    let quota = Quota::per_second(400).burst(1_000);
-    let (home, ask) = (home(), [Ask::new("workspace", quota)]);
-    let begun = Instant::now();
-    let (a, b) = futures_util::join!(passed(&one, &home, &ask, 1_500), passed(&two, &home, &ask, 1_500));
-    let came_back = (begun.elapsed().as_secs_f64() * 400.0).ceil() as usize;
-    let fair = 1_000 + came_back;
-    assert!(a + b <= fair + 40, "{a} + {b} passed of {fair}");
-    assert!(a + b + 40 >= 1_000.min(fair), "{a} + {b} passed of {fair}");
-}
-
-#[actix_web::test]
 async fn a_busy_key_is_spent_from_the_purse_and_a_refusal_puts_everything_back() {
     let Some(mut server) = PrivateRedis::start() else {
         return;
@@ -166,7 +153,7 @@ async fn a_busy_key_is_spent_from_the_purse_and_a_refusal_puts_everything_back()
     let (home, busy) = (home(), Ask::new("workspace", Quota::per_second(2_000)));
     let first = limits.check(&home, std::slice::from_ref(&busy)).await;
     assert_eq!(left(&first, "workspace"), 1_999);
-    // The server forgets everything, so whatever passes now without a call is spent from the purse: 99 of a batch of 100.
+    // The server forgets everything, so whatever passes now without a call is spent from the purse: 199 of a batch of 200.
     server.restart();
     let second = limits.check(&home, std::slice::from_ref(&busy)).await;
     assert_eq!(left(&second, "workspace"), 1_998);
@@ -235,7 +222,7 @@ async fn every_key_expires_by_itself() {
     assert!(limits.check(&home, &asks).await.is_allowed());
     static LIVES: crate::kernel::redis::Script =
         crate::kernel::redis::Script::new("return {redis.call('PTTL', KEYS[1]), redis.call('PTTL', KEYS[2])}");
-    let keys = [home.key(&asks[0]), home.key(&asks[1])];
+    let keys = [home.key(&asks[0]).to_string(), home.key(&asks[1]).to_string()];
     let lives: Vec<i64> = redis.run(&LIVES, &[&keys[0], &keys[1]], &[0]).await.expect("up");
     assert!(lives[0] > 86_000_000 && lives[0] <= 86_400_000, "{lives:?}");
     assert!(lives[1] > 0 && lives[1] <= 200, "{lives:?}");
@@ -312,8 +299,16 @@ async fn switched_off_everything_passes_and_nothing_is_said() {
         1,
     );
     let verdict = limits.check(&home(), &[Ask::new("export", SLOW.burst(1))]).await;
-    assert!(verdict.is_allowed() && verdict.headers().is_empty());
-    assert!(limits.arrive(None, Shown::Unknown).await.verdict.headers().is_empty());
+    assert!(verdict.is_allowed() && verdict.headers().next().is_none());
+    assert!(
+        limits
+            .arrive(None, Shown::Unknown)
+            .await
+            .verdict
+            .headers()
+            .next()
+            .is_none()
+    );
 }
 
 #[actix_web::test]

@@ -1,6 +1,14 @@
 //! What was decided, and how callers read it.
 
-use std::{fmt::Write, time::Duration};
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
+
+use actix_web::{
+    http::header::{HeaderName, HeaderValue},
+    web::{Bytes, BytesMut},
+};
 
 use super::Quota;
 use crate::kernel::error::{Error, Problem, RATE_LIMITED, Result};
@@ -87,32 +95,48 @@ impl Verdict {
     }
 
     /// What every answer says about the limits that it met: the policies, and how the tightest of them stands.
-    pub fn headers(&self) -> Vec<(&'static str, String)> {
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        const NAMES: [HeaderName; 5] = [
+            HeaderName::from_static("ratelimit-policy"),
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("x-ratelimit-limit"),
+            HeaderName::from_static("x-ratelimit-remaining"),
+            HeaderName::from_static("x-ratelimit-reset"),
+        ];
+        let values = self.told().into_iter().flatten();
+        NAMES
+            .into_iter()
+            .zip(values)
+            .filter_map(|(name, value)| Some((name, HeaderValue::from_maybe_shared(value).ok()?)))
+    }
+
+    /// The values of the five headers, parts of one text.
+    fn told(&self) -> Option<[Bytes; 5]> {
         let tightest = self
             .refused()
             .or_else(|| self.standings.iter().min_by_key(|standing| standing.left));
-        let Some(tightest) = tightest else { return Vec::new() };
-        let mut policy = String::new();
-        for standing in &self.standings {
-            let separator = if policy.is_empty() { "" } else { ", " };
-            let Quota { count, window, .. } = standing.quota;
-            write!(
-                policy,
-                "{separator}\"{}\";q={count};w={}",
-                standing.bucket,
-                window.as_secs()
-            )
-            .expect("a string takes everything");
-        }
+        let tightest = tightest?;
         let left = if tightest.wait.is_some() { 0 } else { tightest.left };
         let reset = seconds(tightest.wait.unwrap_or(tightest.full_in));
-        vec![
-            ("ratelimit-policy", policy),
-            ("ratelimit", format!("\"{}\";r={left};t={reset}", tightest.bucket)),
-            ("x-ratelimit-limit", tightest.quota.count.to_string()),
-            ("x-ratelimit-remaining", left.to_string()),
-            ("x-ratelimit-reset", reset.to_string()),
-        ]
+        let mut text = BytesMut::with_capacity(128 + 32 * self.standings.len());
+        for (at, standing) in self.standings.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            let Quota { count, window, .. } = standing.quota;
+            let (bucket, window) = (standing.bucket, window.as_secs());
+            write!(text, "{separator}\"{bucket}\";q={count};w={window}").expect("a buffer takes everything");
+        }
+        let policy = text.split().freeze();
+        let mut part = |value: fmt::Arguments<'_>| {
+            text.write_fmt(value).expect("a buffer takes everything");
+            text.split().freeze()
+        };
+        Some([
+            policy,
+            part(format_args!("\"{}\";r={left};t={reset}", tightest.bucket)),
+            part(format_args!("{}", tightest.quota.count)),
+            part(format_args!("{left}")),
+            part(format_args!("{reset}")),
+        ])
     }
 }
 
@@ -135,6 +159,12 @@ mod tests {
         }
     }
 
+    fn told(verdict: &Verdict) -> Vec<(String, String)> {
+        let text = |value: HeaderValue| value.to_str().expect("plain").to_owned();
+        let headers = verdict.headers();
+        headers.map(|(name, value)| (name.to_string(), text(value))).collect()
+    }
+
     fn of(standings: Vec<Standing>) -> Verdict {
         Verdict::new(standings, true)
     }
@@ -146,16 +176,16 @@ mod tests {
             standing("execute", Quota::per_minute(60), 12, None),
         ]);
         assert_eq!(
-            verdict.headers(),
+            told(&verdict),
             [
                 (
-                    "ratelimit-policy",
+                    "ratelimit-policy".to_owned(),
                     "\"workspace\";q=1200;w=60, \"execute\";q=60;w=60".to_owned()
                 ),
-                ("ratelimit", "\"execute\";r=12;t=7".to_owned()),
-                ("x-ratelimit-limit", "60".to_owned()),
-                ("x-ratelimit-remaining", "12".to_owned()),
-                ("x-ratelimit-reset", "7".to_owned()),
+                ("ratelimit".to_owned(), "\"execute\";r=12;t=7".to_owned()),
+                ("x-ratelimit-limit".to_owned(), "60".to_owned()),
+                ("x-ratelimit-remaining".to_owned(), "12".to_owned()),
+                ("x-ratelimit-reset".to_owned(), "7".to_owned()),
             ]
         );
         assert!(verdict.is_allowed() && verdict.problem().is_none());
@@ -170,13 +200,13 @@ mod tests {
         ]);
         let problem = verdict.problem().expect("refused");
         assert_eq!(problem.kind(), RATE_LIMITED);
-        assert_eq!(verdict.headers()[1].1, "\"export\";r=0;t=1201");
+        assert_eq!(told(&verdict)[1].1, "\"export\";r=0;t=1201");
         assert_eq!(verdict.refused().map(|it| it.bucket), Some("export"));
     }
 
     #[test]
     fn what_no_bucket_concerns_says_nothing() {
-        assert!(Verdict::default().headers().is_empty() && Verdict::default().is_allowed());
+        assert!(told(&Verdict::default()).is_empty() && Verdict::default().is_allowed());
     }
 
     #[test]
