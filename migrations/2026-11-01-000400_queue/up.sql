@@ -86,6 +86,12 @@ BEGIN
   END LOOP;
 END $$;
 
+-- The lanes between which a job of this one may move. Whoever wants, moves or cancels such jobs holds the slots of all of them, locked in
+-- the order of their names: nobody reads a lane that is about to change, and nobody meets anybody crosswise.
+CREATE FUNCTION lanes_beside(at text) RETURNS text[] IMMUTABLE LANGUAGE sql AS $$
+  SELECT CASE WHEN at IN ('deliveries', 'deliveries_slow') THEN ARRAY['deliveries', 'deliveries_slow'] ELSE ARRAY[at] END
+$$;
+
 -- Where a workspace starts that becomes eligible: level with the most patient of those that wait, or, where nobody waits, with the last
 -- one served. It is not starved, and it has no credit from when it had nothing to do.
 CREATE FUNCTION fair_start(at text, own double precision) RETURNS double precision STABLE LANGUAGE sql AS $$
@@ -115,6 +121,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = guildhall, pg_temp AS $$
 DECLARE
   ws CONSTANT uuid := current_workspace();
   due timestamptz := CASE WHEN job_push.due_at > app_now() THEN job_push.due_at END;
+  lanes CONSTANT text[] := lanes_beside(job_push.lane);
   at text;
   slot workspace_slots;
   waiting timestamptz;
@@ -122,10 +129,17 @@ BEGIN
   IF on_exists NOT IN ('keep', 'sooner', 'replace') OR on_exists IS NULL THEN
     RAISE EXCEPTION 'on_exists => % is none of keep, sooner, replace', on_exists;
   END IF;
+  FOREACH at IN ARRAY lanes LOOP
+    PERFORM slot_lock(at, ws);
+  END LOOP;
+  -- Asked only now: while we waited for the slots, the job may have moved or ended.
   at := coalesce((SELECT l.lane FROM run_leases l WHERE l.job_id = job_push.job_id AND l.workspace_id = ws),
                  (SELECT t.lane FROM run_timers t WHERE t.job_id = job_push.job_id AND t.workspace_id = ws),
                  (SELECT q.lane FROM run_queue q WHERE q.job_id = job_push.job_id AND q.workspace_id = ws),
                  job_push.lane);
+  IF at <> ALL (lanes) THEN
+    RAISE EXCEPTION 'job % waits in lane %, and is wanted in %', job_push.job_id, at, job_push.lane;
+  END IF;
   slot := slot_lock(at, ws);
 
   UPDATE run_leases l
@@ -194,6 +208,9 @@ BEGIN
     RETURN false;
   END IF;
   goal := coalesce(target, at);
+  IF goal <> ALL (lanes_beside(at)) THEN
+    RAISE EXCEPTION 'no job moves from lane % to %', at, goal;
+  END IF;
   PERFORM slot_lock(least(at, goal), ws);
   IF at <> goal THEN
     PERFORM slot_lock(greatest(at, goal), ws);
@@ -246,9 +263,10 @@ DECLARE
 BEGIN
   dropped := 0;
   FOR at IN
-    SELECT lane FROM run_queue q WHERE q.group_id = $1 AND q.workspace_id = ws
-     UNION SELECT lane FROM run_timers t WHERE t.group_id = $1 AND t.workspace_id = ws
-     UNION SELECT lane FROM run_leases l WHERE l.group_id = $1 AND l.workspace_id = ws
+    SELECT DISTINCT unnest(lanes_beside(lane)) FROM (
+      SELECT lane FROM run_queue q WHERE q.group_id = $1 AND q.workspace_id = ws
+       UNION SELECT lane FROM run_timers t WHERE t.group_id = $1 AND t.workspace_id = ws
+       UNION SELECT lane FROM run_leases l WHERE l.group_id = $1 AND l.workspace_id = ws) own
      ORDER BY 1
   LOOP
     PERFORM slot_lock(at, ws);

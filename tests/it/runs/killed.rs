@@ -1,44 +1,11 @@
 //! Workers that are killed for good, as processes.
 
-use std::{
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{echo, events, ledger, queued_jobs, start};
-use crate::world::{Caller, World};
-
-/// A worker in a process of its own. It is killed with the test.
-struct Process(Child);
-
-impl Process {
-    fn of(world: &World) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
-        command
-            .args(["--env", "development", "worker"])
-            .env_clear()
-            .envs(world.variables())
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        Process(child.expect("a process"))
-    }
-
-    /// Ends it by a signal that it cannot see coming.
-    fn kill(mut self) {
-        self.0.kill().expect("killed");
-        self.0.wait().expect("ended");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Killed already, where the test went well.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::world::{Caller, Process, World};
 
 /// How many of these runs stand so.
 async fn in_state(caller: &Caller, runs: &[String], status: &str) -> usize {
@@ -73,7 +40,7 @@ async fn workers_killed_one_after_the_other_leave_every_run_done_once() {
     }
     // Each is killed a little later in the work than the one before.
     for completed in [0, 1, 4] {
-        let worker = Process::of(&world);
+        let worker = Process::worker(&world);
         match completed {
             0 => until(&owner, &runs, "running", 1).await,
             n => until(&owner, &runs, "completed", n).await,
@@ -82,7 +49,7 @@ async fn workers_killed_one_after_the_other_leave_every_run_done_once() {
         // The half minute that a lease lasts is over.
         world.admin("UPDATE guildhall.run_leases SET expires_at = now() - interval '1 s'");
     }
-    let last = Process::of(&world);
+    let last = Process::worker(&world);
     until(&owner, &runs, "completed", runs.len()).await;
     last.kill();
 

@@ -35,6 +35,14 @@ impl Caller {
         }
     }
 
+    /// The same caller before another server.
+    pub fn at(&self, base: &str) -> Caller {
+        Caller {
+            base: base.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The same caller, who always sends this header too.
     pub fn with(&self, name: &str, value: &str) -> Caller {
         let mut caller = self.clone();

@@ -2,10 +2,11 @@
 //! and people to call from.
 
 mod callers;
+mod process;
 mod raw;
 mod stack;
 
-use std::{collections::HashMap, net::TcpListener, sync::Arc};
+use std::{collections::HashMap, net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::dev::ServerHandle;
 use diesel::{Connection, PgConnection, QueryDsl, RunQueryDsl, connection::SimpleConnection};
@@ -20,6 +21,7 @@ use guildhall::{
 };
 
 pub use callers::{Answer, Caller};
+pub use process::Process;
 pub use raw::Wire;
 use stack::Borrowed;
 
@@ -266,6 +268,19 @@ impl Drop for World {
     fn drop(&mut self) {
         // The server ends by itself; its connections end with it.
         drop(self.server.stop(false));
+    }
+}
+
+/// Waits until something is so: a minute at most.
+pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !so() {
+        let waited = begun.elapsed();
+        assert!(
+            waited < Duration::from_secs(60),
+            "still not so after {waited:?}: {what}"
+        );
+        actix_web::rt::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -277,15 +277,20 @@ pub(super) struct Beat {
     pub epoch: i64,
     #[diesel(sql_type = Bool)]
     pub cancel: bool,
+    /// Whether it was renewed just now.
+    #[diesel(sql_type = Bool)]
+    pub renewed: bool,
 }
 
-/// Renews the leases of a worker for 30 s and answers all that it has. A row that a transaction holds at this moment is left for the next
-/// beat: a heartbeat never waits.
+/// Renews the leases of a worker for 30 s and answers all that it has, with whether each was renewed. A row that a transaction holds at this
+/// moment is left for the next beat: a heartbeat never waits.
 pub(super) fn heartbeat(conn: &mut PgConnection, worker: Uuid) -> QueryResult<Vec<Beat>> {
     statement(
         "WITH mine AS MATERIALIZED (SELECT job_id FROM run_leases WHERE worker_id = $1 FOR UPDATE SKIP LOCKED),
-         renewed AS (UPDATE run_leases l SET expires_at = now() + interval '30 s' FROM mine WHERE l.job_id = mine.job_id)
-         SELECT job_id, epoch, cancel FROM run_leases WHERE worker_id = $1",
+         fresh AS (
+           UPDATE run_leases l SET expires_at = now() + interval '30 s' FROM mine WHERE l.job_id = mine.job_id RETURNING l.job_id)
+         SELECT l.job_id, l.epoch, l.cancel, fresh.job_id IS NOT NULL AS renewed
+           FROM run_leases l LEFT JOIN fresh USING (job_id) WHERE l.worker_id = $1",
     )
     .bind::<SqlUuid, _>(worker)
     .load(conn)
@@ -293,7 +298,7 @@ pub(super) fn heartbeat(conn: &mut PgConnection, worker: Uuid) -> QueryResult<Ve
 
 /// The leases of a worker that it is asked to stop.
 pub(super) fn cancelled(conn: &mut PgConnection, worker: Uuid) -> QueryResult<Vec<Beat>> {
-    statement("SELECT job_id, epoch, cancel FROM run_leases WHERE worker_id = $1 AND cancel")
+    statement("SELECT job_id, epoch, cancel, false AS renewed FROM run_leases WHERE worker_id = $1 AND cancel")
         .bind::<SqlUuid, _>(worker)
         .load(conn)
 }

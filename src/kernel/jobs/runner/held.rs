@@ -95,7 +95,9 @@ impl Held {
             let Some(lease) = all.get_mut(key) else { continue };
             match found.iter().find(|beat| (beat.job_id, beat.epoch) == *key) {
                 Some(beat) => {
-                    lease.renewed = since;
+                    if beat.renewed {
+                        lease.renewed = since;
+                    }
                     if beat.cancel {
                         lease.tell(Stop::Cancelled);
                     }
@@ -213,4 +215,38 @@ fn tick(conn: &mut PgConnection, held: &Held, worker: Uuid, renew: bool) -> dies
         held.cancelled(&queries::cancelled(conn, worker)?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{id::WorkspaceId, jobs::Lane};
+
+    #[test]
+    fn a_lease_that_nobody_could_renew_is_given_up() {
+        let held = Held::default();
+        let id = JobId(Uuid::from_u128(1));
+        let job = Job::new(id, "test", Lane::System, WorkspaceId::PLATFORM, id.0, 7, 0);
+        let long_ago = Instant::now()
+            .checked_sub(GIVEN_UP * 2)
+            .expect("a machine that is up for a minute");
+        let stop = held.take(&job, long_ago);
+        let beat = |renewed| queries::Beat {
+            job_id: id,
+            epoch: 7,
+            cancel: false,
+            renewed,
+        };
+        // It is there still, and somebody's transaction holds its row.
+        held.renewed(Instant::now(), &[(id, 7)], &[beat(false)]);
+        assert!(held.all()[&(id, 7)].renewed == long_ago, "a renewal that was not made");
+        held.renewed(Instant::now(), &[(id, 7)], &[beat(true)]);
+        held.give_up();
+        assert_eq!(*stop.borrow(), Stop::No);
+
+        let stop = held.take(&job, long_ago);
+        held.renewed(Instant::now(), &[(id, 7)], &[beat(false)]);
+        held.give_up();
+        assert_eq!(*stop.borrow(), Stop::Lost);
+    }
 }
