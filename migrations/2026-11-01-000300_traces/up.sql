@@ -228,6 +228,7 @@ CREATE TABLE outbox_queue (
   workspace_id uuid NOT NULL,
   event_id     uuid NOT NULL,
   tries        integer NOT NULL DEFAULT 0,
+  busy         integer NOT NULL DEFAULT 0,                          -- tries that failed for want of a database that had time
   due_at       timestamptz NOT NULL DEFAULT now(),                  -- real time, as leases are
   lease_token  uuid,
   lease_until  timestamptz,
@@ -236,7 +237,7 @@ CREATE TABLE outbox_queue (
 CREATE INDEX outbox_queue_due_at_idx ON outbox_queue (due_at, event_id);
 CREATE INDEX outbox_queue_lease_token_idx ON outbox_queue (workspace_id, lease_token) WHERE lease_token IS NOT NULL;
 SELECT make_shared_table('outbox_queue', reseller => 'open', customer => 'open', tenant => 'SELECT, INSERT, DELETE',
-  kernel => 'SELECT, INSERT, UPDATE (tries, due_at, lease_token, lease_until)');
+  kernel => 'SELECT, INSERT, UPDATE (tries, busy, due_at, lease_token, lease_until)');
 
 CREATE TABLE outbox_dead (
   workspace_id uuid NOT NULL,

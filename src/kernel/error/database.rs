@@ -84,6 +84,10 @@ impl From<Diesel> for Error {
 /// Trouble that is nobody's mistake. diesel shows no SQLSTATE, so the text is matched; the app roles pin `lc_messages = 'C'`.
 fn refusal(kind: &DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Send + Sync)) -> Option<Problem> {
     let text = about.message();
+    // libpq will not send it, on any connection: the statement is at fault.
+    if text.starts_with("number of parameters must be between") {
+        return None;
+    }
     let contention = ["canceling statement due to lock timeout", "deadlock detected"];
     let gone = [
         "terminating connection due to",

@@ -82,13 +82,22 @@ pub(super) fn insert(conn: &mut PgConnection, event: &NewEvent<'_>) -> QueryResu
     Ok(())
 }
 
+/// An event that waits: how often it was tried, and how often the database was too busy for it.
+#[derive(Clone, Copy, Debug, Queryable)]
+pub(super) struct Waiting {
+    pub(super) workspace: WorkspaceId,
+    pub(super) event: EventId,
+    pub(super) tries: i32,
+    pub(super) busy: i32,
+}
+
 /// Leases the events that waited longest, in every workspace. Real time, as leases are.
 pub(super) fn claim(
     conn: &mut PgConnection,
     batch: i64,
     token: Uuid,
     lease: chrono::Duration,
-) -> QueryResult<Vec<(WorkspaceId, EventId, i32)>> {
+) -> QueryResult<Vec<Waiting>> {
     use outbox_queue::dsl as q;
     let free = q::lease_until
         .is_null()
@@ -112,7 +121,7 @@ pub(super) fn claim(
             q::lease_token.eq(token),
             q::lease_until.eq(until.nullable()),
         ))
-        .returning((q::workspace_id, q::event_id, q::tries))
+        .returning((q::workspace_id, q::event_id, q::tries, q::busy))
         .get_results(conn)
 }
 
@@ -142,13 +151,14 @@ pub(super) fn find(conn: &mut PgConnection, event: EventId) -> QueryResult<Event
         .first(conn)
 }
 
+/// Ends the lease of events; they come again after `delay`. `busy`: the try does not count as one.
 pub(super) fn put_back(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     events: &[EventId],
     token: Uuid,
     delay: Duration,
-    tries: i32,
+    busy: bool,
 ) -> QueryResult<usize> {
     use outbox_queue::dsl as q;
     let delay = chrono::Duration::from_std(delay).unwrap_or_default();
@@ -158,7 +168,8 @@ pub(super) fn put_back(
         .filter(q::lease_token.eq(token));
     diesel::update(mine)
         .set((
-            q::tries.eq(q::tries + tries),
+            q::tries.eq(q::tries - i32::from(busy)),
+            q::busy.eq(q::busy + i32::from(busy)),
             q::due_at.eq(now.into_sql::<Timestamptz>() + delay.into_sql::<Interval>()),
             q::lease_token.eq(None::<Uuid>),
             q::lease_until.eq(None::<DateTime<Utc>>),

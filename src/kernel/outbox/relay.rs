@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
-use super::queries::{self, Event};
+use super::queries::{self, Event, Waiting};
 use crate::kernel::{
     access::{Actor, Call, Reach, Scope},
     db::{Db, Kernel, Tenant},
@@ -25,6 +25,10 @@ const AT_ONCE: usize = 4;
 const LEASE: chrono::Duration = chrono::Duration::seconds(60);
 /// An event that cannot be handed over is tried so often.
 const TRIES: i32 = 10;
+/// A batch for which the database is busy so often is handed over event by event: what is too much at once may do alone …
+const PATIENCE: i32 = 3;
+/// … and an event for which it is busy so often, for about an hour, is one that cannot be handed over.
+const BUSY: i32 = 60;
 /// How long the loop sleeps when nobody wakes it.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -41,8 +45,8 @@ pub struct Relay {
 struct Share {
     workspace: WorkspaceId,
     plan: Arc<Plan>,
-    /// Each event and how often it was tried, this time included.
-    events: Vec<(EventId, i32)>,
+    /// This try is counted.
+    events: Vec<Waiting>,
 }
 
 impl Relay {
@@ -95,29 +99,35 @@ impl Relay {
 
     /// One workspace's share: all in one transaction, or, where that fails, each event in one of its own.
     async fn serve(&self, share: Share, token: Uuid) {
-        let all = share.events.iter().map(|(id, _)| *id).collect();
-        let Err(error) = self.hand_over(&share, all, token).await else {
+        let all: Vec<EventId> = share.events.iter().map(|waiting| waiting.event).collect();
+        let Err(error) = self.hand_over(&share, all.clone(), token).await else {
             return;
         };
-        if is_busy(&error) {
-            let waiting = share.events.iter().map(|(id, _)| *id).collect();
-            self.put_back(share.workspace, waiting, token, Duration::from_secs(1), -1)
+        let busy = share.events.iter().map(|waiting| waiting.busy).max().unwrap_or(0);
+        if is_busy(&error) && busy < PATIENCE {
+            self.put_back(share.workspace, all, token, delay(busy.min(6)), true)
                 .await;
             return;
         }
         tracing::warn!(%error, events = share.events.len(), "a batch of events could not be handed over; trying one by one");
-        for (event, tries) in &share.events {
-            let Err(error) = self.hand_over(&share, vec![*event], token).await else {
-                continue;
-            };
-            let busy = is_busy(&error);
-            if *tries < TRIES || busy {
-                let (delay, count) = if busy { (1, -1) } else { (1 << (*tries).clamp(0, 9), 0) };
-                let delay = Duration::from_secs(delay);
-                self.put_back(share.workspace, vec![*event], token, delay, count).await;
-            } else {
-                self.bury(&share, *event, token, *tries).await;
-            }
+        for waiting in &share.events {
+            self.serve_one(&share, *waiting, token).await;
+        }
+    }
+
+    async fn serve_one(&self, share: &Share, waiting: Waiting, token: Uuid) {
+        let Waiting { event, tries, busy, .. } = waiting;
+        let Err(error) = self.hand_over(share, vec![event], token).await else {
+            return;
+        };
+        if is_busy(&error) && busy < BUSY {
+            self.put_back(share.workspace, vec![event], token, delay(busy.min(6)), true)
+                .await;
+        } else if tries < TRIES {
+            self.put_back(share.workspace, vec![event], token, delay(tries), false)
+                .await;
+        } else {
+            self.bury(share, waiting, token).await;
         }
     }
 
@@ -136,7 +146,8 @@ impl Relay {
     }
 
     /// An event that some consumer cannot take: the others get it, and the one that fails is written down.
-    async fn bury(&self, share: &Share, event: EventId, token: Uuid, tries: i32) {
+    async fn bury(&self, share: &Share, waiting: Waiting, token: Uuid) {
+        let Waiting { event, tries, busy, .. } = waiting;
         let mut failed = Vec::new();
         for (name, consumer) in &self.consumers {
             let consumer = consumer.clone();
@@ -149,8 +160,8 @@ impl Relay {
                 .await;
             match handed {
                 Ok(()) => {}
-                Err(error) if is_busy(&error) => {
-                    self.put_back(share.workspace, vec![event], token, Duration::from_secs(1), -1)
+                Err(error) if is_busy(&error) && busy < BUSY => {
+                    self.put_back(share.workspace, vec![event], token, delay(busy.min(6)), true)
                         .await;
                     return;
                 }
@@ -176,11 +187,11 @@ impl Relay {
         }
     }
 
-    /// Ends the lease of events; they come again after `delay`.
-    async fn put_back(&self, workspace: WorkspaceId, events: Vec<EventId>, token: Uuid, delay: Duration, tries: i32) {
+    /// Ends the lease of events; they come again after `delay`. `busy`: the try does not count as one.
+    async fn put_back(&self, workspace: WorkspaceId, events: Vec<EventId>, token: Uuid, delay: Duration, busy: bool) {
         let back = self
             .unscoped("outbox.put_back", move |tx| {
-                Ok(queries::put_back(tx.conn(), workspace, &events, token, delay, tries)?)
+                Ok(queries::put_back(tx.conn(), workspace, &events, token, delay, busy)?)
             })
             .await;
         if let Err(error) = back {
@@ -226,9 +237,9 @@ impl Relay {
 }
 
 fn claim(tx: &mut Kernel<'_>, token: Uuid) -> Result<Vec<Share>> {
-    let mut by_workspace: BTreeMap<WorkspaceId, Vec<(EventId, i32)>> = BTreeMap::new();
-    for (workspace, event, tries) in queries::claim(tx.conn(), BATCH, token, LEASE)? {
-        by_workspace.entry(workspace).or_default().push((event, tries));
+    let mut by_workspace: BTreeMap<WorkspaceId, Vec<Waiting>> = BTreeMap::new();
+    for waiting in queries::claim(tx.conn(), BATCH, token, LEASE)? {
+        by_workspace.entry(waiting.workspace).or_default().push(waiting);
     }
     by_workspace
         .into_iter()
@@ -241,6 +252,11 @@ fn claim(tx: &mut Kernel<'_>, token: Uuid) -> Result<Vec<Share>> {
             })
         })
         .collect()
+}
+
+/// How long to wait after so many tries.
+fn delay(tries: i32) -> Duration {
+    Duration::from_secs(1 << tries.clamp(0, 9))
 }
 
 /// The database is away or busy: nothing that an event did.

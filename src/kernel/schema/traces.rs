@@ -102,6 +102,7 @@ diesel::table! {
         workspace_id -> Uuid,
         event_id -> Uuid,
         tries -> Integer,
+        busy -> Integer,
         due_at -> Timestamptz,
         lease_token -> Nullable<Uuid>,
         lease_until -> Nullable<Timestamptz>,
