@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
 use chrono::{DateTime, Utc};
 use diesel::{ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, RunQueryDsl};
 use serde::{Deserialize, Serialize};
@@ -86,6 +85,26 @@ impl Plan {
             access: AccessLevel::Full,
             unpaid_since: None,
             entitlements: BTreeMap::new(),
+        }
+    }
+
+    /// The plan of a workspace as its projection says. An entitlement that this release cannot read is one that the plan does not have: during
+    /// a rolling update a newer process may have written it, and nobody else's work stops for that.
+    pub(in crate::kernel) fn read(code: String, rank: i32, access: &str, entitlements: serde_json::Value) -> Plan {
+        let access = match access {
+            "full" => AccessLevel::Full,
+            _ => AccessLevel::ReadOnly,
+        };
+        let known: BTreeMap<String, serde_json::Value> = serde_json::from_value(entitlements).unwrap_or_default();
+        let readable = known
+            .into_iter()
+            .filter_map(|(code, value)| Some((code, serde_json::from_value(value).ok()?)));
+        Plan {
+            code,
+            rank,
+            access,
+            unpaid_since: None,
+            entitlements: readable.collect(),
         }
     }
 
@@ -278,8 +297,11 @@ type PlanRow = (String, i32, String, Option<DateTime<Utc>>, serde_json::Value);
 /// The plan that a workspace is on, as its projection says. A workspace without one may do nothing that a plan allows. As `app_kernel`.
 ///
 /// # Errors
-/// The database's, and a projection that cannot be read.
+/// The database's.
 pub(in crate::kernel) fn load(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Plan> {
+    if workspace == WorkspaceId::PLATFORM {
+        return Ok(Plan::unlimited());
+    }
     let row: Option<PlanRow> = workspace_plans::table
         .find(workspace.uuid())
         .select((
@@ -300,16 +322,8 @@ pub(in crate::kernel) fn load(conn: &mut PgConnection, workspace: WorkspaceId) -
             entitlements: BTreeMap::new(),
         });
     };
-    let access = match access.as_str() {
-        "full" => AccessLevel::Full,
-        _ => AccessLevel::ReadOnly,
-    };
-    let entitlements = serde_json::from_value(entitlements).context("a plan's entitlements cannot be read")?;
     Ok(Plan {
-        code,
-        rank,
-        access,
         unpaid_since,
-        entitlements,
+        ..Plan::read(code, rank, &access, entitlements)
     })
 }

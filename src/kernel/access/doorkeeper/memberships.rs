@@ -1,6 +1,6 @@
 //! What a person is in their workspaces.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use super::queries;
 use crate::kernel::{
     access::{PermissionSet, SystemRole},
     db::Kernel,
-    entitlements::{AccessLevel, Plan},
+    entitlements::Plan,
     error::Result,
     id::{ResellerId, UserId, WorkspaceId},
 };
@@ -101,22 +101,5 @@ pub(super) fn plan(platform: bool, code: String, rank: i32, access: &str, entitl
     if platform {
         return Plan::unlimited();
     }
-    let access = if access == "full" {
-        AccessLevel::Full
-    } else {
-        AccessLevel::ReadOnly
-    };
-    // An entitlement that this release cannot read is one that the plan does not have.
-    let readable: BTreeMap<String, serde_json::Value> = serde_json::from_value(entitlements).unwrap_or_default();
-    let entitlements = readable
-        .into_iter()
-        .filter_map(|(code, value)| Some((code, serde_json::from_value(value).ok()?)))
-        .collect();
-    Plan {
-        code,
-        rank,
-        access,
-        unpaid_since: None,
-        entitlements,
-    }
+    Plan::read(code, rank, access, entitlements)
 }
