@@ -87,9 +87,17 @@ CREATE TABLE webhook_deliveries (
   finished_at      timestamptz,
   CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (workspace_id, id),
   CONSTRAINT webhook_deliveries_final_check CHECK ((state IN ('pending', 'in_flight')) = (finished_at IS NULL)),
-  CONSTRAINT webhook_deliveries_next_check CHECK (state <> 'pending' OR next_attempt_at IS NOT NULL)
+  CONSTRAINT webhook_deliveries_next_check CHECK ((state = 'pending') = (next_attempt_at IS NOT NULL))
 ) PARTITION BY RANGE (id);
-CREATE INDEX webhook_deliveries_open_idx ON webhook_deliveries (workspace_id, endpoint_id, id) WHERE state IN ('pending', 'in_flight');
+-- What a pump asks costs what it answers, however much waits. The conditions say what a state means in columns that are null or not, for a
+-- plan that is made before the parameters are known cannot tell that a state is one of the index.
+CREATE INDEX webhook_deliveries_due_idx ON webhook_deliveries (workspace_id, endpoint_id, priority, next_attempt_at, id)
+  WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX webhook_deliveries_retry_idx ON webhook_deliveries (workspace_id, endpoint_id, next_attempt_at, id)
+  WHERE next_attempt_at IS NOT NULL AND first_attempt_at IS NOT NULL;
+CREATE INDEX webhook_deliveries_in_flight_idx ON webhook_deliveries (workspace_id, endpoint_id, id)
+  WHERE next_attempt_at IS NULL AND finished_at IS NULL;
+CREATE INDEX webhook_deliveries_open_idx ON webhook_deliveries (workspace_id, endpoint_id, id) WHERE finished_at IS NULL;
 CREATE INDEX webhook_deliveries_created_at_idx ON webhook_deliveries (workspace_id, created_at, id);
 CREATE INDEX webhook_deliveries_endpoint_id_idx ON webhook_deliveries (workspace_id, endpoint_id, created_at, id);
 CREATE INDEX webhook_deliveries_event_id_idx ON webhook_deliveries (workspace_id, event_id);
@@ -119,22 +127,23 @@ SELECT make_tenant_table('webhook_attempts', reseller => 'own', without => ARRAY
 CREATE TABLE webhook_attempts_default PARTITION OF webhook_attempts DEFAULT;
 SELECT guard_partition('webhook_attempts_default', 'webhook_attempts');
 
--- What an endpoint's only sender knows: how much waits, whose lease it is, its throttle and its breaker.
+-- What an endpoint's only sender knows: whose lease it is, its throttle, its breaker, and what is to be tidied. How much waits is not counted:
+-- whoever adds to it would wait for whoever sends.
 CREATE TABLE webhook_pumps (
   workspace_id  uuid NOT NULL,
   endpoint_id   uuid NOT NULL,
   reseller_id   uuid,
-  pending       integer NOT NULL DEFAULT 0,
   epoch         bigint NOT NULL DEFAULT 0,
   tat           timestamptz NOT NULL DEFAULT '1970-01-01Z',           -- theoretical arrival time of the next attempt
   slow_until    timestamptz,                                         -- until when the rate is halved
-  breaker       text NOT NULL DEFAULT 'closed' CONSTRAINT webhook_pumps_breaker_check CHECK (breaker IN ('closed', 'open', 'half_open')),
-  breaker_until timestamptz,
+  breaker_until timestamptz,                                         -- null: closed
   breaker_step  integer NOT NULL DEFAULT 0,
   window_at     timestamptz NOT NULL DEFAULT app_now(),
   window_ok     integer NOT NULL DEFAULT 0,
   window_bad    integer NOT NULL DEFAULT 0,
   failed_in_row integer NOT NULL DEFAULT 0,                          -- two move the pump to the slow lane, one success back
+  skip_until    timestamptz,                                         -- what was matched by then is to be skipped, batch by batch
+  recover_since timestamptz,                                         -- what ended since then without arriving is to be opened again
   CONSTRAINT webhook_pumps_pkey PRIMARY KEY (workspace_id, endpoint_id),
   CONSTRAINT webhook_pumps_endpoint_id_fkey FOREIGN KEY (workspace_id, endpoint_id)
     REFERENCES webhook_endpoints (workspace_id, id) ON DELETE CASCADE

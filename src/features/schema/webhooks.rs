@@ -109,17 +109,17 @@ diesel::table! {
         workspace_id -> Uuid,
         endpoint_id -> Uuid,
         reseller_id -> Nullable<Uuid>,
-        pending -> Integer,
         epoch -> BigInt,
         tat -> Timestamptz,
         slow_until -> Nullable<Timestamptz>,
-        breaker -> Text,
         breaker_until -> Nullable<Timestamptz>,
         breaker_step -> Integer,
         window_at -> Timestamptz,
         window_ok -> Integer,
         window_bad -> Integer,
         failed_in_row -> Integer,
+        skip_until -> Nullable<Timestamptz>,
+        recover_since -> Nullable<Timestamptz>,
     }
 }
 

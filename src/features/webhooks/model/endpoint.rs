@@ -97,7 +97,7 @@ pub struct Endpoint {
     pub description: String,
     /// Which events: names of the catalogue, `run.*`, `*`. None: a draft.
     pub events: Vec<String>,
-    /// Only events whose fields have one of these values.
+    /// Only events whose fields have one of these values. An event that has no such field is not filtered by it.
     #[schema(value_type = BTreeMap<String, Vec<String>>)]
     pub filter: Value,
     /// How much of the resource an event carries.
@@ -217,7 +217,10 @@ impl Filters for EndpointFilters {
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         match name {
-            "url" => self.urls.push(value.into()),
+            // In the spelling that is kept.
+            "url" => self
+                .urls
+                .push(url::Url::parse(value).map_or_else(|_| value.into(), String::from)),
             "event" => self.events.push(value.into()),
             "source" => self
                 .sources

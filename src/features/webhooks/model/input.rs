@@ -32,7 +32,7 @@ pub struct NewEndpoint {
     #[serde(default)]
     #[schema(max_length = 255)]
     pub external_id: Option<String>,
-    /// Only events whose fields have one of these values.
+    /// Only events whose fields have one of these values. An event that has no such field is not filtered by it.
     #[serde(default)]
     pub filter: BTreeMap<String, Vec<String>>,
     /// How much of the resource an event carries.
@@ -88,6 +88,7 @@ impl Validate for NewEndpoint {
         check.number("/max_hold_seconds", self.max_hold_seconds.into(), 0..=86_400);
         check.number("/rate_per_s", self.rate_per_s.into(), 1..=10);
         check.number("/max_in_flight", self.max_in_flight.into(), 1..=50);
+        check.time("/expires_at", self.expires_at);
     }
 }
 
@@ -160,6 +161,7 @@ impl Validate for EndpointPatch {
             let least = i64::from(pointer != "/max_hold_seconds");
             check.number(pointer, number.map_or(least, i64::from), least..=most);
         }
+        check.time("/expires_at", self.expires_at.flatten());
     }
 }
 

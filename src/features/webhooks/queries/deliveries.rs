@@ -2,9 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, Insertable, NullableExpressionMethods, PgConnection, QueryDsl,
-    QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
-    dsl::{count_star, min},
+    BoolExpressionMethods, ExpressionMethods, Insertable, NullableExpressionMethods, OptionalExtension, PgConnection,
+    QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
 };
 use uuid::Uuid;
 
@@ -51,39 +50,106 @@ pub(in crate::features::webhooks) struct Taken {
     pub attempts_total: i32,
 }
 
-/// Takes the next deliveries that are due, and those that an older lease left under way; the attempt is counted before it is made.
-pub(in crate::features::webhooks) fn take(
+/// What an attempt that somebody asked for waits with, and every other. There are no more than these two.
+const ASKED_FOR: i16 = 9;
+const ORDINARY: i16 = 5;
+
+/// Those that an older lease left under way.
+pub(in crate::features::webhooks) fn left(
     conn: &mut PgConnection,
     endpoint: EndpointId,
     epoch: i64,
-    now: DateTime<Utc>,
     most: i64,
-) -> QueryResult<Vec<Taken>> {
-    let due = d::state
-        .eq(DeliveryState::Pending)
-        .and(d::next_attempt_at.le(now).assume_not_null());
-    let left = d::state.eq(DeliveryState::InFlight).and(d::epoch.lt(epoch));
-    let ids: Vec<DeliveryId> = d::table
-        .filter(d::endpoint_id.eq(endpoint))
-        .filter(due.or(left))
-        .order((d::priority.desc(), d::id))
-        .limit(most)
-        .select(d::id)
-        .load(conn)?;
-    set_in_flight(conn, &ids, epoch, now)
-}
-
-/// A delivery, when it is due, and when it was first tried.
-type Due = (DeliveryId, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
-
-/// Takes the oldest open delivery if it is due: one at a time, in order.
-pub(in crate::features::webhooks) fn oldest(conn: &mut PgConnection, endpoint: EndpointId) -> QueryResult<Option<Due>> {
-    use diesel::OptionalExtension;
+) -> QueryResult<Vec<DeliveryId>> {
     d::table
         .filter(d::endpoint_id.eq(endpoint))
-        .filter(d::state.eq_any([DeliveryState::Pending.word(), DeliveryState::InFlight.word()]))
+        .filter(d::next_attempt_at.is_null().and(d::finished_at.is_null()))
+        .filter(d::epoch.lt(epoch))
         .order(d::id)
-        .select((d::id, d::next_attempt_at, d::first_attempt_at))
+        .limit(most)
+        .select(d::id)
+        .load(conn)
+}
+
+/// Those that are due: what somebody asked for first, then what has waited longest.
+pub(in crate::features::webhooks) fn due(
+    conn: &mut PgConnection,
+    endpoint: EndpointId,
+    now: DateTime<Utc>,
+    most: i64,
+) -> QueryResult<Vec<DeliveryId>> {
+    let mut ids: Vec<DeliveryId> = Vec::new();
+    // One question for each: the index answers both without looking at what is not due.
+    for priority in [ASKED_FOR, ORDINARY] {
+        let room = most - ids.len() as i64;
+        if room > 0 {
+            let more: Vec<DeliveryId> = d::table
+                .filter(d::endpoint_id.eq(endpoint))
+                .filter(d::priority.eq(priority))
+                .filter(d::next_attempt_at.le(now))
+                .order((d::next_attempt_at, d::id))
+                .limit(room)
+                .select(d::id)
+                .load(conn)?;
+            ids.extend(more);
+        }
+    }
+    Ok(ids)
+}
+
+/// When the next of those that wait is due.
+pub(in crate::features::webhooks) fn next_due(
+    conn: &mut PgConnection,
+    endpoint: EndpointId,
+) -> QueryResult<Option<DateTime<Utc>>> {
+    let mut next = None;
+    for priority in [ASKED_FOR, ORDINARY] {
+        let first: Option<DateTime<Utc>> = d::table
+            .filter(d::endpoint_id.eq(endpoint))
+            .filter(d::priority.eq(priority))
+            .filter(d::next_attempt_at.is_not_null())
+            .order((d::next_attempt_at, d::id))
+            .select(d::next_attempt_at.assume_not_null())
+            .first(conn)
+            .optional()?;
+        next = next.into_iter().chain(first).min();
+    }
+    Ok(next)
+}
+
+/// One that waits, when it is due, and when it was first tried.
+pub(in crate::features::webhooks) type Waiting = (DeliveryId, DateTime<Utc>, Option<DateTime<Utc>>);
+
+/// The head of a line: the oldest that waits, but for those first tried before `horizon`, which hold up nobody any more.
+pub(in crate::features::webhooks) fn head(
+    conn: &mut PgConnection,
+    endpoint: EndpointId,
+    horizon: Option<DateTime<Utc>>,
+) -> QueryResult<Option<Waiting>> {
+    let mut line = d::table
+        .filter(d::endpoint_id.eq(endpoint))
+        .filter(d::finished_at.is_null().and(d::next_attempt_at.is_not_null()))
+        .order(d::id)
+        .select((d::id, d::next_attempt_at.assume_not_null(), d::first_attempt_at))
+        .into_boxed();
+    if let Some(horizon) = horizon {
+        line = line.filter(d::first_attempt_at.is_null().or(d::first_attempt_at.gt(horizon)));
+    }
+    line.first(conn).optional()
+}
+
+/// The first to be due of those first tried before `horizon`.
+pub(in crate::features::webhooks) fn overtaken(
+    conn: &mut PgConnection,
+    endpoint: EndpointId,
+    horizon: DateTime<Utc>,
+) -> QueryResult<Option<Waiting>> {
+    d::table
+        .filter(d::endpoint_id.eq(endpoint))
+        .filter(d::next_attempt_at.is_not_null())
+        .filter(d::first_attempt_at.le(horizon))
+        .order((d::next_attempt_at, d::id))
+        .select((d::id, d::next_attempt_at.assume_not_null(), d::first_attempt_at))
         .first(conn)
         .optional()
 }
@@ -114,18 +180,6 @@ pub(in crate::features::webhooks) fn set_in_flight(
     Ok(taken)
 }
 
-/// How many are open, and when the next of them is due.
-pub(in crate::features::webhooks) fn open(
-    conn: &mut PgConnection,
-    endpoint: EndpointId,
-) -> QueryResult<(i64, Option<DateTime<Utc>>)> {
-    d::table
-        .filter(d::endpoint_id.eq(endpoint))
-        .filter(d::state.eq_any([DeliveryState::Pending.word(), DeliveryState::InFlight.word()]))
-        .select((count_star(), min(d::next_attempt_at)))
-        .first(conn)
-}
-
 /// What became of one attempt.
 pub(in crate::features::webhooks) struct Outcome {
     pub state: DeliveryState,
@@ -142,7 +196,6 @@ pub(in crate::features::webhooks) fn record(
     epoch: i64,
     outcome: &Outcome,
 ) -> QueryResult<Option<Delivery>> {
-    use diesel::OptionalExtension;
     let mine = d::table
         .filter(d::id.eq(id))
         .filter(d::epoch.eq(epoch))
@@ -154,7 +207,7 @@ pub(in crate::features::webhooks) fn record(
             d::last_status.eq(outcome.status),
             d::last_error.eq(outcome.error.as_deref()),
             d::finished_at.eq(outcome.finished),
-            d::priority.eq(5),
+            d::priority.eq(ORDINARY),
         ))
         .returning(Delivery::as_returning())
         .get_result(conn)
@@ -168,17 +221,27 @@ pub(in crate::features::webhooks) fn insert_attempts(
     diesel::insert_into(a::table).values(attempts).execute(conn)
 }
 
-/// Ends everything that is open.
-pub(in crate::features::webhooks) fn close_all(
+/// Ends at most so many of what is open, the oldest first: all of it, or what was matched by then. Answers how many it were.
+pub(in crate::features::webhooks) fn close(
     conn: &mut PgConnection,
     endpoint: EndpointId,
+    until: Option<DateTime<Utc>>,
     state: DeliveryState,
     now: DateTime<Utc>,
+    most: i64,
 ) -> QueryResult<usize> {
-    let open = d::table
+    let mut open = d::table
         .filter(d::endpoint_id.eq(endpoint))
-        .filter(d::state.eq_any([DeliveryState::Pending.word(), DeliveryState::InFlight.word()]));
-    diesel::update(open)
+        .filter(d::finished_at.is_null())
+        .order(d::id)
+        .limit(most)
+        .select(d::id)
+        .into_boxed();
+    if let Some(until) = until {
+        open = open.filter(d::created_at.le(until));
+    }
+    let ids: Vec<DeliveryId> = open.load(conn)?;
+    diesel::update(d::table.filter(d::id.eq_any(&ids)))
         .set((
             d::state.eq(state),
             d::finished_at.eq(now),
@@ -187,26 +250,34 @@ pub(in crate::features::webhooks) fn close_all(
         .execute(conn)
 }
 
-/// Opens again what was skipped or given up since then.
+/// Opens again at most so many of what was skipped or given up since then. Answers from where to go on, if there may be more.
 pub(in crate::features::webhooks) fn reopen_since(
     conn: &mut PgConnection,
     endpoint: EndpointId,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> QueryResult<usize> {
-    let missed = d::table
+    most: i64,
+) -> QueryResult<Option<DateTime<Utc>>> {
+    let missed: Vec<(DeliveryId, DateTime<Utc>)> = d::table
         .filter(d::endpoint_id.eq(endpoint))
         .filter(d::created_at.ge(since))
         .filter(d::test.eq(false))
-        .filter(d::state.eq_any([DeliveryState::Skipped.word(), DeliveryState::Exhausted.word()]));
-    diesel::update(missed)
+        .filter(d::state.eq_any([DeliveryState::Skipped.word(), DeliveryState::Exhausted.word()]))
+        .order((d::created_at, d::id))
+        .limit(most)
+        .select((d::id, d::created_at))
+        .load(conn)?;
+    let ids: Vec<DeliveryId> = missed.iter().map(|(id, _)| *id).collect();
+    diesel::update(d::table.filter(d::id.eq_any(&ids)))
         .set((
             d::state.eq(DeliveryState::Pending),
             d::attempts.eq(0),
             d::next_attempt_at.eq(now),
             d::finished_at.eq(None::<DateTime<Utc>>),
         ))
-        .execute(conn)
+        .execute(conn)?;
+    let full = missed.len() as i64 == most;
+    Ok(missed.last().filter(|_| full).map(|(_, created_at)| *created_at))
 }
 
 /// Sends one again, before everything else.
@@ -219,7 +290,7 @@ pub(in crate::features::webhooks) fn reopen(
         .set((
             d::state.eq(DeliveryState::Pending),
             d::attempts.eq(0),
-            d::priority.eq(9),
+            d::priority.eq(ASKED_FOR),
             d::next_attempt_at.eq(now),
             d::finished_at.eq(None::<DateTime<Utc>>),
         ))

@@ -2,20 +2,22 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    AsChangeset, ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, Queryable, RunQueryDsl,
-    Selectable, SelectableHelper,
+    AsChangeset, ExpressionMethods, IntoSql, OptionalExtension, PgConnection, QueryDsl, QueryResult, Queryable,
+    RunQueryDsl, Selectable, SelectableHelper, dsl, sql_types::Timestamptz,
 };
 
-use crate::features::{
-    schema::webhooks::webhook_pumps as p,
-    webhooks::{model::EndpointId, service::outcome::Circuit},
+use crate::{
+    features::{
+        schema::webhooks::webhook_pumps as p,
+        webhooks::{model::EndpointId, service::outcome::Circuit},
+    },
+    kernel::jobs::Lane,
 };
 
 /// What an endpoint's only sender knows.
 #[derive(Clone, Copy, Queryable, Selectable, AsChangeset)]
 #[diesel(table_name = p, treat_none_as_null = true)]
 pub(in crate::features::webhooks) struct Pump {
-    pub pending: i32,
     pub epoch: i64,
     pub tat: DateTime<Utc>,
     pub slow_until: Option<DateTime<Utc>>,
@@ -25,6 +27,8 @@ pub(in crate::features::webhooks) struct Pump {
     pub window_ok: i32,
     pub window_bad: i32,
     pub failed_in_row: i32,
+    pub skip_until: Option<DateTime<Utc>>,
+    pub recover_since: Option<DateTime<Utc>>,
 }
 
 impl Pump {
@@ -46,9 +50,18 @@ impl Pump {
         self.window_bad = circuit.bad;
     }
 
-    /// Two failures in a row move it to the slow lane, one success back.
-    pub fn is_slow(&self) -> bool {
-        self.failed_in_row >= 2
+    /// Where its job waits. Two failures in a row move it to the slow lane, one success back.
+    pub fn lane(&self) -> Lane {
+        if self.failed_in_row >= 2 {
+            Lane::DeliveriesSlow
+        } else {
+            Lane::Deliveries
+        }
+    }
+
+    /// Whether there is something to tidy before anything is sent.
+    pub fn is_untidy(&self) -> bool {
+        self.skip_until.is_some() || self.recover_since.is_some()
     }
 }
 
@@ -69,10 +82,29 @@ pub(in crate::features::webhooks) fn set_pump(
     diesel::update(p::table.find(id)).set(pump).execute(conn)
 }
 
-/// Counts new deliveries.
-pub(in crate::features::webhooks) fn add_pending(conn: &mut PgConnection, id: EndpointId, n: i32) -> QueryResult<Pump> {
-    diesel::update(p::table.find(id))
-        .set(p::pending.eq(p::pending + n))
-        .returning(Pump::as_returning())
-        .get_result(conn)
+/// Those pumps that nobody is at work on, held as they are until the transaction ends. It waits for nobody.
+pub(in crate::features::webhooks) fn idle_pumps(
+    conn: &mut PgConnection,
+    ids: &[EndpointId],
+) -> QueryResult<Vec<(EndpointId, Pump)>> {
+    p::table
+        .filter(p::endpoint_id.eq_any(ids))
+        .select((p::endpoint_id, Pump::as_select()))
+        .for_share()
+        .skip_locked()
+        .load(conn)
+}
+
+diesel::define_sql_function! {
+    fn clock_timestamp() -> Timestamptz;
+}
+
+/// The present instant of a transaction that began at `now`: whatever was committed by others is not newer.
+pub(in crate::features::webhooks) fn present(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> QueryResult<DateTime<Utc>> {
+    let (present, begun): (DateTime<Utc>, DateTime<Utc>) =
+        diesel::select((clock_timestamp(), dsl::now.into_sql::<Timestamptz>())).get_result(conn)?;
+    Ok(now + (present - begun))
 }

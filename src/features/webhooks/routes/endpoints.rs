@@ -64,10 +64,12 @@ async fn create(
     key: IdempotencyKey,
     new: Valid<NewEndpoint>,
 ) -> Result<Once<Created<CreatedEndpoint>>> {
-    outbound.vet(&new.url).await.map_err(Error::from)?;
+    let vetted = outbound.vet(&new.url).await;
     db.tenant(can, move |tx| {
         once(tx, &key, &new, |tx| {
-            service::create(tx, &keyring, &catalogue, &new).map(Created)
+            // A verdict of today's: it means nothing to an answer that was given before.
+            let target = vetted.map_err(Error::from)?;
+            service::create(tx, &keyring, &catalogue, &new, target.url().as_str()).map(Created)
         })
     })
     .await
@@ -123,11 +125,13 @@ async fn update(
     seen: IfMatch,
     change: Valid<EndpointPatch>,
 ) -> Result<Tagged<Endpoint>> {
-    if let Some(url) = &change.url {
-        outbound.vet(url).await.map_err(Error::from)?;
-    }
+    let target = match &change.url {
+        Some(url) => Some(outbound.vet(url).await.map_err(Error::from)?),
+        None => None,
+    };
     db.tenant(can, move |tx| {
-        service::patch(tx, &keyring, &catalogue, id.0, &seen, &change)
+        let url = target.as_ref().map(|target| target.url().as_str());
+        service::patch(tx, &keyring, &catalogue, id.0, &seen, &change, url)
     })
     .await
     .map(Tagged)

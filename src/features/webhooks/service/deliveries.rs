@@ -11,7 +11,7 @@ use crate::{
     },
     kernel::{
         db::Tenant,
-        error::{GONE, Result, STATE_CONFLICT},
+        error::{GONE, NOT_FOUND, Result, STATE_CONFLICT},
         id::EventId,
         outbox,
         page::{Page, PageQuery},
@@ -37,7 +37,7 @@ pub fn retry(tx: &mut Tenant<'_>, id: DeliveryId) -> Result<Delivery> {
     let pump = queries::lock_pump(tx.conn(), endpoint)?;
     let before = queries::lock_delivery(tx.conn(), id)?;
     let enabled = queries::endpoint_if(tx.conn(), endpoint)?.is_some_and(|endpoint| endpoint.enabled);
-    let (Some(mut pump), true) = (pump, enabled) else {
+    let (Some(pump), true) = (pump, enabled) else {
         return Err(ENDPOINT_DISABLED.into());
     };
     if before.test {
@@ -49,17 +49,14 @@ pub fn retry(tx: &mut Tenant<'_>, id: DeliveryId) -> Result<Delivery> {
     if before.state == DeliveryState::InFlight {
         return Err(DELIVERY_IN_FLIGHT.into());
     }
-    if outbox::find(tx, before.event_id).is_err() {
-        return Err(GONE.because("The event is not kept any more.").into());
-    }
+    outbox::find(tx, before.event_id).map_err(|error| match error.is(NOT_FOUND) {
+        true => GONE.because("The event is not kept any more.").into(),
+        false => error,
+    })?;
     let now = tx.now()?;
     let after = queries::reopen(tx.conn(), id, now)?;
-    if before.state.is_final() {
-        pump.pending += 1;
-        queries::set_pump(tx.conn(), endpoint, &pump)?;
-    }
     outbox::emit(tx, DELIVERY_RETRIED.of(id, &after).was(&before))?;
-    super::fan_out::wake(tx, endpoint, &pump, None)?;
+    super::fan_out::wake(tx, endpoint, Some(&pump))?;
     Ok(after)
 }
 

@@ -6,22 +6,22 @@ use chrono::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::sign;
+use super::{backlog, fan_out, sign};
 use crate::{
     features::webhooks::{
         model::{
-            CreatedEndpoint, DeliveryState, DisabledReason, ENDPOINT_CREATED, ENDPOINT_DELETED,
-            ENDPOINT_DISABLED_EVENT, ENDPOINT_ENABLED, ENDPOINT_UPDATED, Endpoint, EndpointFilters, EndpointId,
-            EndpointPatch, NewEndpoint, Rotation, SECRET_ROTATED, Secrets, ShownSecret,
+            CreatedEndpoint, DisabledReason, ENDPOINT_CREATED, ENDPOINT_DELETED, ENDPOINT_DISABLED_EVENT,
+            ENDPOINT_ENABLED, ENDPOINT_UPDATED, Endpoint, EndpointFilters, EndpointId, EndpointPatch, NewEndpoint,
+            Rotation, SECRET_ROTATED, Secrets, ShownSecret,
         },
-        queries,
+        queries::{self, Pump},
     },
     kernel::{
         audit::{self, Entry, Subject},
         crypto::{self, Aad, Keyring, Sealed},
         db::Tenant,
         entitlements,
-        error::{EXTERNAL_ID_TAKEN, FieldCode, OnConstraint, Result, invalid},
+        error::{EXTERNAL_ID_TAKEN, FieldCode, NOT_FOUND, OnConstraint, Result, invalid},
         http::{IfMatch, front::API_VERSION},
         id::WorkspaceId,
         jobs,
@@ -34,12 +34,13 @@ use crate::{
 /// The types of events that endpoints may ask for.
 pub type Catalogue = [&'static EventInfo];
 
-/// Makes an endpoint, with its first secret.
+/// Makes an endpoint, with its first secret. `url` is its address in the one spelling.
 pub fn create(
     tx: &mut Tenant<'_>,
     keyring: &Keyring,
     catalogue: &Catalogue,
     new: &NewEndpoint,
+    url: &str,
 ) -> Result<CreatedEndpoint> {
     judge(catalogue, &new.events, &new.filter)?;
     entitlements::take(tx, "webhooks.endpoints", 1)?;
@@ -47,7 +48,7 @@ pub fn create(
     let row = queries::NewRow {
         id,
         external_id: new.external_id.as_deref(),
-        url: &new.url,
+        url,
         description: &new.description,
         events: &new.events,
         filter: filter_value(&new.filter),
@@ -82,7 +83,7 @@ pub fn get(tx: &mut Tenant<'_>, id: EndpointId) -> Result<Endpoint> {
     Ok(queries::endpoint(tx.conn(), id)?)
 }
 
-/// Changes an endpoint.
+/// Changes an endpoint. `url` is the new address, if there is one, in the one spelling.
 pub fn patch(
     tx: &mut Tenant<'_>,
     keyring: &Keyring,
@@ -90,16 +91,20 @@ pub fn patch(
     id: EndpointId,
     seen: &IfMatch,
     patch: &EndpointPatch,
+    url: Option<&str>,
 ) -> Result<Endpoint> {
     let before = queries::lock_endpoint(tx.conn(), id)?;
     seen.allows(before.version)?;
     let events = patch.events.as_ref().unwrap_or(&before.events);
-    let empty = BTreeMap::new();
-    judge(catalogue, events, patch.filter.as_ref().unwrap_or(&empty))?;
+    let filter = match &patch.filter {
+        Some(filter) => filter.clone(),
+        None => serde_json::from_value(before.filter.clone()).map_err(anyhow::Error::from)?,
+    };
+    judge(catalogue, events, &filter)?;
     let workspace = tx.workspace();
     let headers = patch.headers.as_ref();
     let change = queries::Change {
-        url: patch.url.as_deref(),
+        url,
         description: patch.description.as_deref(),
         events: patch.events.as_deref(),
         events_hash: patch.events.as_ref().map(hash),
@@ -138,15 +143,17 @@ fn is_empty(patch: &EndpointPatch) -> bool {
 
 /// Deletes an endpoint. What waits for it is cancelled; the log stays.
 pub fn delete(tx: &mut Tenant<'_>, id: EndpointId, seen: &IfMatch) -> Result<()> {
-    queries::lock_pump(tx.conn(), id)?;
+    let pump = queries::lock_pump(tx.conn(), id)?;
     let endpoint = queries::lock_endpoint(tx.conn(), id)?;
     seen.allows(endpoint.version)?;
-    let now = tx.now()?;
-    queries::close_all(tx.conn(), id, DeliveryState::Cancelled, now)?;
+    let more = backlog::cancel(tx, id)?;
     queries::delete_endpoint(tx.conn(), id)?;
     entitlements::give(tx, "webhooks.endpoints", 1)?;
     outbox::emit(tx, ENDPOINT_DELETED.of(id, &endpoint))?;
     jobs::cancel(tx, id.uuid())?;
+    if more {
+        fan_out::wake(tx, id, pump.as_ref())?;
+    }
     Ok(())
 }
 
@@ -176,43 +183,51 @@ pub fn enable(
             after
         }
     };
-    let recovered = match recover {
-        Some(since) => queries::reopen_since(tx.conn(), id, since, now)?,
-        None => 0,
-    };
     if let Some(mut pump) = pump {
-        pump.pending += recovered as i32;
         pump.failed_in_row = 0;
+        // An open breaker lets one try at once.
+        pump.breaker_until = pump.breaker_until.map(|until| until.min(now));
+        pump.recover_since = recover.or(pump.recover_since);
+        backlog::tidy(tx, id, &mut pump)?;
         queries::set_pump(tx.conn(), id, &pump)?;
-        if pump.pending > 0 {
-            super::fan_out::wake(tx, id, &pump, None)?;
-        }
+        fan_out::wake(tx, id, Some(&pump))?;
     }
     Ok(after)
 }
 
 /// Disables an endpoint at somebody's wish.
 pub fn disable(tx: &mut Tenant<'_>, id: EndpointId, seen: &IfMatch) -> Result<Endpoint> {
-    queries::lock_pump(tx.conn(), id)?;
+    let pump = queries::lock_pump(tx.conn(), id)?;
     let endpoint = queries::lock_endpoint(tx.conn(), id)?;
     seen.allows(endpoint.version)?;
-    let endpoint = switch_off(tx, &endpoint, DisabledReason::Manual)?;
+    let Some(mut pump) = pump else {
+        return Err(NOT_FOUND.into());
+    };
+    let endpoint = switch_off(tx, &mut pump, &endpoint, DisabledReason::Manual)?;
+    queries::set_pump(tx.conn(), id, &pump)?;
     jobs::cancel(tx, id.uuid())?;
+    if pump.is_untidy() {
+        fan_out::wake(tx, id, Some(&pump))?;
+    }
     Ok(endpoint)
 }
 
-/// Disables an endpoint; what waits for it is skipped. The caller holds the pump's row.
-pub fn switch_off(tx: &mut Tenant<'_>, endpoint: &Endpoint, reason: DisabledReason) -> Result<Endpoint> {
+/// Disables an endpoint; what waits for it is skipped. The caller holds the rows of the pump and, whole, of the endpoint, and stores the
+/// pump.
+pub fn switch_off(
+    tx: &mut Tenant<'_>,
+    pump: &mut Pump,
+    endpoint: &Endpoint,
+    reason: DisabledReason,
+) -> Result<Endpoint> {
     if !endpoint.enabled {
         return Ok(endpoint.clone());
     }
     let now = tx.now()?;
     let after = queries::set_enabled(tx.conn(), endpoint.id, Some((reason, now)))?;
-    queries::close_all(tx.conn(), endpoint.id, DeliveryState::Skipped, now)?;
-    if let Some(mut pump) = queries::lock_pump(tx.conn(), endpoint.id)? {
-        pump.pending = 0;
-        queries::set_pump(tx.conn(), endpoint.id, &pump)?;
-    }
+    pump.skip_until = Some(queries::present(tx.conn(), now)?);
+    pump.recover_since = None;
+    backlog::tidy(tx, endpoint.id, pump)?;
     outbox::emit(tx, ENDPOINT_DISABLED_EVENT.of(endpoint.id, &after).was(endpoint))?;
     Ok(after)
 }
@@ -318,7 +333,7 @@ fn judge(catalogue: &Catalogue, events: &[String], filter: &BTreeMap<String, Vec
     let offered = |pattern: &str| {
         catalogue
             .iter()
-            .any(|event| event.audience.webhook && super::fan_out::covers(pattern, event.name))
+            .any(|event| event.audience.webhook && fan_out::covers(pattern, event.name))
     };
     for (place, pattern) in events.iter().enumerate() {
         if !offered(pattern) {
@@ -332,7 +347,7 @@ fn judge(catalogue: &Catalogue, events: &[String], filter: &BTreeMap<String, Vec
     for field in filter.keys() {
         let known = catalogue.iter().any(|event| {
             event.filterable.contains(&field.as_str())
-                && events.iter().any(|pattern| super::fan_out::covers(pattern, event.name))
+                && events.iter().any(|pattern| fan_out::covers(pattern, event.name))
         });
         if !known {
             return Err(invalid(

@@ -1,6 +1,6 @@
 //! From events to deliveries: what the relay hands over is matched with the endpoints, and their pumps are woken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -20,6 +20,9 @@ use crate::{
         outbox::Event,
     },
 };
+
+/// One statement inserts so many deliveries: PostgreSQL takes 65,535 parameters, and each row has seven.
+const ROWS: usize = 1_000;
 
 /// Whether a pattern (`run.completed`, `run.*`, `*`) covers a type.
 pub fn covers(pattern: &str, kind: &str) -> bool {
@@ -44,49 +47,46 @@ pub fn fan_out(tx: &mut Tenant<'_>, catalogue: &Catalogue, events: &[Event]) -> 
     }
     let endpoints = queries::listening(tx.conn())?;
     let now = tx.now()?;
-    let mut rows = Vec::new();
-    for event in told {
-        for endpoint in endpoints.iter().filter(|endpoint| wants(endpoint, event, now)) {
-            rows.push(NewDelivery {
-                id: delivery_id(event.id, endpoint.id),
-                endpoint_id: endpoint.id,
-                reseller_id: endpoint.reseller_id.map(|id| id.uuid()),
-                event_id: event.id,
-                event_type: &event.kind,
-                subject_id: event.subject_id,
-                next_attempt_at: Some(now),
-            });
-        }
+    let mut pairs = told
+        .into_iter()
+        .flat_map(|event| endpoints.iter().map(move |endpoint| (event, endpoint)))
+        .filter(|(event, endpoint)| wants(endpoint, event, now))
+        .map(|(event, endpoint)| NewDelivery {
+            id: delivery_id(event.id, endpoint.id),
+            endpoint_id: endpoint.id,
+            reseller_id: endpoint.reseller_id.map(|id| id.uuid()),
+            event_id: event.id,
+            event_type: &event.kind,
+            subject_id: event.subject_id,
+            next_attempt_at: Some(now),
+        })
+        .peekable();
+    let mut fresh: BTreeSet<EndpointId> = BTreeSet::new();
+    while pairs.peek().is_some() {
+        let rows: Vec<_> = pairs.by_ref().take(ROWS).collect();
+        fresh.extend(queries::insert_deliveries(tx.conn(), &rows)?);
     }
-    let mut fresh: BTreeMap<EndpointId, i32> = BTreeMap::new();
-    for endpoint in queries::insert_deliveries(tx.conn(), &rows)? {
-        *fresh.entry(endpoint).or_default() += 1;
-    }
-    let mut woken = Vec::new();
-    for (endpoint, n) in fresh {
-        woken.push((endpoint, queries::add_pending(tx.conn(), endpoint, n)?));
-    }
-    for (endpoint, pump) in woken {
-        wake(tx, endpoint, &pump, None)?;
+    let fresh: Vec<EndpointId> = fresh.into_iter().collect();
+    let idle: BTreeMap<EndpointId, Pump> = queries::idle_pumps(tx.conn(), &fresh)?.into_iter().collect();
+    for endpoint in fresh {
+        wake(tx, endpoint, idle.get(&endpoint))?;
     }
     Ok(())
 }
 
-/// Has the pump run at `due`, or at once; not before its breaker lets it.
-pub fn wake(tx: &mut Tenant<'_>, endpoint: EndpointId, pump: &Pump, due: Option<DateTime<Utc>>) -> Result<()> {
-    let lane = if pump.is_slow() {
-        Lane::DeliveriesSlow
-    } else {
-        Lane::Deliveries
-    };
+/// Has the pump run at once; not before its breaker lets it, unless there is something to tidy. Without its row, somebody is at work on
+/// it at this moment and knows more than is committed: they are told to look again, and decide.
+pub fn wake(tx: &mut Tenant<'_>, endpoint: EndpointId, pump: Option<&Pump>) -> Result<()> {
     jobs::push(
         tx,
         Push {
             group_id: endpoint.uuid(),
-            due: due.max(pump.breaker_until),
+            due: pump
+                .filter(|pump| !pump.is_untidy())
+                .and_then(|pump| pump.breaker_until),
             on_exists: OnExists::Sooner,
-            floor_epoch: Some(pump.epoch),
-            ..Push::now(lane, KIND, JobId(endpoint.uuid()))
+            floor_epoch: pump.map(|pump| pump.epoch),
+            ..Push::now(pump.map_or(Lane::Deliveries, Pump::lane), KIND, JobId(endpoint.uuid()))
         },
     )
 }

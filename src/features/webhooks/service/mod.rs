@@ -1,5 +1,6 @@
 //! The rules of webhooks.
 
+pub(super) mod backlog;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod fan_out;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 
-use super::{endpoints, outcome::allowance};
+use super::{backlog, endpoints, outcome::allowance};
 use crate::{
     features::webhooks::{
         model::{DeliveryState, DisabledReason, Endpoint, EndpointId, Ordering, Payload},
@@ -15,7 +15,7 @@ use crate::{
         crypto::Keyring,
         db::Tenant,
         error::{Error, Result},
-        jobs::{self, Fenced, Job, Lane},
+        jobs::{self, Fenced, Job},
         outbox::{self, Event},
         secret::Secret,
     },
@@ -48,37 +48,40 @@ pub struct Letter {
 /// At most so many are under way at once, whatever the endpoint allows.
 const MOST: i64 = 50;
 
-/// Takes what is due. With `until` passed, the pump queues up behind the others.
+/// Takes what is due. One that is tired queues up behind the others.
 pub fn load(tx: &mut Tenant<'_>, keyring: &Keyring, job: &Job, id: EndpointId, tired: bool) -> Result<Next> {
     let Some(mut pump) = queries::lock_pump(tx.conn(), id)? else {
-        jobs::finish(tx, job)?;
-        return Ok(Next::Rest);
+        return match backlog::cancel(tx, id)? {
+            true => jobs::retry(tx, job, None).map(|()| Next::Rest),
+            false => jobs::finish(tx, job).map(|()| Next::Rest),
+        };
     };
     if pump.epoch > job.epoch {
         return Err(Error::Broken(Fenced.into()));
     }
     pump.epoch = job.epoch;
+    backlog::tidy(tx, id, &mut pump)?;
     let (now, endpoint) = (tx.now()?, queries::endpoint(tx.conn(), id)?);
-    if !endpoint.enabled || endpoint.expires_at.is_some_and(|end| end <= now) {
-        if endpoint.enabled {
-            endpoints::switch_off(tx, &endpoint, DisabledReason::Expired)?;
-        }
-        pump.pending = 0;
-        queries::set_pump(tx.conn(), id, &pump)?;
-        jobs::finish(tx, job)?;
-        return Ok(Next::Rest);
+    if endpoint.enabled && endpoint.expires_at.is_some_and(|end| end <= now) {
+        let endpoint = queries::lock_endpoint(tx.conn(), id)?;
+        endpoints::switch_off(tx, &mut pump, &endpoint, DisabledReason::Expired)?;
+        return leave(tx, job, id, &pump, None);
     }
-    let probing = pump.breaker_until.is_some();
+    if !endpoint.enabled {
+        return leave(tx, job, id, &pump, None);
+    }
+    if pump.is_untidy() {
+        return leave(tx, job, id, &pump, Some(now));
+    }
     if tired || pump.breaker_until.is_some_and(|until| until > now) {
-        queries::set_pump(tx.conn(), id, &pump)?;
-        jobs::retry_in(tx, job, pump.breaker_until, lane(&pump))?;
-        return Ok(Next::Rest);
+        return leave(tx, job, id, &pump, Some(pump.breaker_until.unwrap_or(now)));
     }
     let rate = match pump.slow_until {
         Some(until) if until > now => (endpoint.rate_per_s / 2).max(1),
         _ => endpoint.rate_per_s,
     };
-    let wanted = if probing {
+    let alone = pump.breaker_until.is_some() || endpoint.once || endpoint.ordering == Ordering::HeadOfLine;
+    let wanted = if alone {
         1
     } else {
         i64::from(endpoint.max_in_flight).min(MOST)
@@ -86,56 +89,84 @@ pub fn load(tx: &mut Tenant<'_>, keyring: &Keyring, job: &Job, id: EndpointId, t
     let (room, _) = allowance(pump.tat, now, rate, wanted);
     let taken = take(tx, &endpoint, &pump, now, room)?;
     if taken.is_empty() {
-        return rest(tx, job, id, pump, now, room);
+        let next = next(tx, &endpoint, &pump, now)?;
+        // The throttle lets nothing through yet, whatever is due.
+        let soonest = now + Duration::milliseconds(if room == 0 { 100 } else { 0 });
+        return leave(tx, job, id, &pump, next.map(|next| next.max(soonest)));
     }
     pump.tat = allowance(pump.tat, now, rate, taken.len() as i64).1;
     queries::set_pump(tx.conn(), id, &pump)?;
     Ok(Next::Send(Box::new(batch(tx, keyring, endpoint, taken, job.epoch)?)))
 }
 
-/// The next deliveries: any that are due, or the oldest alone.
+/// Sends nothing: the job comes back when it is due, or ends. What there is to tidy is due at once.
+fn leave(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, pump: &Pump, due: Option<DateTime<Utc>>) -> Result<Next> {
+    queries::set_pump(tx.conn(), id, pump)?;
+    let due = if pump.is_untidy() { Some(tx.now()?) } else { due };
+    match due {
+        Some(due) => jobs::retry_in(tx, job, Some(due), pump.lane())?,
+        None => jobs::finish(tx, job)?,
+    }
+    Ok(Next::Rest)
+}
+
+/// What was first tried before then holds up a line no more; none if it does until it is given up.
+fn horizon(endpoint: &Endpoint, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    (endpoint.max_hold_seconds > 0).then(|| now - Duration::seconds(endpoint.max_hold_seconds.into()))
+}
+
+/// The next deliveries: what an older lease left under way, then what is due. Of a line, what was overtaken or else its head.
 fn take(tx: &mut Tenant<'_>, endpoint: &Endpoint, pump: &Pump, now: DateTime<Utc>, room: i64) -> Result<Vec<Taken>> {
     if room == 0 {
         return Ok(Vec::new());
     }
-    if endpoint.ordering == Ordering::HeadOfLine
-        && let Some((first, due, begun)) = queries::oldest(tx.conn(), endpoint.id)?
-    {
-        let hold = Duration::seconds(endpoint.max_hold_seconds.into());
-        let held = hold.is_zero() || begun.is_none_or(|begun| now - begun < hold);
-        if due.is_none_or(|due| due <= now) {
-            return Ok(queries::set_in_flight(tx.conn(), &[first], pump.epoch, now)?);
-        }
-        if held {
-            return Ok(Vec::new());
-        }
-        return Ok(queries::take(tx.conn(), endpoint.id, pump.epoch, now, 1)?);
+    let mut ids = queries::left(tx.conn(), endpoint.id, pump.epoch, room)?;
+    let room = room - ids.len() as i64;
+    if endpoint.ordering == Ordering::None {
+        ids.extend(queries::due(tx.conn(), endpoint.id, now, room)?);
+    } else if ids.is_empty() {
+        let horizon = horizon(endpoint, now);
+        let overtaken = match horizon {
+            Some(horizon) => queries::overtaken(tx.conn(), endpoint.id, horizon)?,
+            None => None,
+        };
+        let ready = |(id, due, _): queries::Waiting| (due <= now).then_some(id);
+        let first = match overtaken.and_then(ready) {
+            Some(first) => Some(first),
+            None => queries::head(tx.conn(), endpoint.id, horizon)?.and_then(ready),
+        };
+        ids.extend(first);
     }
-    Ok(queries::take(tx.conn(), endpoint.id, pump.epoch, now, room)?)
+    Ok(queries::set_in_flight(tx.conn(), &ids, pump.epoch, now)?)
 }
 
-/// Nothing to send now: counts what is open, in case the counter drifted, and comes back when the next is due.
-fn rest(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, mut pump: Pump, now: DateTime<Utc>, room: i64) -> Result<Next> {
-    let (open, next) = queries::open(tx.conn(), id)?;
-    pump.pending = open as i32;
-    queries::set_pump(tx.conn(), id, &pump)?;
-    if open == 0 {
-        jobs::finish(tx, job)?;
-        return Ok(Next::Rest);
+/// When the next attempt may be made; `None` if nothing waits. In a line that is when its head or one that it was overtaken by is due, or
+/// when the head has held up the others for long enough.
+pub fn next(
+    tx: &mut Tenant<'_>,
+    endpoint: &Endpoint,
+    pump: &Pump,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>> {
+    if !queries::left(tx.conn(), endpoint.id, pump.epoch, 1)?.is_empty() {
+        return Ok(Some(now));
     }
-    let throttled = (room == 0).then(|| now + Duration::milliseconds(100));
-    let due = next.max(throttled).unwrap_or(now + Duration::seconds(1));
-    jobs::retry_in(tx, job, Some(due), lane(&pump))?;
-    Ok(Next::Rest)
-}
-
-/// Where the pump waits.
-pub fn lane(pump: &Pump) -> Lane {
-    if pump.is_slow() {
-        Lane::DeliveriesSlow
-    } else {
-        Lane::Deliveries
+    if endpoint.ordering == Ordering::None {
+        return Ok(queries::next_due(tx.conn(), endpoint.id)?);
     }
+    let horizon = horizon(endpoint, now);
+    let mut next = Vec::new();
+    if let Some((_, due, begun)) = queries::head(tx.conn(), endpoint.id, horizon)? {
+        next.push(due);
+        if let (Some(begun), Some(_)) = (begun, horizon) {
+            next.push(begun + Duration::seconds(endpoint.max_hold_seconds.into()));
+        }
+    }
+    if let Some(horizon) = horizon {
+        let overtaken = queries::overtaken(tx.conn(), endpoint.id, horizon)?;
+        next.extend(overtaken.map(|(_, due, _)| due));
+    }
+    Ok(next.into_iter().min())
 }
 
 /// The letters of deliveries. One whose event is gone is skipped.

@@ -7,13 +7,13 @@ use uuid::Uuid;
 use super::{
     endpoints,
     outcome::{Verdict, delay},
-    pump::lane,
+    pump::next,
 };
 use crate::{
     features::webhooks::{
         model::{
             Attempt, AttemptId, DELIVERY_EXHAUSTED, DELIVERY_FAILING, DELIVERY_RECOVERED, Delivery, DeliveryState,
-            DisabledReason, EndpointId,
+            DisabledReason, Endpoint, EndpointId,
         },
         queries::{self, Marks, Outcome, Pump, Taken},
     },
@@ -89,59 +89,68 @@ pub fn record(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, batch: Vec<Sent>) 
     let now = tx.now()?;
     let attempts: Vec<_> = batch.iter().map(|sent| sent.attempt(now)).collect();
     queries::insert_attempts(tx.conn(), &attempts)?;
-    let (mut marks, mut off, mut ok, mut bad) = (queries::marks(tx.conn(), id)?, None, 0, 0);
-    for sent in &batch {
-        let arrived = sent.verdict == Verdict::Delivered;
-        if arrived {
-            ok += 1
-        } else {
-            bad += 1
-        }
-        pump.failed_in_row = if arrived { 0 } else { pump.failed_in_row + 1 };
-        if matches!(sent.verdict, Verdict::Failed { busy: true, .. }) {
-            pump.slow_until = Some(now + Duration::minutes(5));
-        }
-        let outcome = outcome(sent, now);
-        let Some(delivery) = queries::record(tx.conn(), sent.delivery.id, job.epoch, &outcome)? else {
-            continue;
-        };
-        if outcome.state.is_final() {
-            pump.pending -= 1;
-        }
-        off = off.or(mark(&mut marks, sent, &outcome, now));
-        tell(tx, sent, &delivery)?;
-    }
-    pump.set_circuit(pump.circuit().after(ok, bad, now));
-    queries::set_marks(tx.conn(), id, &marks)?;
-    queries::set_pump(tx.conn(), id, &pump)?;
     let endpoint = queries::endpoint(tx.conn(), id)?;
+    let (mut marks, mut off) = (queries::marks(tx.conn(), id)?, None);
+    for sent in &batch {
+        let outcome = outcome(sent, now);
+        if let Some(delivery) = queries::record(tx.conn(), sent.delivery.id, job.epoch, &outcome)? {
+            off = off.or(mark(&mut marks, sent, &outcome, now));
+            tell(tx, sent, &delivery)?;
+        }
+    }
+    let ok = count(&mut pump, &batch, now);
     if endpoint.once && ok > 0 {
         off = off.or(Some(DisabledReason::Once));
     }
-    if let Some(reason) = off {
-        endpoints::switch_off(tx, &endpoint, reason)?;
-        jobs::finish(tx, job)?;
-        return Ok(false);
+    let Some(reason) = off else {
+        queries::set_marks(tx.conn(), id, &marks)?;
+        queries::set_pump(tx.conn(), id, &pump)?;
+        return goes_on(tx, job, &endpoint, &pump, now);
+    };
+    // Locked whole before anything of it is changed: a lock is not made stronger while others queue up for the row.
+    let endpoint = queries::lock_endpoint(tx.conn(), id)?;
+    queries::set_marks(tx.conn(), id, &marks)?;
+    endpoints::switch_off(tx, &mut pump, &endpoint, reason)?;
+    queries::set_pump(tx.conn(), id, &pump)?;
+    match pump.is_untidy() {
+        true => jobs::retry_in(tx, job, None, pump.lane())?,
+        false => jobs::finish(tx, job)?,
     }
-    goes_on(tx, job, id, &pump, now)
+    Ok(false)
+}
+
+/// Counts a batch in the pump's throttle and breaker. Answers how many arrived.
+fn count(pump: &mut Pump, batch: &[Sent], now: DateTime<Utc>) -> i32 {
+    let (mut ok, mut bad) = (0, 0);
+    for sent in batch {
+        if sent.verdict == Verdict::Delivered {
+            (ok, pump.failed_in_row) = (ok + 1, 0);
+        } else {
+            (bad, pump.failed_in_row) = (bad + 1, pump.failed_in_row + 1);
+        }
+        if matches!(sent.verdict, Verdict::Failed { busy: true, .. }) {
+            pump.slow_until = Some(now + Duration::minutes(5));
+        }
+    }
+    pump.set_circuit(pump.circuit().after(ok, bad, now));
+    ok
 }
 
 /// Whether there is more to do at once; otherwise ends the job until there is.
-fn goes_on(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, pump: &Pump, now: DateTime<Utc>) -> Result<bool> {
-    if pump.pending <= 0 {
-        jobs::finish(tx, job)?;
-        return Ok(false);
-    }
-    if pump.breaker_until.is_none() {
-        let (_, next) = queries::open(tx.conn(), id)?;
-        if next.is_none_or(|next| next <= now) {
-            return Ok(true);
+fn goes_on(tx: &mut Tenant<'_>, job: &Job, endpoint: &Endpoint, pump: &Pump, now: DateTime<Utc>) -> Result<bool> {
+    let next = next(tx, endpoint, pump, now)?.map(|next| next.max(pump.breaker_until.unwrap_or(next)));
+    match next {
+        _ if pump.is_untidy() => Ok(true),
+        Some(next) if next <= now => Ok(true),
+        Some(next) => {
+            jobs::retry_in(tx, job, Some(next), pump.lane())?;
+            Ok(false)
         }
-        jobs::retry_in(tx, job, next, lane(pump))?;
-        return Ok(false);
+        None => {
+            jobs::finish(tx, job)?;
+            Ok(false)
+        }
     }
-    jobs::retry_in(tx, job, pump.breaker_until, lane(pump))?;
-    Ok(false)
 }
 
 /// What an attempt makes of its delivery.

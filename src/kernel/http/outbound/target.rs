@@ -90,6 +90,10 @@ impl Policy {
             Some(port) if port >= 1_024 && !CLOSED_PORTS.contains(&port) => {}
             _ => return Err(Refusal::Port),
         }
+        // Written out, it may have grown.
+        if url.as_str().len() > LONGEST {
+            return Err(Refusal::TooLong);
+        }
         let target = Target { url, host };
         match &target.host {
             host if self.allows_host(host) => {}

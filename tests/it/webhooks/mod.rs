@@ -1,106 +1,55 @@
 //! Outgoing webhooks, from the change to the receiver.
 
-use std::{
-    collections::VecDeque,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
-    thread,
-};
+mod backlog;
+mod concurrent;
+mod endpoints;
+mod killed;
+mod order;
+mod receiver;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
+use guildhall::{
+    app::events,
+    features::webhooks,
+    kernel::{
+        jobs::Runner,
+        outbox::{Catalogue, Relay},
+    },
+};
+use serde_json::json;
 
 use crate::world::World;
+use receiver::{Got, Receiver};
 
-/// A receiver: keeps what it gets, and answers what it is told to, then 204.
-#[derive(Clone)]
-struct Receiver {
-    url: String,
-    got: Arc<Mutex<Vec<Got>>>,
-    answers: Arc<Mutex<VecDeque<&'static str>>>,
+/// What matches events with endpoints, and nothing that sends.
+fn relay(world: &World) -> Relay {
+    let deployment = &world.deployment;
+    let mut runner = Runner::new(deployment.db.clone());
+    let mut relay = Relay::new(deployment.db.clone());
+    webhooks::register(
+        &mut runner,
+        &mut relay,
+        &deployment.outbound,
+        &deployment.keyring,
+        Catalogue::new(events::catalogue()),
+    );
+    relay
 }
 
-#[derive(Clone)]
-struct Got {
-    head: String,
-    body: String,
+/// How many deliveries of the home workspace are so.
+fn deliveries(world: &World, so: &str) -> i64 {
+    let home = world.home().uuid();
+    world.count(&format!(
+        "SELECT count(*) FROM guildhall.webhook_deliveries WHERE workspace_id = '{home}' AND ({so})"
+    ))
 }
 
-impl Got {
-    fn header(&self, name: &str) -> String {
-        let line = self
-            .head
-            .lines()
-            .find(|line| line.to_lowercase().starts_with(&format!("{name}:")));
-        line.and_then(|line| line.split_once(':'))
-            .map(|(_, value)| value.trim().to_owned())
-            .unwrap_or_default()
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).expect("a JSON body")
-    }
-}
-
-impl Receiver {
-    fn new() -> Receiver {
-        let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        let receiver = Receiver {
-            url: format!("http://{}/in", socket.local_addr().expect("bound")),
-            got: Arc::default(),
-            answers: Arc::default(),
-        };
-        let own = receiver.clone();
-        thread::spawn(move || {
-            for stream in socket.incoming().flatten() {
-                own.take(stream);
-            }
-        });
-        receiver
-    }
-
-    fn take(&self, mut stream: TcpStream) {
-        let (mut bytes, mut chunk) = (Vec::new(), [0; 4_096]);
-        loop {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let got = Got {
-                    head: head.to_owned(),
-                    body: body.to_owned(),
-                };
-                if body.len() >= got.header("content-length").parse().unwrap_or(0) {
-                    self.got.lock().expect("no panic").push(got);
-                    break;
-                }
-            }
-            match stream.read(&mut chunk) {
-                Ok(0) | Err(_) => return,
-                Ok(n) => bytes.extend_from_slice(&chunk[..n]),
-            }
-        }
-        let answer = self
-            .answers
-            .lock()
-            .expect("no panic")
-            .pop_front()
-            .unwrap_or("204 No Content");
-        let _ = write!(
-            stream,
-            "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-        );
-    }
-
-    fn answers(&self, answer: &'static str, times: usize) {
-        self.answers
-            .lock()
-            .expect("no panic")
-            .extend(std::iter::repeat_n(answer, times));
-    }
-
-    fn got(&self) -> Vec<Got> {
-        self.got.lock().expect("no panic").clone()
-    }
+/// How many events of the home workspace nobody has matched yet.
+fn unmatched(world: &World) -> i64 {
+    let home = world.home().uuid();
+    world.count(&format!(
+        "SELECT count(*) FROM guildhall.outbox_queue WHERE workspace_id = '{home}'"
+    ))
 }
 
 /// Whether a signature is what a receiver computes with the secret.
