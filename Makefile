@@ -12,7 +12,7 @@ features := lab,stripe-stub
 .PHONY: help run test bench check fmt clean
 
 help: ## List what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Start Guildhall with a PostgreSQL and a Redis of its own (ARGS="--port 9000" and the like)
 	@scripts/setup run

@@ -5,12 +5,8 @@ use std::io::Write;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app::{api, boot::Deployment, dev, doctor, guard, memory, migrate, openapi::Documents, operator, serve, worker},
-    kernel::{
-        clock::Clock,
-        config::{Config, Environment},
-        telemetry,
-    },
+    app::{api, dev, doctor, migrate, openapi::Documents, operator, serve, work},
+    kernel::config::{Config, Environment},
 };
 
 /// The multi-tenant backend of a company that sells AI-agent software.
@@ -67,35 +63,15 @@ fn environment(text: &str) -> Result<Environment, String> {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => serve::run(Config::load(cli.env)?),
-        Command::Worker => work(Config::load(cli.env)?),
+        Command::Worker => work::run(Config::load(cli.env)?),
         Command::Dev(options) => dev::run(&options),
-        Command::Migrate(command) => migrate::run(command, &Config::load(cli.env)?),
+        Command::Migrate(command) => migrate::run(command, &Config::read(cli.env)?),
         Command::Admin(command) => operator::run(&command, Config::load(cli.env)?),
-        Command::Doctor { rows } => doctor::run(&Config::load(cli.env)?, rows),
+        Command::Doctor { rows } => doctor::run(&Config::read(cli.env)?, rows),
         Command::Openapi { older } => {
             let documents = Documents::new(&api::document(), "https://api.example.com")?;
             let document = if older { documents.older } else { documents.current };
             Ok(std::io::stdout().write_all(&document)?)
         }
     }
-}
-
-/// Works until a signal, then finishes what it has.
-fn work(config: Config) -> anyhow::Result<()> {
-    let _reporting = telemetry::start(&config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async move {
-        let deployment = Deployment::new(config, Clock::system())?;
-        guard::may_work(&deployment.db, deployment.config.is_production()).await?;
-        deployment.prepare().await?;
-        let worker = worker::start(&deployment)?;
-        tokio::spawn(memory::give_back());
-        let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            _ = end.recv() => {}
-            interrupt = tokio::signal::ctrl_c() => interrupt?,
-        }
-        worker.drain(worker::PATIENCE).await;
-        Ok(())
-    })
 }

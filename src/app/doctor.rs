@@ -62,9 +62,7 @@ impl Line {
 /// Something is wrong: the report on standard output says what.
 pub fn run(config: &Config, rows: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut lines = vec![Line::fine(
-        "configuration: read, every key known, nothing unsafe for this environment",
-    )];
+    let mut lines = vec![configuration(config)];
     lines.extend(runtime.block_on(database(config)));
     lines.push(runtime.block_on(redis(config)));
     if rows {
@@ -89,10 +87,20 @@ pub fn run(config: &Config, rows: bool) -> Result<()> {
     }
 }
 
+fn configuration(config: &Config) -> Line {
+    match config.refuse_unsafe() {
+        Ok(()) => Line::fine("configuration: read, every key known, nothing unsafe for this environment"),
+        Err(refused) => Line::wrong(
+            refused.to_string(),
+            "`serve` and `worker` refuse to start with it: change the key, or its variable GUILDHALL__SECTION__KEY.",
+        ),
+    }
+}
+
 async fn database(config: &Config) -> Vec<Line> {
     let urls = (&config.database.tenant_url, &config.database.kernel_url);
     let (Some(tenant), Some(kernel)) = urls else {
-        let fix = "`guildhall migrate bootstrap` makes the roles; it prints both URLs.";
+        let fix = "`guildhall migrate bootstrap` makes the roles; it prints both URLs, without their passwords.";
         return vec![Line::wrong(
             "database: DATABASE_TENANT_URL or DATABASE_KERNEL_URL is not set",
             fix,

@@ -16,4 +16,5 @@ pub mod operator;
 pub mod pages;
 pub mod problems;
 pub mod serve;
+pub mod work;
 pub mod worker;

@@ -63,15 +63,16 @@ pub async fn drain(deployment: &Deployment, server: &ServerHandle) {
 }
 
 /// The signals that ask for the end. Further ones change nothing: the end has begun.
-struct Signals([Signal; 2]);
+pub(super) struct Signals([Signal; 2]);
 
 impl Signals {
-    fn listen() -> Result<Signals> {
+    pub(super) fn listen() -> Result<Signals> {
         let on = |kind| signal(kind).context("signals cannot be listened to");
         Ok(Signals([on(SignalKind::terminate())?, on(SignalKind::interrupt())?]))
     }
 
-    async fn asked(&mut self) {
+    /// Returns when one of them comes.
+    pub(super) async fn asked(&mut self) {
         let [terminate, interrupt] = &mut self.0;
         tokio::select! {
             _ = terminate.recv() => {}

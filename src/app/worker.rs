@@ -1,7 +1,5 @@
 //! Which jobs a process does, who follows events, and the chores.
 
-use std::time::Duration;
-
 use crate::{
     app::{boot::Deployment, events},
     features::{
@@ -13,7 +11,7 @@ use crate::{
     },
     kernel::{
         audit, inbox,
-        jobs::{Runner, Worker},
+        jobs::{Lane, Runner, Worker},
         mail,
         outbox::{Catalogue, Relay},
         upkeep,
@@ -23,6 +21,7 @@ use crate::{
 /// Everything that is done after a commit, not yet started. Tests drive it turn by turn.
 pub fn runner(deployment: &Deployment) -> Runner {
     let mut runner = Runner::new(deployment.db.clone());
+    runner.at_once(Lane::Steps, deployment.config.worker.concurrency);
     let mut relay = Relay::new(deployment.db.clone());
     mail::register(&mut runner, &deployment.mailer, &deployment.keyring, &deployment.db);
     webhooks::register(
@@ -65,6 +64,3 @@ pub fn runner(deployment: &Deployment) -> Runner {
 pub fn start(deployment: &Deployment) -> anyhow::Result<Worker> {
     Ok(runner(deployment).start()?)
 }
-
-/// How long work may go on after a signal before it is put back into the queue.
-pub const PATIENCE: Duration = Duration::from_secs(30);

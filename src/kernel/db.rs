@@ -3,6 +3,7 @@
 //! a single question.
 
 mod ask;
+mod pool;
 
 pub use ask::Context;
 
@@ -15,8 +16,10 @@ use chrono::{DateTime, Utc};
 use diesel::{
     Connection, PgConnection, RunQueryDsl,
     connection::{AnsiTransactionManager, TransactionManager},
-    r2d2::R2D2Connection,
+    dsl::sql,
+    sql_types::Text,
 };
+use pool::Pool;
 
 use crate::kernel::{
     access::{Call, Class, Scope},
@@ -48,15 +51,14 @@ pub struct Db {
     kernel_url: Secret<String>,
 }
 
-type Pool = r2d2::Pool<Manager>;
-
 impl Db {
     /// Opens both pools. Connections are made when they are first wanted, so an unreachable database is no error here.
     pub fn open(tenant_url: Secret<String>, kernel_url: Secret<String>, sizes: Sizes, clock: Clock) -> Db {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let (tenant_url, kernel_url) = (pool::impatient(tenant_url), pool::impatient(kernel_url));
         Db {
-            tenant: pool(tenant_url, sizes.tenant),
-            kernel: pool(kernel_url.clone(), sizes.kernel),
+            tenant: Pool::new(tenant_url, sizes.tenant),
+            kernel: Pool::new(kernel_url.clone(), sizes.kernel),
             gate: Arc::new(Gate::new(sizes.tenant, sizes.kernel, cores)),
             clock,
             wakes: Arc::default(),
@@ -128,9 +130,7 @@ impl Db {
         let task = tokio::task::spawn_blocking(move || {
             // Held by the thread: a caller that goes away does not make room that is not there.
             let _held = permit;
-            let mut link = pool
-                .get()
-                .map_err(|_| Problem::from(DATABASE_UNAVAILABLE).outcome(Outcome::None))?;
+            let mut link = pool.get()?;
             let mut rings = Rings::default();
             let answer = run(&mut link.conn, &opening, &call, |conn| work(conn, &mut rings));
             link.used = Instant::now();
@@ -178,6 +178,22 @@ impl Db {
         tokio::task::spawn_blocking(move || tenant.get().is_ok() && kernel.get().is_ok())
             .await
             .unwrap_or(false)
+    }
+
+    /// Each door's role, and as whom it really came in.
+    ///
+    /// # Errors
+    /// 503 if the database cannot be reached.
+    pub(in crate::kernel) async fn logins(&self) -> Result<[(&'static str, String); 2]> {
+        let doors = [("app_tenant", self.tenant.clone()), ("app_kernel", self.kernel.clone())];
+        let asked = tokio::task::spawn_blocking(move || {
+            let who = sql::<Text>("concat_ws(' as ', session_user, nullif(current_user, session_user))");
+            let ask = |(role, pool): &(&'static str, Pool)| -> Result<(&'static str, String)> {
+                Ok((*role, diesel::select(who.clone()).get_result(&mut pool.get()?.conn)?))
+            };
+            Ok([ask(&doors[0])?, ask(&doors[1])?])
+        });
+        asked.await.unwrap_or_else(|_| Err(DATABASE_UNAVAILABLE.into()))
     }
 
     /// Connections that exist and that are idle: tenant door, kernel door.
@@ -348,53 +364,4 @@ fn instant(conn: &mut PgConnection, known: &mut Option<DateTime<Utc>>) -> Result
         Some(now) => Ok(*now),
         None => Ok(*known.insert(diesel::select(app_now()).get_result(conn)?)),
     }
-}
-
-/// A connection and when it was last of use.
-struct Link {
-    conn: PgConnection,
-    used: Instant,
-}
-
-/// Makes connections, and pings only those that lay idle: a ping at every checkout would cost more than a query.
-struct Manager {
-    url: Secret<String>,
-}
-
-/// Longer than this, and a connection is asked whether it still lives.
-const IDLE: Duration = Duration::from_secs(5);
-
-impl r2d2::ManageConnection for Manager {
-    type Connection = Link;
-    type Error = diesel::r2d2::Error;
-
-    fn connect(&self) -> Result<Link, Self::Error> {
-        #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
-        let conn = PgConnection::establish(self.url.expose()).map_err(diesel::r2d2::Error::ConnectionError)?;
-        Ok(Link {
-            conn,
-            used: Instant::now(),
-        })
-    }
-
-    fn is_valid(&self, link: &mut Link) -> Result<(), Self::Error> {
-        if link.used.elapsed() < IDLE {
-            return Ok(());
-        }
-        link.conn.ping().map_err(diesel::r2d2::Error::QueryError)
-    }
-
-    fn has_broken(&self, link: &mut Link) -> bool {
-        std::thread::panicking() || link.conn.is_broken()
-    }
-}
-
-fn pool(url: Secret<String>, size: usize) -> Pool {
-    r2d2::Pool::builder()
-        .max_size(size as u32)
-        .min_idle(Some(0))
-        .connection_timeout(Duration::from_secs(1))
-        .max_lifetime(Some(Duration::from_secs(30 * 60)))
-        .idle_timeout(Some(Duration::from_secs(10 * 60)))
-        .build_unchecked(Manager { url })
 }

@@ -30,11 +30,16 @@ pub struct Server {
 /// The server. The first call may take some seconds to start it.
 pub fn server() -> &'static Server {
     static SERVER: LazyLock<Server> = LazyLock::new(|| match std::env::var("DATABASE_URL") {
-        Ok(admin) if !admin.is_empty() => Server {
-            admin,
-            own: false,
-            _postgres: None,
-        },
+        Ok(admin) if !admin.is_empty() => {
+            let server = Server {
+                admin,
+                own: false,
+                _postgres: None,
+            };
+            let checked = migrate::refuse_others_roles(&server.admin, &server.passwords());
+            checked.expect("a server that serves nobody");
+            server
+        }
         _ => {
             let postgres =
                 Postgres::throwaway().expect("a PostgreSQL can be started; its message says what is missing");

@@ -68,6 +68,22 @@ async fn a_sound_database_may_be_served_and_a_wrong_one_is_refused_with_what_to_
     let (tenant, kernel) = (database.urls.tenant.expose(), database.urls.kernel.expose());
     guard::may_serve(&db(tenant, kernel), true).await.expect("sound");
 
+    let (migrator, admin) = (database.urls.migrator.expose(), database.admin_url());
+    for (tenant, kernel, variable) in [
+        (admin.as_str(), kernel, "DATABASE_TENANT_URL"),
+        (migrator, kernel, "DATABASE_TENANT_URL"),
+        (kernel, kernel, "DATABASE_TENANT_URL"),
+        (tenant, migrator, "DATABASE_KERNEL_URL"),
+    ] {
+        let refused = guard::may_serve(&db(tenant, kernel), true)
+            .await
+            .expect_err("a stronger role");
+        assert!(
+            refused.to_string().contains(&format!("{variable}: it logs in as")),
+            "{refused}"
+        );
+    }
+
     run(&mut database.admin(), "ALTER TABLE agents NO FORCE ROW LEVEL SECURITY");
     let refused = guard::may_serve(&db(tenant, kernel), true).await.expect_err("a hole");
     assert!(

@@ -32,5 +32,6 @@ mod tenancy;
 mod unpaid;
 mod webhooks;
 mod wire;
+mod working;
 mod workspaces;
 mod world;

@@ -268,6 +268,36 @@ fn every_declared_refusal_and_event_is_in_a_catalogue() {
     assert!(problems::catalogue().len() > 60);
 }
 
+/// A setting that is accepted and then ignored is a lie.
+#[test]
+fn every_setting_is_used() {
+    let files = sources("src");
+    let sections = files
+        .iter()
+        .find(|(file, _)| file.ends_with("kernel/config/sections.rs"));
+    let (_, sections) = sections.expect("the sections");
+    let fields: BTreeSet<&str> = sections
+        .lines()
+        .filter_map(|line| line.strip_prefix("    pub ")?.split_once(':'))
+        .map(|(name, _)| name)
+        .filter(|name| !name.starts_with("fn "))
+        .collect();
+    assert!(fields.len() > 40, "{fields:?}");
+    let used = |field: &str| {
+        let uses = files
+            .iter()
+            .filter(|(file, _)| !is_test(file) && !file.ends_with("sections.rs"));
+        uses.into_iter()
+            .any(|(_, text)| code(text).any(|(_, line)| line.contains(&format!(".{field}"))))
+    };
+    let broken = fields
+        .iter()
+        .filter(|field| !used(field))
+        .map(|field| (*field).to_owned())
+        .collect();
+    none("settings that nobody reads", broken);
+}
+
 #[test]
 fn nothing_is_left_unfinished() {
     let words = ["todo!(", "unimplemented!(", "#[ignore", "#[allow(", "dbg!("];

@@ -69,7 +69,22 @@ impl Home {
     /// Something cannot be removed.
     pub fn remove(&self) -> Result<()> {
         let data = self.data(Owner::find()?)?;
-        for path in KEPT.iter().map(|name| self.join(name)).chain([data]) {
+        Home::gone(KEPT.iter().map(|name| self.join(name)).chain([data]))?;
+        // Only if nothing else is in it.
+        let _ = fs::remove_dir(&self.0);
+        Ok(())
+    }
+
+    /// Removes the data of servers alone: without the stack's secrets nobody can read what is in it.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    pub(super) fn remove_data(&self) -> Result<()> {
+        Home::gone([self.data(Owner::find()?)?])
+    }
+
+    fn gone(paths: impl IntoIterator<Item = PathBuf>) -> Result<()> {
+        for path in paths {
             let removed = match path.is_dir() {
                 true => fs::remove_dir_all(&path),
                 false => fs::remove_file(&path),
@@ -81,8 +96,6 @@ impl Home {
                 _ => {}
             }
         }
-        // Only if nothing else is in it.
-        let _ = fs::remove_dir(&self.0);
         Ok(())
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    /// Reads them, or makes them.
+    /// Reads them, or makes them, and then data that only older ones opened is removed.
     pub(super) fn of(home: &Home) -> Result<Secrets> {
         let file = home.stack("secrets.json");
         match fs::read_to_string(&file) {
@@ -42,6 +42,7 @@ impl Secrets {
                 )
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                home.remove_data()?;
                 let made = Secrets::new()?;
                 made.keep(home)?;
                 Ok(made)

@@ -145,6 +145,7 @@ fn migrated(admin_url: &Secret<String>, secrets: &Secrets) -> Result<(migrate::U
         database: database_of(admin_url)?,
         passwords,
     };
+    migrate::refuse_others_roles(admin_url.expose(), &wanted.passwords)?;
     let urls = migrate::bootstrap(admin_url.expose(), &wanted)?;
     let ran = migrate::up(urls.migrator.expose())?;
     let outcome = match ran.len() {

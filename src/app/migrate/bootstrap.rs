@@ -104,6 +104,27 @@ pub fn bootstrap(admin_url: &str, wanted: &Bootstrap) -> Result<Urls> {
     urls(admin_url, &wanted.database, &wanted.passwords)
 }
 
+/// Refuses roles that somebody else gave a password: whoever logs in with it would be locked out by a new one.
+///
+/// # Errors
+/// Roles of somebody else, or a server that cannot be reached.
+pub fn refuse_others_roles(admin_url: &str, passwords: &Passwords) -> Result<()> {
+    let maintenance = maintenance(admin_url)?;
+    let mut server = connect(&address(admin_url, maintenance, None)?)?;
+    for (role, password) in passwords.by_role() {
+        let Some(password) = password else { continue };
+        let named = pg_authid::table.filter(pg_authid::rolname.eq(role).and(pg_authid::rolpassword.is_not_null()));
+        let has_one: bool = diesel::select(dsl::exists(named)).get_result(&mut server)?;
+        let login = (role, Some(password.expose().as_str()));
+        ensure!(
+            !has_one || connect(&address(admin_url, maintenance, Some(login))?).is_ok(),
+            "this PostgreSQL serves another Guildhall: its role {role} has a password that is not ours, and a new one would lock that \
+             deployment out. Name a server of its own, or, if nobody uses the role any more, ALTER ROLE {role} PASSWORD NULL"
+        );
+    }
+    Ok(())
+}
+
 /// A copy of a database, made in a fraction of a second. Nobody may be connected to the original.
 ///
 /// # Errors
@@ -176,6 +197,15 @@ diesel::table! {
     pg_catalog.pg_database (oid) {
         oid -> Oid,
         datname -> Text,
+    }
+}
+
+diesel::table! {
+    /// Roles of the cluster. Readable by a superuser.
+    pg_catalog.pg_authid (oid) {
+        oid -> Oid,
+        rolname -> Text,
+        rolpassword -> Nullable<Text>,
     }
 }
 

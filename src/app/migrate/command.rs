@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use super::{Bootstrap, Passwords, applied, bootstrap, down, newest, pending, up};
+use super::{Bootstrap, Passwords, applied, bootstrap, connection::without_password, down, newest, pending, up};
 use crate::kernel::{config::Config, secret::Secret};
 
 /// What to do to the database.
@@ -39,33 +39,7 @@ pub enum Migrate {
 /// A URL that is missing or does not work, a migration that fails.
 pub fn run(command: Migrate, config: &Config) -> Result<()> {
     match command {
-        Migrate::Bootstrap { database } => {
-            let admin = config
-                .database
-                .admin_url
-                .as_ref()
-                .context("DATABASE_URL is not set: an administrator's, who may make roles")?;
-            let password = |name: &str| {
-                std::env::var(name)
-                    .ok()
-                    .filter(|text| !text.is_empty())
-                    .map(Secret::new)
-            };
-            let passwords = Passwords {
-                migrator: password("GUILDHALL_MIGRATOR_PASSWORD"),
-                tenant: password("GUILDHALL_TENANT_PASSWORD"),
-                kernel: password("GUILDHALL_KERNEL_PASSWORD"),
-                auditor: password("GUILDHALL_AUDITOR_PASSWORD"),
-            };
-            bootstrap(
-                admin.expose(),
-                &Bootstrap {
-                    database: database.clone(),
-                    passwords,
-                },
-            )?;
-            eprintln!("migrate: roles and database {database} are ready; now run `guildhall migrate up`");
-        }
+        Migrate::Bootstrap { database } => begin(database, config)?,
         Migrate::Up => {
             let ran = up(migrator(config)?)?;
             match ran.len() {
@@ -87,6 +61,40 @@ pub fn run(command: Migrate, config: &Config) -> Result<()> {
             waiting.iter().for_each(|version| println!("pending  {version}"));
         }
     }
+    Ok(())
+}
+
+/// Makes roles and database, and says how they are reached.
+fn begin(database: String, config: &Config) -> Result<()> {
+    let admin = config
+        .database
+        .admin_url
+        .as_ref()
+        .context("DATABASE_URL is not set: an administrator's, who may make roles")?;
+    let password = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .filter(|text| !text.is_empty())
+            .map(Secret::new)
+    };
+    let passwords = Passwords {
+        migrator: password("GUILDHALL_MIGRATOR_PASSWORD"),
+        tenant: password("GUILDHALL_TENANT_PASSWORD"),
+        kernel: password("GUILDHALL_KERNEL_PASSWORD"),
+        auditor: password("GUILDHALL_AUDITOR_PASSWORD"),
+    };
+    let wanted = Bootstrap { database, passwords };
+    let urls = bootstrap(admin.expose(), &wanted)?;
+    let database = &wanted.database;
+    eprintln!("migrate: roles and database {database} are ready; now run `guildhall migrate up`");
+    for (name, url) in [
+        ("DATABASE_MIGRATOR_URL", &urls.migrator),
+        ("DATABASE_TENANT_URL", &urls.tenant),
+        ("DATABASE_KERNEL_URL", &urls.kernel),
+    ] {
+        println!("{name}={}", without_password(url.expose()));
+    }
+    eprintln!("migrate: put the passwords in; they are not shown");
     Ok(())
 }
 

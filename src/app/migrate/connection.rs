@@ -61,7 +61,7 @@ fn parse(url: &str) -> Result<Url> {
 }
 
 /// For messages.
-fn without_password(url: &str) -> String {
+pub(super) fn without_password(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut url) => {
             // A URL without a host has no password in front either.

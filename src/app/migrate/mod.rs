@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use diesel::{PgConnection, connection::SimpleConnection, migration::MigrationSource, pg::Pg};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-pub use bootstrap::{Bootstrap, Passwords, Urls, bootstrap, clone_database, drop_database};
+pub use bootstrap::{Bootstrap, Passwords, Urls, bootstrap, clone_database, drop_database, refuse_others_roles};
 pub use command::{Migrate, run};
 use connection::connect;
 pub use orphans::{Orphans, orphans};

@@ -10,20 +10,26 @@ pub(super) fn downgraded(document: &Value) -> Value {
         root.remove("jsonSchemaDialect");
         root.remove("webhooks");
     }
-    if let Some(license) = older.pointer_mut("/info/license").and_then(Value::as_object_mut) {
-        license.remove("identifier");
+    if let Some(license) = older.pointer_mut("/info/license").and_then(Value::as_object_mut)
+        && let Some(Value::String(identifier)) = license.remove("identifier")
+    {
+        license.insert(
+            "url".into(),
+            json!(format!("https://spdx.org/licenses/{identifier}.html")),
+        );
     }
-    walk(&mut older, false);
+    walk(&mut older, false, &document["components"]["schemas"]);
     older
 }
 
-/// Visits everything. `named` is true inside maps whose keys are names of somebody's own and no keywords.
-fn walk(value: &mut Value, named: bool) {
+/// Visits everything. `named` is true inside maps whose keys are names of somebody's own and no keywords; `schemas` are those that a
+/// reference may mean.
+fn walk(value: &mut Value, named: bool, schemas: &Value) {
     match value {
-        Value::Array(elements) => elements.iter_mut().for_each(|element| walk(element, false)),
+        Value::Array(elements) => elements.iter_mut().for_each(|element| walk(element, false, schemas)),
         Value::Object(members) => {
             if !named {
-                keywords(members);
+                keywords(members, schemas);
             }
             for (name, member) in members.iter_mut() {
                 let names = !named
@@ -41,7 +47,7 @@ fn walk(value: &mut Value, named: bool) {
                 if !named && matches!(name.as_str(), "example" | "default" | "enum") {
                     continue;
                 }
-                walk(member, names);
+                walk(member, names, schemas);
             }
         }
         _ => {}
@@ -49,10 +55,10 @@ fn walk(value: &mut Value, named: bool) {
 }
 
 /// Tells the keywords of one object in the older words.
-fn keywords(members: &mut Map<String, Value>) {
+fn keywords(members: &mut Map<String, Value>, schemas: &Value) {
     types(members);
     for unions in ["oneOf", "anyOf"] {
-        null_branch(members, unions);
+        null_branch(members, unions, schemas);
     }
     if let Some(value) = members.remove("const") {
         members.insert("enum".into(), json!([value]));
@@ -102,8 +108,9 @@ fn types(members: &mut Map<String, Value>) {
     };
 }
 
-/// `oneOf [x, null]` is `allOf [x]`, nullable.
-fn null_branch(members: &mut Map<String, Value>, unions: &str) {
+/// `oneOf [x, null]` is `allOf [x]`, nullable. `nullable` counts only beside a type, so the type of what is referred to is told
+/// too; what has no single type cannot be told to be null, only be left out.
+fn null_branch(members: &mut Map<String, Value>, unions: &str, schemas: &Value) {
     let Some(Value::Array(branches)) = members.get(unions) else {
         return;
     };
@@ -115,10 +122,22 @@ fn null_branch(members: &mut Map<String, Value>, unions: &str) {
     if kept.len() == branches.len() {
         return;
     }
-    members.insert("nullable".into(), json!(true));
+    if let Some(kind) = kept.first().and_then(|branch| kind(branch, schemas)) {
+        members.insert("nullable".into(), json!(true));
+        members.insert("type".into(), kind.clone());
+    }
     members.remove(unions);
     let word = if kept.len() == 1 { "allOf" } else { unions };
     members.insert(word.into(), Value::Array(kept));
+}
+
+/// The type of a schema, or of the one that it refers to.
+fn kind<'a>(schema: &'a Value, schemas: &'a Value) -> Option<&'a Value> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return kind(&schemas[reference.rsplit('/').next()?], schemas);
+    }
+    let own = schema.get("type").filter(|kind| kind.is_string());
+    own.or_else(|| kind(schema["allOf"].get(0)?, schemas))
 }
 
 #[cfg(test)]
@@ -139,23 +158,23 @@ mod tests {
                     "friend": {"$ref": "#/components/schemas/Pet", "description": "Another one."}
                 },
                 "example": {"type": ["kept", "null"]}
-            }}}
+            }, "Owner": {"type": "object"}}}
         });
         assert_eq!(
             downgraded(&newer),
             json!({
-                "openapi": "3.0.3", "info": {"license": {"name": "Apache-2.0"}},
+                "openapi": "3.0.3", "info": {"license": {"name": "Apache-2.0", "url": "https://spdx.org/licenses/Apache-2.0.html"}},
                 "components": {"schemas": {"Pet": {
                     "type": "object",
                     "properties": {
                         "type": {"type": "string", "nullable": true, "example": "cat"},
-                        "owner": {"allOf": [{"$ref": "#/components/schemas/Owner"}], "nullable": true},
+                        "owner": {"type": "object", "allOf": [{"$ref": "#/components/schemas/Owner"}], "nullable": true},
                         "kind": {"enum": ["pet"], "type": "string"},
                         "const": {"type": "integer", "minimum": 0, "exclusiveMinimum": true},
                         "friend": {"allOf": [{"$ref": "#/components/schemas/Pet"}], "description": "Another one."}
                     },
                     "example": {"type": ["kept", "null"]}
-                }}}
+                }, "Owner": {"type": "object"}}}
             })
         );
     }

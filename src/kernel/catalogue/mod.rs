@@ -5,7 +5,7 @@ mod registry;
 mod rules;
 mod snapshot;
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use diesel::PgConnection;
 
@@ -55,7 +55,8 @@ pub struct Report {
 }
 
 /// What is looked at of each rule, for people.
-const RULES: [(u8, &str); 16] = [
+const RULES: [(u8, &str); 17] = [
+    (0, "the schema is as new as this binary"),
     (1, "roles own nothing and can become nobody"),
     (2, "row-level security is enabled and forced"),
     (3, "policies have the canonical text"),
@@ -75,7 +76,7 @@ const RULES: [(u8, &str); 16] = [
 ];
 
 /// The rules that a boot checks: without them nothing else holds.
-const AT_BOOT: [u8; 5] = [1, 2, 3, 7, 17];
+const AT_BOOT: [u8; 6] = [0, 1, 2, 3, 7, 17];
 
 impl Report {
     /// Whether a process may serve.
@@ -143,8 +144,12 @@ impl fmt::Display for Report {
 /// A connection that breaks.
 pub fn inspect(conn: &mut PgConnection, newest: &str, depth: Depth) -> Result<Report> {
     let snapshot = snapshot::read(conn)?;
-    let ahead = rules::schema_is_ahead(conn, &snapshot, newest)?;
-    let mut report = rules::judge(&snapshot, &REGISTRY, ahead);
+    let age = rules::schema_is(conn, &snapshot, newest)?;
+    let mut report = rules::judge(&snapshot, &REGISTRY, age == Ordering::Greater);
+    if age == Ordering::Less {
+        let what = format!("migrations up to {newest} have not all run");
+        report.add(0, "schema", what, "Run `guildhall migrate up`.");
+    }
     if depth == Depth::Boot {
         report.findings.retain(|finding| AT_BOOT.contains(&finding.rule));
     }
@@ -154,11 +159,29 @@ pub fn inspect(conn: &mut PgConnection, newest: &str, depth: Depth) -> Result<Re
     Ok(report)
 }
 
-/// [`inspect`] through the kernel door.
+/// [`inspect`] through the kernel door, and whether both doors belong to whom they should: through a stronger role's, row-level security
+/// holds nobody.
 ///
 /// # Errors
 /// 503 if the database cannot be reached.
 pub async fn check(db: &Db, newest: String, depth: Depth) -> Result<Report> {
     let call = Call::internal("catalogue_check", "catalogue".into());
-    db.unscoped(&call, move |tx| inspect(tx.conn(), &newest, depth)).await
+    let mut report = db.unscoped(&call, move |tx| inspect(tx.conn(), &newest, depth)).await?;
+    for ((role, login), variable) in db
+        .logins()
+        .await?
+        .into_iter()
+        .zip(["DATABASE_TENANT_URL", "DATABASE_KERNEL_URL"])
+    {
+        if login != role {
+            let what = format!("it logs in as {login}, and not as {role}");
+            report.add(
+                1,
+                variable,
+                what,
+                format!("Name {role} in it: `guildhall migrate bootstrap` prints the URL."),
+            );
+        }
+    }
+    Ok(report)
 }

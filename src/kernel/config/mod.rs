@@ -8,6 +8,7 @@ use std::{fmt, path::Path};
 use anyhow::{Context, Result, bail, ensure};
 use config::{Config as Layers, Environment as Variables, File, FileFormat};
 use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
 
 pub use sections::*;
 
@@ -82,6 +83,20 @@ impl Config {
         environment: Environment,
         variables: std::collections::HashMap<String, String>,
     ) -> Result<Config> {
+        let config = Config::of(environment, variables)?;
+        config.refuse_unsafe()?;
+        Ok(config)
+    }
+
+    /// The configuration for what neither serves nor works: whether it is safe is not asked.
+    ///
+    /// # Errors
+    /// As [`Config::load`], but for what is unsafe.
+    pub fn read(environment: Environment) -> Result<Config> {
+        Config::of(environment, std::env::vars().collect())
+    }
+
+    fn of(environment: Environment, variables: std::collections::HashMap<String, String>) -> Result<Config> {
         let own = match environment {
             Environment::Development => ("development.toml", include_str!("../../../config/development.toml")),
             Environment::Production => ("production.toml", include_str!("../../../config/production.toml")),
@@ -117,7 +132,6 @@ impl Config {
         let mut config: Config = serde_path_to_error::deserialize(layers)
             .map_err(|error| anyhow::anyhow!("configuration key {}: {}", error.path(), error.inner()))?;
         config.environment = environment;
-        config.refuse_unsafe()?;
         Ok(config)
     }
 
@@ -126,18 +140,52 @@ impl Config {
         self.environment == Environment::Production
     }
 
+    /// As a process that works and does not serve has it: the pools are the worker's.
+    pub fn of_worker(mut self) -> Config {
+        self.database.tenant_connections = self.database.worker_tenant_connections;
+        self.database.kernel_connections = self.database.worker_kernel_connections;
+        self
+    }
+
     /// The Redis to use, if any. `off` means none.
     pub fn redis_url(&self) -> Option<&Secret<String>> {
         self.redis.url.as_ref().filter(|url| url.expose() != "off")
     }
 
-    fn refuse_unsafe(&self) -> Result<()> {
+    fn refuse_out_of_bounds(&self) -> Result<()> {
         ensure!(
             self.auth.password_min_length >= 8,
             "auth.password_min_length: the floor is 8"
         );
         ensure!(self.server.replicas >= 1, "server.replicas: at least 1");
         ensure!(self.limits.factor >= 1, "limits.factor: at least 1");
+        let connections = [
+            ("tenant_connections", self.database.tenant_connections),
+            ("kernel_connections", self.database.kernel_connections),
+            ("worker_tenant_connections", self.database.worker_tenant_connections),
+            ("worker_kernel_connections", self.database.worker_kernel_connections),
+        ];
+        for (key, count) in connections {
+            ensure!((2..=1_000).contains(&count), "database.{key}: 2 to 1000");
+        }
+        ensure!(
+            (60..=3_600).contains(&self.auth.access_token_seconds),
+            "auth.access_token_seconds: 60 to 3600"
+        );
+        ensure!(
+            self.log.level.parse::<EnvFilter>().is_ok(),
+            "log.level: {} is none; `info`, or `info,guildhall=debug`",
+            self.log.level
+        );
+        Ok(())
+    }
+
+    /// Whether a process may serve with it.
+    ///
+    /// # Errors
+    /// What is out of bounds, or not safe in production: it names the key.
+    pub fn refuse_unsafe(&self) -> Result<()> {
+        self.refuse_out_of_bounds()?;
         if !self.is_production() {
             return Ok(());
         }
@@ -172,6 +220,15 @@ impl Config {
                 "limits.enabled",
                 !self.limits.enabled,
                 "leaves the server without rate limits",
+            ),
+            ("limits.factor", self.limits.factor > 1, "raises every rate limit"),
+            (
+                "server.trusted_proxies",
+                self.server
+                    .trusted_proxies
+                    .iter()
+                    .any(|network| network.prefix_len() == 0),
+                "lets every caller choose its own address",
             ),
             (
                 "stripe.api_base",

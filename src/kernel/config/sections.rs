@@ -182,7 +182,9 @@ fn one() -> u32 {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
+    /// Steps of runs that one process does at once.
     pub concurrency: usize,
+    pub admin_port: u16,
 }
 
 /// The run engine.

@@ -58,6 +58,8 @@ fn production_refuses_what_is_unsafe_and_names_it() {
             "http://api.example.com",
             "server.public_url",
         ),
+        ("GUILDHALL__LIMITS__FACTOR", "2", "limits.factor"),
+        ("GUILDHALL__SERVER__TRUSTED_PROXIES", "::/0", "server.trusted_proxies"),
         ("GUILDHALL__LIMITS__ENABLED", "false", "limits.enabled"),
         ("GUILDHALL__AUTH__PASSWORD_MIN_LENGTH", "6", "auth.password_min_length"),
     ] {

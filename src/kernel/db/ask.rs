@@ -8,7 +8,7 @@ use super::Db;
 use crate::kernel::{
     access::Scope,
     clock::Clock,
-    error::{DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, Error, Outcome, Problem, Result},
+    error::{DEADLINE_EXCEEDED, Error, Outcome, Problem, Result},
 };
 
 /// What the SQL function `enter(text[])` makes a transaction's context of: workspace, actor, reseller, customer, and how far a fake
@@ -66,9 +66,7 @@ impl Db {
             if call.time_left().is_zero() {
                 return Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None).into());
             }
-            let mut link = pool
-                .get()
-                .map_err(|_| Problem::from(DATABASE_UNAVAILABLE).outcome(Outcome::None))?;
+            let mut link = pool.get()?;
             let answer = question(context).get_result(&mut link.conn);
             link.used = Instant::now();
             answer.map_err(|error| super::with_outcome(Error::from(error), Outcome::None))

@@ -44,11 +44,29 @@ impl ResponseError for Error {
         bare(match self {
             Error::Refused(problem) => (**problem).clone(),
             Error::Broken(error) => {
-                tracing::error!(error = format!("{error:?}"), "a request broke");
-                sentry::capture_event(crate::kernel::telemetry::event_of(error));
-                INTERNAL.into()
+                let mut response = bare(INTERNAL.into());
+                response.extensions_mut().insert(Broke {
+                    error: format!("{error:?}"),
+                    event: crate::kernel::telemetry::event_of(error),
+                });
+                return response;
             }
         })
+    }
+}
+
+/// Why an answer is a 500, for the log and for Sentry. The front door tells them, for it knows the request's id.
+pub(in crate::kernel) struct Broke {
+    error: String,
+    event: sentry::protocol::Event<'static>,
+}
+
+impl Broke {
+    /// Tells whoever looks after the server.
+    pub(in crate::kernel) fn tell(mut self, request_id: &str) {
+        tracing::error!(request_id, error = self.error, "a request broke");
+        self.event.tags.insert("request_id".into(), request_id.to_owned());
+        sentry::capture_event(self.event);
     }
 }
 

@@ -32,7 +32,9 @@ pub struct Mailer {
 
 #[derive(Clone)]
 enum Road {
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    /// For as long as the process lives: its connections can only be given up inside a runtime, and a process that refuses to boot is
+    /// outside of one.
+    Smtp(&'static AsyncSmtpTransport<Tokio1Executor>),
     Mailbox(Mailbox),
 }
 
@@ -61,7 +63,7 @@ impl Mailer {
                 let url = config.smtp_url.as_ref().context("mail.smtp_url is not set")?;
                 let smtp = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose())
                     .map_err(|_| anyhow::anyhow!("mail.smtp_url is not an smtp:// or smtps:// URL"))?;
-                Road::Smtp(smtp.timeout(Some(PATIENCE)).build())
+                Road::Smtp(Box::leak(Box::new(smtp.timeout(Some(PATIENCE)).build())))
             }
         };
         Ok(Mailer { from, road })

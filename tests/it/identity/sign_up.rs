@@ -43,6 +43,18 @@ async fn a_stranger_proves_an_address_and_becomes_a_person() {
     assert!(signed_in.body["user"]["email_verified_at"].is_string());
 }
 
+/// Where the page of a mailed link sends what the person says. Its script takes the address out of the form, where the browser has
+/// undone the escapes; in a script nobody undoes them.
+fn posts_to(page: &str) -> String {
+    let (markup, script) = page.split_once("<script").expect("a script");
+    assert!(
+        !script.contains("&#") && script.contains("post(form.dataset.action"),
+        "{script}"
+    );
+    let (_, action) = markup.split_once("data-action=\"").expect("an address");
+    action.split('"').next().unwrap_or_default().replace("&#x2f;", "/")
+}
+
 #[actix_web::test]
 async fn who_merely_follows_a_link_never_activates_a_password_that_somebody_else_chose() {
     let world = World::new().await;
@@ -53,6 +65,9 @@ async fn who_merely_follows_a_link_never_activates_a_password_that_somebody_else
     // The victim opens the link: a page, and nothing else.
     let page = world.anonymous().get("/auth/verify").await.ok();
     assert!(page.header("content-type").starts_with("text/html"));
+    assert_eq!(posts_to(&page.text), "/api/v1/auth/email/verify");
+    let reset = world.anonymous().get("/auth/reset").await.ok();
+    assert_eq!(posts_to(&reset.text), "/api/v1/auth/password/reset");
     try_login(&world, &world.email("victim"), attackers)
         .await
         .refused("invalid-credentials");

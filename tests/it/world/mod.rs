@@ -305,6 +305,7 @@ fn variables(database: &Borrowed, base: &str, settings: &[(&str, &str)]) -> Hash
         ("DATABASE_KERNEL_URL", database.urls.kernel.expose()),
         ("GUILDHALL__SERVER__PUBLIC_URL", base),
         ("GUILDHALL__SERVER__WORKERS", "1"),
+        ("GUILDHALL__WORKER__ADMIN_PORT", "0"),
         ("GUILDHALL__SERVER__TRUSTED_PROXIES", "127.0.0.0/8"),
         (
             "GUILDHALL__SECRETS__SIGNING",

@@ -6,6 +6,8 @@ mod policies;
 mod roles;
 mod tables;
 
+use std::cmp::Ordering;
+
 use diesel::{PgConnection, RunQueryDsl};
 
 use super::{Report, registry::Registry, snapshot::Snapshot};
@@ -27,15 +29,15 @@ diesel::define_sql_function! {
     fn schema_version() -> diesel::sql_types::Nullable<diesel::sql_types::Text>;
 }
 
-/// Whether the database knows migrations that this binary does not. One that knows none has no such function either.
-pub(super) fn schema_is_ahead(conn: &mut PgConnection, snapshot: &Snapshot, newest: &str) -> Result<bool> {
+/// How the database's newest migration compares to this binary's. One that knows none has no such function either.
+pub(super) fn schema_is(conn: &mut PgConnection, snapshot: &Snapshot, newest: &str) -> Result<Ordering> {
     if !snapshot
         .functions
         .iter()
         .any(|function| function.name == "schema_version")
     {
-        return Ok(false);
+        return Ok(Ordering::Less);
     }
     let there: Option<String> = diesel::select(schema_version()).get_result(conn)?;
-    Ok(there.is_some_and(|version| version.as_str() > newest))
+    Ok(there.unwrap_or_default().as_str().cmp(newest))
 }

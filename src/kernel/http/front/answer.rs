@@ -25,7 +25,7 @@ use crate::kernel::{
         cors, headers,
         limits::Verdict,
         operations::{Operation, RateClass},
-        problem,
+        problem::{self, Broke},
     },
     id::WorkspaceId,
     metrics,
@@ -120,9 +120,12 @@ impl Seen {
     }
 
     /// Completes an answer.
-    pub(super) fn finish(&mut self, response: HttpResponse) -> HttpResponse {
+    pub(super) fn finish(&mut self, mut response: HttpResponse) -> HttpResponse {
         if let Some(place) = &self.place {
             place.leave();
+        }
+        if let Some(broke) = response.extensions_mut().remove::<Broke>() {
+            broke.tell(&self.request_id);
         }
         let (response, code) = match self.operation.rate {
             // A probe that says no says why in a document of its own.

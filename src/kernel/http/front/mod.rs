@@ -49,7 +49,7 @@ use super::{
 use crate::kernel::{
     access::{Call, Caller, Doorkeeper},
     clock::Clock,
-    error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_PARAMETER},
+    error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_API_VERSION, UNKNOWN_PARAMETER},
     gate::{Full, Gate},
     id::RequestId,
     trace::Trace,
@@ -159,9 +159,15 @@ fn judge_head(request: &ServiceRequest) -> Result<(), Box<Problem>> {
     let uri = request.uri();
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     let host = uri.authority().map_or(0, |host| host.as_str().len());
-    match size + target + host > HEAD {
-        true => Err(Box::new(HEAD_TOO_LARGE.into())),
-        false => Ok(()),
+    if size + target + host > HEAD {
+        return Err(Box::new(HEAD_TOO_LARGE.into()));
+    }
+    match request.headers().get("guildhall-version") {
+        Some(asked) if asked != API_VERSION => {
+            let known = format!("The one that there is, is {API_VERSION}.");
+            Err(Box::new(UNKNOWN_API_VERSION.because(known)))
+        }
+        _ => Ok(()),
     }
 }
 

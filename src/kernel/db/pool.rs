@@ -1,0 +1,190 @@
+//! Connections: how they are opened, how long one that says nothing is believed, and what happens while none can be had.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use diesel::{Connection, PgConnection, r2d2::R2D2Connection};
+use r2d2::PooledConnection;
+
+use crate::kernel::{
+    error::{DATABASE_UNAVAILABLE, Outcome, Problem},
+    secret::Secret,
+};
+
+/// One door's connections. Copies share them.
+#[derive(Clone)]
+pub(super) struct Pool {
+    connections: r2d2::Pool<Manager>,
+    failed: Arc<AtomicU32>,
+}
+
+/// So many connections in a row could not be opened, and none is left: the database is down. r2d2 goes on trying, twice a second at least,
+/// and meanwhile nobody waits.
+const DOWN: u32 = 3;
+
+impl Pool {
+    /// Nothing is opened yet.
+    pub(super) fn new(url: Secret<String>, size: usize) -> Pool {
+        let failed = Arc::default();
+        let manager = Manager {
+            url,
+            failed: Arc::clone(&failed),
+        };
+        let connections = r2d2::Pool::builder()
+            .max_size(size as u32)
+            .min_idle(Some(0))
+            .connection_timeout(Duration::from_secs(1))
+            .max_lifetime(Some(Duration::from_secs(30 * 60)))
+            .idle_timeout(Some(Duration::from_secs(10 * 60)))
+            .build_unchecked(manager);
+        Pool { connections, failed }
+    }
+
+    /// A connection, within a second; at once or not at all while the database is down. Blocks.
+    ///
+    /// # Errors
+    /// 503 `database-unavailable`.
+    pub(super) fn get(&self) -> Result<PooledConnection<Manager>, Problem> {
+        let down = self.failed.load(Ordering::Relaxed) >= DOWN && self.state().connections == 0;
+        let link = match down {
+            true => self.connections.try_get(),
+            false => self.connections.get().ok(),
+        };
+        link.ok_or_else(|| Problem::from(DATABASE_UNAVAILABLE).outcome(Outcome::None))
+    }
+
+    /// How many there are, and how many of them are idle.
+    pub(super) fn state(&self) -> r2d2::State {
+        self.connections.state()
+    }
+}
+
+/// A connection and when it was last of use.
+pub(super) struct Link {
+    pub(super) conn: PgConnection,
+    pub(super) used: Instant,
+}
+
+/// Makes connections, and pings only those that lay idle: a ping at every checkout would cost more than a query.
+pub(super) struct Manager {
+    url: Secret<String>,
+    /// Connections that could not be opened since the last one that could.
+    failed: Arc<AtomicU32>,
+}
+
+/// Longer than this, and a connection is asked whether it still lives.
+const IDLE: Duration = Duration::from_secs(5);
+
+impl r2d2::ManageConnection for Manager {
+    type Connection = Link;
+    type Error = diesel::r2d2::Error;
+
+    fn connect(&self) -> Result<Link, Self::Error> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
+        match PgConnection::establish(self.url.expose()) {
+            Ok(conn) => {
+                self.failed.store(0, Ordering::Relaxed);
+                let used = Instant::now();
+                Ok(Link { conn, used })
+            }
+            Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                Err(diesel::r2d2::Error::ConnectionError(error))
+            }
+        }
+    }
+
+    fn is_valid(&self, link: &mut Link) -> Result<(), Self::Error> {
+        if link.used.elapsed() < IDLE {
+            return Ok(());
+        }
+        link.conn.ping().map_err(diesel::r2d2::Error::QueryError)
+    }
+
+    fn has_broken(&self, link: &mut Link) -> bool {
+        std::thread::panicking() || link.conn.is_broken()
+    }
+}
+
+/// How long a silent server is believed; libpq alone would wait for the kernel's quarter of an hour. Seconds, `tcp_user_timeout` in
+/// milliseconds; <https://www.postgresql.org/docs/current/libpq-connect.html>.
+const PATIENCE: [(&str, &str); 6] = [
+    ("connect_timeout", "2"),
+    ("tcp_user_timeout", "5000"),
+    ("keepalives_idle", "10"),
+    ("keepalives_interval", "3"),
+    ("keepalives_count", "3"),
+    ("target_session_attrs", "read-write"),
+];
+
+/// The same address, a URL or `key=value` words, with whatever it does not say itself about [`PATIENCE`].
+pub(super) fn impatient(address: Secret<String>) -> Secret<String> {
+    let mut text = address.expose().clone();
+    let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
+    for (name, value) in PATIENCE {
+        if text.contains(&format!("{name}=")) {
+            continue;
+        }
+        let joint = match is_url {
+            true if text.contains('?') => "&",
+            true => "?",
+            false => " ",
+        };
+        text += &format!("{joint}{name}={value}");
+    }
+    Secret::new(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn told(address: &str) -> String {
+        impatient(Secret::new(address.to_owned())).expose().clone()
+    }
+
+    #[test]
+    fn an_address_says_how_long_silence_is_borne_unless_it_said_so_itself() {
+        let rest = "tcp_user_timeout=5000&keepalives_idle=10&keepalives_interval=3&keepalives_count=3&target_session_attrs=read-write";
+        assert_eq!(
+            told("postgres://ann@db/guildhall"),
+            format!("postgres://ann@db/guildhall?connect_timeout=2&{rest}")
+        );
+        assert_eq!(
+            told("postgresql://db1:5432,db2:5433/x?connect_timeout=9"),
+            format!("postgresql://db1:5432,db2:5433/x?connect_timeout=9&{rest}")
+        );
+        assert_eq!(
+            told("host=/run/pg dbname=x"),
+            format!("host=/run/pg dbname=x connect_timeout=2 {}", rest.replace('&', " "))
+        );
+    }
+
+    #[test]
+    fn nobody_waits_for_a_database_that_is_down_and_it_is_found_when_it_is_back() {
+        // A port that was free a moment ago refuses; what it says later is no PostgreSQL, and so counts as down too.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|socket| socket.local_addr())
+            .expect("a port")
+            .port();
+        let pool = Pool::new(Secret::new(format!("postgres://nobody@127.0.0.1:{port}/x")), 2);
+        while pool.failed.load(Ordering::Relaxed) < DOWN {
+            assert!(pool.get().is_err());
+        }
+        let begun = Instant::now();
+        for _ in 0..100 {
+            assert_eq!(pool.get().err().expect("down").kind().code, DATABASE_UNAVAILABLE.code);
+        }
+        assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+        pool.failed.store(0, Ordering::Relaxed);
+        assert!(pool.get().is_err(), "one that is believed to be up is waited for");
+        assert!(begun.elapsed() >= Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,71 @@
+//! `guildhall worker` as whoever runs it sees it.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::world::World;
+
+/// A process that is killed with the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Ended already, where the test went well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What the admin listener says, as soon as it says it.
+async fn answer(port: u16, path: &str, wanted: u16) -> String {
+    let begun = Instant::now();
+    loop {
+        if let Ok(response) = reqwest::get(format!("http://127.0.0.1:{port}{path}")).await
+            && response.status() == wanted
+        {
+            return response.text().await.expect("text");
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "no {wanted} from {path} within a minute"
+        );
+        actix_web::rt::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_worker_tells_how_it_is_and_ends_when_asked() {
+    let world = World::new().await;
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a port")
+        .port();
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_guildhall"));
+    worker
+        .args(["--env", "development", "worker"])
+        .env_clear()
+        .envs(world.variables())
+        .env("GUILDHALL__WORKER__ADMIN_PORT", port.to_string())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let mut worker = Process(worker.spawn().expect("a process"));
+    let ready = answer(port, "/readyz", 200).await;
+    assert!(ready.contains("\"database\":\"up\""), "{ready}");
+    let metrics = answer(port, "/metrics", 200).await;
+    assert!(metrics.contains("guildhall_build_info{"), "{metrics}");
+
+    let pid = worker.0.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("asked")
+            .success()
+    );
+    let ended = actix_web::web::block(move || worker.0.wait()).await.expect("a thread");
+    assert_eq!(ended.expect("an end").code(), Some(0));
+}
