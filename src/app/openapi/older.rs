@@ -108,7 +108,7 @@ fn types(members: &mut Map<String, Value>) {
     };
 }
 
-/// `oneOf [x, null]` is `allOf [x]`, nullable. `nullable` counts only beside a type, so the type of what is referred to is told
+/// `oneOf [x, null]` is `x`, nullable. `nullable` counts only beside a type, so the type of what is referred to is told
 /// too; what has no single type cannot be told to be null, only be left out.
 fn null_branch(members: &mut Map<String, Value>, unions: &str, schemas: &Value) {
     let Some(Value::Array(branches)) = members.get(unions) else {
@@ -127,8 +127,12 @@ fn null_branch(members: &mut Map<String, Value>, unions: &str, schemas: &Value) 
         members.insert("type".into(), kind.clone());
     }
     members.remove(unions);
-    let word = if kept.len() == 1 { "allOf" } else { unions };
-    members.insert(word.into(), Value::Array(kept));
+    match kept.as_slice() {
+        [Value::Object(only)] => members.extend(only.clone()),
+        _ => {
+            members.insert(unions.into(), Value::Array(kept));
+        }
+    }
 }
 
 /// The type of a schema, or of the one that it refers to.
