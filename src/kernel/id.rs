@@ -338,6 +338,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn quick_ids_are_new_each_time_and_sort_by_time() {
+        let now = crate::kernel::clock::Clock::system().now();
+        let mut ids: Vec<_> = (0..1_000).map(|n| Id::<()>::quick(now + chrono::Duration::milliseconds(n))).collect();
+        assert!(ids.is_sorted());
+        assert_eq!(ids[0].uuid().get_version_num(), 7);
+        ids.extend((0..1_000).map(|_| Id::<()>::quick(now)));
+        let different: std::collections::HashSet<_> = ids.iter().map(|id| id.uuid()).collect();
+        assert_eq!(different.len(), 2_000);
+    }
+
+    #[test]
     fn an_id_reads_back_what_it_wrote() {
         let now = crate::kernel::clock::Clock::system().now();
         let id = UserId::new(now);

@@ -47,7 +47,7 @@ use super::{
     problem::Prebuilt,
 };
 use crate::kernel::{
-    access::{Call, Caller, Doorkeeper},
+    access::{Call, Caller, Class, Doorkeeper},
     clock::Clock,
     error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_API_VERSION, UNKNOWN_PARAMETER},
     gate::{Full, Gate},
@@ -235,7 +235,9 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
         seen.verdict = limits.settle(arrival, is_good || is_our_trouble(&caller)).await;
     }
     seen.meet(&caller);
-    if let (Some(place), Ok(access)) = (&seen.place, &caller.access) {
+    // What concerns the account alone takes nothing from the others of its workspace.
+    let in_workspace = matches!(seen.operation.admission, Class::Interactive | Class::Long);
+    if let (Some(place), Ok(access), true) = (&seen.place, &caller.access, in_workspace) {
         place.belong_to(access.scope().workspace())?;
     }
     if seen.verdict.is_allowed() && !matches!(class, RateClass::Free | RateClass::Ingress) {
