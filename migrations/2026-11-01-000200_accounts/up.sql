@@ -287,7 +287,8 @@ CREATE TABLE security_events (
   request_id text,
   created_at timestamptz NOT NULL DEFAULT app_now()
 );
-CREATE INDEX security_events_user_id_idx ON security_events (user_id, id);
+CREATE INDEX security_events_user_id_idx ON security_events (user_id, created_at, id);
+CREATE INDEX security_events_kind_idx ON security_events (user_id, kind, created_at, id);
 CREATE INDEX security_events_created_at_idx ON security_events (created_at);
 
 CREATE TABLE user_preferences (
@@ -432,6 +433,9 @@ CREATE TABLE memberships (
   CONSTRAINT memberships_reseller_check CHECK ((role = 'reseller') = (reseller_id IS NOT NULL))
 ) WITH (fillfactor = 80);
 CREATE INDEX memberships_user_id_idx ON memberships (user_id);
+CREATE INDEX memberships_created_at_idx ON memberships (workspace_id, created_at, id) WHERE state <> 'removed';
+CREATE INDEX memberships_role_idx ON memberships (workspace_id, role, created_at, id);
+CREATE INDEX memberships_state_idx ON memberships (workspace_id, state, created_at, id);
 CREATE INDEX memberships_custom_role_id_idx ON memberships (workspace_id, custom_role_id) WHERE custom_role_id IS NOT NULL;
 CREATE INDEX memberships_reseller_id_idx ON memberships (workspace_id, reseller_id) WHERE reseller_id IS NOT NULL;
 CREATE INDEX memberships_owners_idx ON memberships (workspace_id) WHERE role = 'owner' AND state = 'active';
@@ -563,7 +567,8 @@ CREATE TABLE api_keys (
   CONSTRAINT api_keys_rotated_from_fkey FOREIGN KEY (workspace_id, rotated_from) REFERENCES api_keys (workspace_id, id) ON DELETE SET NULL (rotated_from),
   CONSTRAINT api_keys_revoked_check CHECK ((revoked_at IS NULL) = (revoke_reason IS NULL))
 ) WITH (fillfactor = 80);
-CREATE INDEX api_keys_owner_id_idx ON api_keys (workspace_id, owner_id, id);
+CREATE INDEX api_keys_created_at_idx ON api_keys (workspace_id, created_at, id) WHERE revoked_at IS NULL;
+CREATE INDEX api_keys_owner_id_idx ON api_keys (workspace_id, owner_id, created_at, id) WHERE revoked_at IS NULL;
 CREATE INDEX api_keys_service_account_id_idx ON api_keys (workspace_id, service_account_id) WHERE service_account_id IS NOT NULL;
 CREATE INDEX api_keys_user_id_idx ON api_keys (workspace_id, user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX api_keys_person_idx ON api_keys (user_id) WHERE user_id IS NOT NULL;

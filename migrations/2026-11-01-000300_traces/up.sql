@@ -108,6 +108,10 @@ CREATE INDEX audit_log_action_idx ON audit_log (workspace_id, action, id);
 CREATE INDEX audit_log_actor_id_idx ON audit_log (workspace_id, actor_id, id);
 CREATE INDEX audit_log_subject_id_idx ON audit_log (workspace_id, subject_id, id);
 CREATE INDEX audit_log_request_id_idx ON audit_log (workspace_id, request_id);
+CREATE INDEX audit_log_actor_type_idx ON audit_log (workspace_id, actor_type, id);
+CREATE INDEX audit_log_subject_type_idx ON audit_log (workspace_id, subject_type, id);
+-- What was done is nearly all of it, and found by walking.
+CREATE INDEX audit_log_outcome_idx ON audit_log (workspace_id, outcome, id) WHERE outcome <> 'done';
 SELECT make_shared_table('audit_log', reseller => 'own', customer => 'own', tenant => 'SELECT, INSERT', kernel => 'INSERT');
 SELECT let_keeper('audit_log', 'SELECT, DELETE');
 CREATE TABLE audit_log_default PARTITION OF audit_log DEFAULT;
@@ -123,7 +127,7 @@ CREATE TABLE audit_personal (
   salt         bytea NOT NULL,
   CONSTRAINT audit_personal_pkey PRIMARY KEY (workspace_id, entry_id)
 );
-CREATE INDEX audit_personal_ip_idx ON audit_personal (workspace_id, ip);
+CREATE INDEX audit_personal_ip_idx ON audit_personal (workspace_id, ip, entry_id);
 CREATE INDEX audit_personal_entry_id_idx ON audit_personal (entry_id);
 SELECT make_shared_table('audit_personal', reseller => 'open', customer => 'open',
   tenant => 'SELECT, INSERT', kernel => 'SELECT (workspace_id, entry_id), INSERT, DELETE');

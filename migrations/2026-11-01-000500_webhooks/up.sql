@@ -100,6 +100,10 @@ CREATE INDEX webhook_deliveries_in_flight_idx ON webhook_deliveries (workspace_i
 CREATE INDEX webhook_deliveries_open_idx ON webhook_deliveries (workspace_id, endpoint_id, id) WHERE finished_at IS NULL;
 CREATE INDEX webhook_deliveries_created_at_idx ON webhook_deliveries (workspace_id, created_at, id);
 CREATE INDEX webhook_deliveries_endpoint_id_idx ON webhook_deliveries (workspace_id, endpoint_id, created_at, id);
+CREATE INDEX webhook_deliveries_event_type_idx ON webhook_deliveries (workspace_id, event_type, created_at, id);
+CREATE INDEX webhook_deliveries_last_status_idx ON webhook_deliveries (workspace_id, last_status, created_at, id);
+-- What arrived is nearly all of it, and found by walking.
+CREATE INDEX webhook_deliveries_state_idx ON webhook_deliveries (workspace_id, state, created_at, id) WHERE state <> 'delivered';
 CREATE INDEX webhook_deliveries_event_id_idx ON webhook_deliveries (workspace_id, event_id);
 CREATE INDEX webhook_deliveries_subject_id_idx ON webhook_deliveries (workspace_id, subject_id, created_at, id);
 SELECT make_tenant_table('webhook_deliveries', reseller => 'own');

@@ -41,6 +41,8 @@ CREATE TABLE agents (
   CONSTRAINT agents_latest_check CHECK ((latest IS NULL) = (latest_sha256 IS NULL))
 );
 CREATE INDEX agents_created_at_idx ON agents (workspace_id, created_at, id);
+CREATE INDEX agents_state_idx ON agents (workspace_id, state, created_at, id);
+CREATE INDEX agents_framework_idx ON agents (workspace_id, framework, created_at, id);
 CREATE INDEX agents_updated_at_idx ON agents (workspace_id, updated_at, id);
 CREATE TRIGGER bump_version BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION bump_version();
 SELECT make_tenant_table('agents');
@@ -173,13 +175,27 @@ CREATE TABLE runs (
 ) WITH (fillfactor = 80);
 CREATE INDEX runs_created_at_idx ON runs (workspace_id, created_at, id);
 CREATE INDEX runs_agent_id_idx ON runs (workspace_id, agent_id, created_at, id);
+CREATE INDEX runs_agent_id_status_idx ON runs (workspace_id, agent_id, status, created_at, id);
+CREATE INDEX runs_kind_idx ON runs (workspace_id, kind, created_at, id);
 CREATE INDEX runs_status_idx ON runs (workspace_id, status, created_at, id);
+CREATE INDEX runs_subject_idx ON runs (workspace_id, subject, created_at, id) WHERE subject IS NOT NULL;
 CREATE INDEX runs_parent_run_id_idx ON runs (workspace_id, parent_run_id) WHERE parent_run_id IS NOT NULL;
 CREATE INDEX runs_plan_sha256_idx ON runs (workspace_id, plan_sha256);
 -- Counters that every step moves, and what is learnt of a run's cost after its end, are in no ETag's promise.
 CREATE TRIGGER bump_version BEFORE UPDATE ON runs FOR EACH ROW
   EXECUTE FUNCTION bump_version('open_steps', 'step_seq', 'checkpoint_seq');
 SELECT make_tenant_table('runs', without => '{DELETE}');
+
+-- A run's tags, each by itself: whether arrays overlap is not leakproof, so that under row-level security no index would serve it.
+CREATE TABLE run_tags (
+  workspace_id uuid NOT NULL,
+  run_id       uuid NOT NULL,
+  tag          text COLLATE "C" NOT NULL,
+  CONSTRAINT run_tags_pkey PRIMARY KEY (workspace_id, run_id, tag),
+  CONSTRAINT run_tags_run_id_fkey FOREIGN KEY (workspace_id, run_id) REFERENCES runs (workspace_id, id) ON DELETE CASCADE
+);
+CREATE INDEX run_tags_tag_idx ON run_tags (workspace_id, tag, run_id);
+SELECT make_tenant_table('run_tags', without => '{UPDATE,DELETE}');
 
 CREATE TABLE run_steps (
   workspace_id   uuid NOT NULL,

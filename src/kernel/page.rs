@@ -319,5 +319,18 @@ macro_rules! in_order {
     };
 }
 
+/// Narrows a boxed query to rows whose column is any of the values, where there are values. A single one is compared by `=`: the index that
+/// begins with the column then gives the page in its order, which it cannot for a list of values.
+#[macro_export]
+macro_rules! any_of {
+    ($rows:ident, $($column:expr => $values:expr),* $(,)?) => {
+        $(match $values.as_slice() {
+            [] => {}
+            [one] => $rows = $rows.filter($column.eq(one)),
+            several => $rows = $rows.filter($column.eq_any(several)),
+        })*
+    };
+}
+
 #[cfg(test)]
 mod tests;

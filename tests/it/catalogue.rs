@@ -78,7 +78,7 @@ const HOLES: &[(u8, &str)] = &[
     (3, "DROP POLICY customer ON api_keys"),
     (
         3,
-        "DROP POLICY reseller ON agents; CREATE POLICY reseller ON agents TO app_tenant USING ((SELECT current_reseller()) IS NULL)",
+        "DROP POLICY reseller ON agents; CREATE POLICY reseller ON agents TO app_tenant USING ((SELECT current_reseller() IS NULL))",
     ),
     (3, "ALTER POLICY reseller ON memberships USING (true) WITH CHECK (true)"),
     (3, "ALTER POLICY kernel ON memberships USING (false) WITH CHECK (true)"),

@@ -4,20 +4,21 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
 
+use crate::world::patience::found;
+
 /// A stack in a folder of its own, which goes with it.
-struct Stack {
+pub struct Stack {
     folder: PathBuf,
     process: Option<Child>,
 }
 
 impl Stack {
-    fn new(name: &str) -> Stack {
+    pub fn new(name: &str) -> Stack {
         let folder = std::env::temp_dir().join(format!("guildhall-it-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         Stack { folder, process: None }
@@ -38,7 +39,7 @@ impl Stack {
     }
 
     /// Starts it, and waits until it says where it is.
-    fn start(&mut self) -> Value {
+    pub fn start(&mut self) -> Value {
         self.start_with(&[])
     }
 
@@ -48,23 +49,13 @@ impl Stack {
         command.args(options);
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         let child = self.process.insert(command.spawn().expect("started"));
-        let begun = Instant::now();
-        loop {
-            if let Ok(text) = fs::read_to_string(self.folder.join("stack/running.json"))
-                && let Ok(Value::Object(running)) = serde_json::from_str(&text)
-                && running["process"] == child.id()
-            {
-                return Value::Object(running);
-            }
-            let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        found(Duration::from_secs(60), log, || {
+            let text = fs::read_to_string(self.folder.join("stack/running.json")).ok();
+            let running: Option<Value> = text.and_then(|text| serde_json::from_str(&text).ok());
             assert!(child.try_wait().expect("asked").is_none(), "it ended:\n{}", log());
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "it takes too long:\n{}",
-                log()
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
+            running.filter(|running| running["process"] == child.id())
+        })
     }
 
     fn end(&mut self, signal: &str) -> ExitStatus {
@@ -103,15 +94,10 @@ impl Stack {
     }
 
     fn nothing_is_left(&self) {
-        let begun = Instant::now();
-        while !self.processes().is_empty() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(20),
-                "still there: {:#?}",
-                self.processes()
-            );
-            thread::sleep(Duration::from_millis(50));
-        }
+        let left = || format!("still there: {:#?}", self.processes());
+        found(Duration::from_secs(20), left, || {
+            self.processes().is_empty().then_some(())
+        });
     }
 }
 
@@ -147,7 +133,13 @@ fn answers(running: &Value, path: &str) -> bool {
 }
 
 /// Asks as a person does, and answers what a success says: JSON, or null.
-fn asked(running: &Value, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Option<Value> {
+pub fn asked(
+    running: &Value,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<Value>,
+) -> Option<Value> {
     let url = format!("{}{path}", running["url"].as_str().expect("a URL"));
     let request = async {
         let client = reqwest::Client::builder().no_proxy().build()?;

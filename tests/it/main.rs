@@ -15,6 +15,8 @@ mod catalogue;
 mod database;
 mod degraded;
 mod dev;
+#[cfg(feature = "stripe-stub")]
+mod docs;
 mod doctor;
 mod document;
 mod door;
@@ -25,6 +27,7 @@ mod migrations;
 mod operator;
 mod outbox;
 mod overload;
+mod plans;
 mod queue;
 mod rules;
 mod runs;

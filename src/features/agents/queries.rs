@@ -13,7 +13,9 @@ use super::model::{
     AgentFilters, AgentId, Label, NewRow, NewVersionRow, Row, VersionFilters, VersionNumber, VersionRow,
 };
 use crate::{
+    any_of,
     features::schema::runs::{agent_labels, agent_versions, agents, run_plans},
+    in_order,
     kernel::page::PageQuery,
 };
 
@@ -68,32 +70,14 @@ pub(super) fn delete(conn: &mut PgConnection, id: AgentId) -> QueryResult<usize>
 pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<AgentFilters>) -> QueryResult<Vec<Row>> {
     let mut rows = agents::table.select(Row::as_select()).limit(query.fetch()).into_boxed();
     let filters = &query.filters;
-    if !filters.states.is_empty() {
-        rows = rows.filter(agents::state.eq_any(&filters.states));
-    }
-    if !filters.frameworks.is_empty() {
-        rows = rows.filter(agents::framework.eq_any(&filters.frameworks));
-    }
+    any_of!(rows, agents::state => filters.states, agents::framework => filters.frameworks);
     if let Some(time) = filters.created_after {
         rows = rows.filter(agents::created_at.gt(time));
     }
     if let Some(time) = filters.created_before {
         rows = rows.filter(agents::created_at.lt(time));
     }
-    rows = match (query.is_descending(), query.after()) {
-        (true, Some((time, id))) => rows
-            .filter(agents::created_at.le(time))
-            .filter(agents::created_at.lt(time).or(agents::id.lt(id))),
-        (false, Some((time, id))) => rows
-            .filter(agents::created_at.ge(time))
-            .filter(agents::created_at.gt(time).or(agents::id.gt(id))),
-        (_, None) => rows,
-    };
-    match query.is_descending() {
-        true => rows.order((agents::created_at.desc(), agents::id.desc())),
-        false => rows.order((agents::created_at.asc(), agents::id.asc())),
-    }
-    .load(conn)
+    in_order!(rows, agents, query).load(conn)
 }
 
 /// The labels of one agent.
@@ -193,25 +177,12 @@ pub(super) fn versions(
     agent: AgentId,
     query: &PageQuery<VersionFilters>,
 ) -> QueryResult<Vec<VersionRow>> {
-    let mut rows = agent_versions::table
+    let rows = agent_versions::table
         .filter(agent_versions::agent_id.eq(agent.uuid()))
         .select(VersionRow::as_select())
         .limit(query.fetch())
         .into_boxed();
-    rows = match (query.is_descending(), query.after()) {
-        (true, Some((time, id))) => rows
-            .filter(agent_versions::created_at.le(time))
-            .filter(agent_versions::created_at.lt(time).or(agent_versions::id.lt(id))),
-        (false, Some((time, id))) => rows
-            .filter(agent_versions::created_at.ge(time))
-            .filter(agent_versions::created_at.gt(time).or(agent_versions::id.gt(id))),
-        (_, None) => rows,
-    };
-    match query.is_descending() {
-        true => rows.order((agent_versions::created_at.desc(), agent_versions::id.desc())),
-        false => rows.order((agent_versions::created_at.asc(), agent_versions::id.asc())),
-    }
-    .load(conn)
+    in_order!(rows, agent_versions, query).load(conn)
 }
 
 /// Keeps a plan under its name. One that is there already is the same one.

@@ -1,15 +1,19 @@
 //! Rows of customers.
 
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, PgConnection, PgExpressionMethods, QueryDsl,
-    QueryResult, RunQueryDsl, SelectableHelper, sql_types,
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, RunQueryDsl,
+    SelectableHelper,
 };
 
 use super::model::{Customer, CustomerFilters, NewCustomer};
 use crate::{
+    any_of,
     features::schema::licensing::customers,
     in_order,
-    kernel::{id::CustomerId, page::PageQuery},
+    kernel::{
+        id::{CustomerId, ResellerId},
+        page::PageQuery,
+    },
 };
 
 pub(super) fn insert(conn: &mut PgConnection, id: CustomerId, new: &NewCustomer) -> QueryResult<Customer> {
@@ -30,16 +34,12 @@ pub(super) fn insert_new(conn: &mut PgConnection, id: CustomerId, new: &NewCusto
 }
 
 pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<CustomerFilters>) -> QueryResult<Vec<Customer>> {
+    let emails: Vec<String> = query.filters.emails.iter().map(|email| folded(email)).collect();
     let mut rows = customers::table
         .select(Customer::as_select())
         .limit(query.fetch())
         .into_boxed();
-    if !query.filters.emails.is_empty() {
-        rows = rows.filter(customers::email.eq_any(&query.filters.emails));
-    }
-    if !query.filters.external_ids.is_empty() {
-        rows = rows.filter(customers::external_id.eq_any(&query.filters.external_ids));
-    }
+    any_of!(rows, customers::email_key => emails, customers::external_id => query.filters.external_ids);
     in_order!(rows, customers, query).load(conn)
 }
 
@@ -50,19 +50,26 @@ pub(super) fn get(conn: &mut PgConnection, id: CustomerId) -> QueryResult<Custom
         .first(conn)
 }
 
-diesel::define_sql_function! {
-    /// Whose rows the transaction sees.
-    fn current_reseller() -> sql_types::Nullable<sql_types::Uuid>;
+/// An address as `email_key` holds it.
+fn folded(email: &str) -> String {
+    email.to_ascii_lowercase()
 }
 
-/// The customer with this address among those of whoever asks: a reseller's own, or the vendor's own.
-pub(super) fn of_email(conn: &mut PgConnection, email: &str) -> QueryResult<Option<Customer>> {
-    customers::table
-        .filter(customers::email.eq(email))
-        .filter(customers::reseller_id.is_not_distinct_from(current_reseller()))
+/// The customer with this address among those of a reseller or, without one, of the vendor's own.
+pub(super) fn of_email(
+    conn: &mut PgConnection,
+    email: &str,
+    reseller: Option<ResellerId>,
+) -> QueryResult<Option<Customer>> {
+    let named = customers::table
+        .filter(customers::email_key.eq(folded(email)))
         .select(Customer::as_select())
-        .first(conn)
-        .optional()
+        .into_boxed();
+    let own = match reseller {
+        Some(reseller) => named.filter(customers::reseller_id.eq(reseller.uuid())),
+        None => named.filter(customers::reseller_id.is_null()),
+    };
+    own.first(conn).optional()
 }
 
 /// The customer, locked until the commit.

@@ -39,7 +39,8 @@ pub fn create(tx: &mut Tenant<'_>, new: &NewCustomer) -> Result<Customer> {
 /// # Errors
 /// 404 for one who was removed at this very moment.
 pub fn find_or_create(tx: &mut Tenant<'_>, email: &str, name: Option<&str>) -> Result<Customer> {
-    if let Some(known) = queries::of_email(tx.conn(), email)? {
+    let reseller = tx.scope().reach().reseller;
+    if let Some(known) = queries::of_email(tx.conn(), email, reseller)? {
         return Ok(known);
     }
     let new = NewCustomer {
@@ -49,7 +50,7 @@ pub fn find_or_create(tx: &mut Tenant<'_>, email: &str, name: Option<&str>) -> R
     };
     let id = CustomerId::new(tx.now()?);
     let Some(customer) = queries::insert_new(tx.conn(), id, &new)? else {
-        return Ok(queries::of_email(tx.conn(), email)?.ok_or(NOT_FOUND)?);
+        return Ok(queries::of_email(tx.conn(), email, reseller)?.ok_or(NOT_FOUND)?);
     };
     outbox::emit(tx, CUSTOMER_CREATED.of(id, &customer))?;
     Ok(customer)

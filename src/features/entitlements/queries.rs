@@ -6,7 +6,7 @@ use diesel::{
 };
 
 use super::model::{Entitlement, EntitlementFilters, EntitlementId, NewEntitlement};
-use crate::{features::schema::licensing::entitlement_defs, in_order, kernel::page::PageQuery};
+use crate::{any_of, features::schema::licensing::entitlement_defs, in_order, kernel::page::PageQuery};
 
 pub(super) fn insert(conn: &mut PgConnection, id: EntitlementId, new: &NewEntitlement) -> QueryResult<Entitlement> {
     diesel::insert_into(entitlement_defs::table)
@@ -20,9 +20,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<EntitlementFilters
         .select(Entitlement::as_select())
         .limit(query.fetch())
         .into_boxed();
-    if !query.filters.codes.is_empty() {
-        rows = rows.filter(entitlement_defs::code.eq_any(&query.filters.codes));
-    }
+    any_of!(rows, entitlement_defs::code => query.filters.codes);
     in_order!(rows, entitlement_defs, query).load(conn)
 }
 

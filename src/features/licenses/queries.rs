@@ -1,9 +1,9 @@
 //! Rows of licences, keys, holds, renewals and counters.
 
+mod holds;
 mod keys;
+mod machines;
 mod renewals;
-
-use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::{
@@ -15,17 +15,19 @@ use diesel::{
 use uuid::Uuid;
 
 pub(super) use self::{
+    holds::{holds, is_held, lift, place},
     keys::{insert_key, key_starts, retire_key},
+    machines::end_machines,
     renewals::standing_renewals,
 };
 use super::model::{
-    Facts, FactsSql, HoldReason, Issue, LicenseDetails, LicenseFilters, NewHold, Question, Renewal, RenewalTerm, Row,
-    State,
+    Facts, FactsSql, Issue, LicenseDetails, LicenseFilters, Question, Renewal, RenewalTerm, Row, State,
 };
 use crate::{
+    any_of,
     features::{
         policies::{Policy, Terms},
-        schema::licensing::{license_counters, license_holds, license_keys, license_renewals, licenses, machines},
+        schema::licensing::{license_counters, license_holds, license_keys, license_renewals, licenses},
     },
     in_order,
     kernel::{
@@ -127,24 +129,17 @@ pub(super) fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> QueryResult<R
 }
 
 pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<LicenseFilters>) -> QueryResult<Vec<Row>> {
+    let filters = &query.filters;
+    let customers: Vec<Uuid> = filters.customers.iter().map(|id: &CustomerId| id.uuid()).collect();
     let mut rows = licenses::table
         .select(Row::as_select())
         .limit(query.fetch())
         .into_boxed();
-    let filters = &query.filters;
-    if !filters.products.is_empty() {
-        rows = rows.filter(licenses::product_id.eq_any(&filters.products));
-    }
-    if !filters.policies.is_empty() {
-        rows = rows.filter(licenses::policy_id.eq_any(&filters.policies));
-    }
-    if !filters.customers.is_empty() {
-        let ids: Vec<Uuid> = filters.customers.iter().map(|id: &CustomerId| id.uuid()).collect();
-        rows = rows.filter(licenses::customer_id.eq_any(ids));
-    }
-    if !filters.external_ids.is_empty() {
-        rows = rows.filter(licenses::external_id.eq_any(&filters.external_ids));
-    }
+    any_of!(rows,
+        licenses::product_id => filters.products,
+        licenses::policy_id => filters.policies,
+        licenses::customer_id => customers,
+        licenses::external_id => filters.external_ids);
     if !filters.key_starts.is_empty() {
         let keys = license_keys::table
             .filter(license_keys::license_id.eq(licenses::id))
@@ -167,37 +162,6 @@ pub(super) fn lock(conn: &mut PgConnection, id: LicenseId) -> QueryResult<Row> {
     one.for_no_key_update().first(conn)
 }
 
-/// Why these licences are suspended, oldest hold first.
-pub(super) fn holds(conn: &mut PgConnection, ids: &[Uuid]) -> QueryResult<HashMap<Uuid, Vec<HoldReason>>> {
-    let rows: Vec<(Uuid, HoldReason)> = license_holds::table
-        .filter(license_holds::license_id.eq_any(ids))
-        .order((license_holds::placed_at, license_holds::reason, license_holds::ref_))
-        .select((license_holds::license_id, license_holds::reason))
-        .load(conn)?;
-    let mut found = HashMap::<_, Vec<_>>::new();
-    for (license, reason) in rows {
-        found.entry(license).or_default().push(reason);
-    }
-    Ok(found)
-}
-
-/// Places a hold. False if the same one is placed already.
-pub(super) fn place(conn: &mut PgConnection, license: &Row, hold: &NewHold) -> QueryResult<bool> {
-    let row = (
-        license_holds::license_id.eq(license.id.uuid()),
-        license_holds::customer_id.eq(license.customer_id.map(Id::uuid)),
-        license_holds::reseller_id.eq(license.reseller_id.map(Id::uuid)),
-        license_holds::reason.eq(hold.reason),
-        license_holds::ref_.eq(&hold.reference),
-        license_holds::note.eq(&hold.note),
-    );
-    let placed = diesel::insert_into(license_holds::table)
-        .values(row)
-        .on_conflict_do_nothing()
-        .execute(conn)?;
-    Ok(placed == 1)
-}
-
 /// Notes that a licence's keys or holds changed, so that its version does.
 pub(super) fn touch(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>) -> QueryResult<Row> {
     diesel::update(licenses::table.find(id.uuid()))
@@ -212,19 +176,6 @@ pub(super) fn describe(conn: &mut PgConnection, id: LicenseId, to: &LicenseDetai
         .set(to)
         .returning(Row::as_returning())
         .get_result(conn)
-}
-
-/// Lifts a hold. False if there is no such hold.
-pub(super) fn lift(conn: &mut PgConnection, id: LicenseId, reason: HoldReason, reference: &str) -> QueryResult<bool> {
-    let one = license_holds::table.find((id.uuid(), reason, reference));
-    Ok(diesel::delete(one).execute(conn)? == 1)
-}
-
-pub(super) fn is_held(conn: &mut PgConnection, id: LicenseId) -> QueryResult<bool> {
-    diesel::select(exists(
-        license_holds::table.filter(license_holds::license_id.eq(id.uuid())),
-    ))
-    .get_result(conn)
 }
 
 pub(super) fn suspend(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>) -> QueryResult<Row> {
@@ -266,30 +217,10 @@ pub(super) fn shift_renewals(
     Ok(())
 }
 
-/// Ends a licence with its keys and machines.
+/// Ends a licence with its keys and holds.
 pub(super) fn revoke(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>) -> QueryResult<Row> {
     diesel::update(license_keys::table.filter(license_keys::license_id.eq(id.uuid())))
         .set((license_keys::state.eq("dead"), license_keys::ends_at.eq(now)))
-        .execute(conn)?;
-    // The counter before the machines: who activates meanwhile waits, or has made a machine that is seen here.
-    diesel::update(license_counters::table.filter(license_counters::license_id.eq(id.uuid())))
-        .set((
-            license_counters::machines.eq(0),
-            license_counters::cores.eq(0),
-            license_counters::memory_mb.eq(0),
-            license_counters::disk_mb.eq(0),
-            license_counters::over_limit.eq(false),
-        ))
-        .execute(conn)?;
-    let machines = machines::table
-        .filter(machines::license_id.eq(id.uuid()))
-        .filter(machines::state.ne("deactivated"));
-    diesel::update(machines)
-        .set((
-            machines::state.eq("deactivated"),
-            machines::deactivated_at.eq(now),
-            machines::heartbeat_due_at.eq(None::<DateTime<Utc>>),
-        ))
         .execute(conn)?;
     diesel::delete(license_holds::table.filter(license_holds::license_id.eq(id.uuid()))).execute(conn)?;
     diesel::update(licenses::table.find(id.uuid()))

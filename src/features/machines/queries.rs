@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::model::{Machine, MachineFilters, MachineState, NewMachine, Taker};
 use crate::{
+    any_of,
     features::{
         licenses::{Facts, MachineId, State},
         schema::licensing::{license_counters, licenses, machines},
@@ -304,21 +305,16 @@ pub(super) fn lock(conn: &mut PgConnection, id: MachineId) -> QueryResult<Machin
 }
 
 pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<MachineFilters>) -> QueryResult<Vec<Machine>> {
+    let filters = &query.filters;
+    let licenses: Vec<Uuid> = filters.licenses.iter().map(|id| id.uuid()).collect();
     let mut rows = machines::table
         .select(Machine::as_select())
         .limit(query.fetch())
         .into_boxed();
-    let filters = &query.filters;
-    if !filters.licenses.is_empty() {
-        let ids: Vec<Uuid> = filters.licenses.iter().map(|id| id.uuid()).collect();
-        rows = rows.filter(machines::license_id.eq_any(ids));
-    }
-    if !filters.states.is_empty() {
-        rows = rows.filter(machines::state.eq_any(&filters.states));
-    }
-    if !filters.external_ids.is_empty() {
-        rows = rows.filter(machines::external_id.eq_any(&filters.external_ids));
-    }
+    any_of!(rows,
+        machines::license_id => licenses,
+        machines::state => filters.states,
+        machines::external_id => filters.external_ids);
     in_order!(rows, machines, query).load(conn)
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::model::{NewPolicy, Overrides, PolicyFilters, PolicyId, Row, Rules, Terms};
 use crate::{
+    any_of,
     features::{
         entitlements::Values,
         schema::licensing::{license_counters, licenses, policies, policy_entitlements},
@@ -38,12 +39,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<PolicyFilters>) ->
         .select(Row::as_select())
         .limit(query.fetch())
         .into_boxed();
-    if !query.filters.products.is_empty() {
-        rows = rows.filter(policies::product_id.eq_any(&query.filters.products));
-    }
-    if !query.filters.codes.is_empty() {
-        rows = rows.filter(policies::code.eq_any(&query.filters.codes));
-    }
+    any_of!(rows, policies::product_id => query.filters.products, policies::code => query.filters.codes);
     in_order!(rows, policies, query).load(conn)
 }
 

@@ -6,7 +6,7 @@ use diesel::{
 };
 
 use super::model::{NewProduct, Product, ProductFilters, ProductId};
-use crate::{features::schema::licensing::products, in_order, kernel::page::PageQuery};
+use crate::{any_of, features::schema::licensing::products, in_order, kernel::page::PageQuery};
 
 pub(super) fn insert(conn: &mut PgConnection, id: ProductId, new: &NewProduct) -> QueryResult<Product> {
     diesel::insert_into(products::table)
@@ -20,9 +20,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<ProductFilters>) -
         .select(Product::as_select())
         .limit(query.fetch())
         .into_boxed();
-    if !query.filters.codes.is_empty() {
-        rows = rows.filter(products::code.eq_any(&query.filters.codes));
-    }
+    any_of!(rows, products::code => query.filters.codes);
     in_order!(rows, products, query).load(conn)
 }
 

@@ -162,12 +162,12 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use diesel::pg::sql_types::Citext;
     /// Who buys.
     customers (id) {
         id -> Uuid,
         reseller_id -> Nullable<Uuid>,
-        email -> Nullable<Citext>,
+        email -> Nullable<Text>,
+        email_key -> Nullable<Text>,
         name -> Nullable<Text>,
         company -> Nullable<Text>,
         external_id -> Nullable<Text>,

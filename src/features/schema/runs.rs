@@ -303,4 +303,20 @@ diesel::table! {
 diesel::joinable!(agent_versions -> run_plans (plan_sha256));
 diesel::joinable!(runs -> run_plans (plan_sha256));
 diesel::joinable!(run_steps -> runs (run_id));
-diesel::allow_tables_to_appear_in_same_query!(agents, agent_versions, agent_labels, run_plans, runs, run_steps);
+diesel::table! {
+    /// A run's tags, each by itself.
+    run_tags (run_id, tag) {
+        run_id -> Uuid,
+        tag -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    agents,
+    agent_versions,
+    agent_labels,
+    run_plans,
+    runs,
+    run_tags,
+    run_steps
+);

@@ -6,11 +6,14 @@ use diesel::{
 };
 
 use super::model::{ApiKey, ApiKeyFilters};
-use crate::kernel::{
-    http::front::API_VERSION,
-    id::{ApiKeyId, UserId},
-    page::PageQuery,
-    schema::api_keys,
+use crate::{
+    any_of, in_order,
+    kernel::{
+        http::front::API_VERSION,
+        id::{ApiKeyId, UserId},
+        page::PageQuery,
+        schema::api_keys,
+    },
 };
 
 /// A key as it begins.
@@ -60,28 +63,8 @@ pub(super) fn list(
     if let Some(owner) = owner {
         rows = rows.filter(api_keys::owner_id.eq(owner));
     }
-    if !query.filters.owners.is_empty() {
-        rows = rows.filter(api_keys::owner_id.eq_any(&query.filters.owners));
-    }
-    match (query.is_descending(), query.after()) {
-        (true, None) => rows.order((api_keys::created_at.desc(), api_keys::id.desc())),
-        (true, Some((at, id))) => rows
-            .filter(
-                api_keys::created_at
-                    .lt(at)
-                    .or(api_keys::created_at.eq(at).and(api_keys::id.lt(id))),
-            )
-            .order((api_keys::created_at.desc(), api_keys::id.desc())),
-        (false, None) => rows.order((api_keys::created_at.asc(), api_keys::id.asc())),
-        (false, Some((at, id))) => rows
-            .filter(
-                api_keys::created_at
-                    .gt(at)
-                    .or(api_keys::created_at.eq(at).and(api_keys::id.gt(id))),
-            )
-            .order((api_keys::created_at.asc(), api_keys::id.asc())),
-    }
-    .load(conn)
+    any_of!(rows, api_keys::owner_id => query.filters.owners);
+    in_order!(rows, api_keys, query).load(conn)
 }
 
 /// A living key.

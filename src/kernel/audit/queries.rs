@@ -9,10 +9,13 @@ use diesel::{
 use uuid::Uuid;
 
 use super::model::{AuditFilters, CheckpointFilters, Logged, Personal, Seal};
-use crate::kernel::{
-    id::{AuditId, WorkspaceId},
-    page::PageQuery,
-    schema::{audit_checkpoints, audit_log, audit_pending, audit_personal, audit_seals, workspace_plans},
+use crate::{
+    any_of,
+    kernel::{
+        id::{AuditId, WorkspaceId},
+        page::PageQuery,
+        schema::{audit_checkpoints, audit_log, audit_pending, audit_personal, audit_seals, workspace_plans},
+    },
 };
 
 /// An entry in its three parts.
@@ -33,15 +36,6 @@ pub(super) fn insert(conn: &mut PgConnection, entry: &Logged, personal: &Persona
 
 /// An entry, what it says of a person, and its place in the chain.
 pub(super) type Whole = (Logged, Option<Personal>, Option<Seal>);
-
-/// Narrows to rows whose column is any of the values, where there are values.
-macro_rules! any_of {
-    ($rows:ident, $($column:expr => $values:expr),*) => {
-        $(if !$values.is_empty() {
-            $rows = $rows.filter($column.eq_any(&$values));
-        })*
-    };
-}
 
 /// A page of the log.
 pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<AuditFilters>) -> QueryResult<Vec<Whole>> {

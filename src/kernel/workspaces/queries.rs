@@ -8,10 +8,13 @@ use diesel::{
 use serde_json::Value;
 
 use super::model::{Member, MemberFilters, Workspace};
-use crate::kernel::{
-    id::{MembershipId, UserId, WorkspaceId},
-    page::PageQuery,
-    schema::{memberships, roles, users, workspace_plans, workspace_slugs, workspaces},
+use crate::{
+    any_of, in_order,
+    kernel::{
+        id::{MembershipId, UserId, WorkspaceId},
+        page::PageQuery,
+        schema::{memberships, roles, users, workspace_plans, workspace_slugs, workspaces},
+    },
 };
 
 /// Who makes the workspace: name, address, whether it is proven.
@@ -149,32 +152,11 @@ pub(super) fn members(conn: &mut PgConnection, query: &PageQuery<MemberFilters>)
         .select(Member::as_select())
         .limit(query.fetch())
         .into_boxed();
-    if !query.filters.roles.is_empty() {
-        rows = rows.filter(memberships::role.eq_any(&query.filters.roles));
+    any_of!(rows, memberships::role => query.filters.roles, memberships::state => query.filters.states);
+    if query.filters.states.is_empty() {
+        rows = rows.filter(memberships::state.ne("removed"));
     }
-    rows = match query.filters.states.is_empty() {
-        true => rows.filter(memberships::state.ne("removed")),
-        false => rows.filter(memberships::state.eq_any(&query.filters.states)),
-    };
-    match (query.is_descending(), query.after()) {
-        (true, None) => rows.order((memberships::created_at.desc(), memberships::id.desc())),
-        (true, Some((at, id))) => rows
-            .filter(
-                memberships::created_at
-                    .lt(at)
-                    .or(memberships::created_at.eq(at).and(memberships::id.lt(id))),
-            )
-            .order((memberships::created_at.desc(), memberships::id.desc())),
-        (false, None) => rows.order((memberships::created_at.asc(), memberships::id.asc())),
-        (false, Some((at, id))) => rows
-            .filter(
-                memberships::created_at
-                    .gt(at)
-                    .or(memberships::created_at.eq(at).and(memberships::id.gt(id))),
-            )
-            .order((memberships::created_at.asc(), memberships::id.asc())),
-    }
-    .load(conn)
+    in_order!(rows, memberships, query).load(conn)
 }
 
 pub(super) fn member(conn: &mut PgConnection, id: MembershipId) -> QueryResult<Member> {

@@ -130,7 +130,9 @@ fn kernel_attempts(admin: &mut PgConnection, lab: &Lab) -> Vec<Attempt> {
         attempts.push(Attempt::denied(format!(
             "DELETE FROM {name} WHERE workspace_id = '{A}'"
         )));
-        attempts.push(Attempt::denied(insert(name, lab.row(B, name))));
+        let mut row = lab.row(B, name).clone();
+        row.retain(|name, _| table.column(name).is_some_and(|column| !column.generated));
+        attempts.push(Attempt::denied(insert(name, &row)));
     }
     attempts
 }

@@ -5,7 +5,7 @@ mod contexts;
 mod environment;
 mod mutants;
 mod probes;
-mod routes;
+pub mod routes;
 mod seed;
 mod sequences;
 mod shape;

@@ -2,6 +2,7 @@
 //! and people to call from.
 
 mod callers;
+pub mod patience;
 mod process;
 mod raw;
 mod stack;
@@ -24,6 +25,8 @@ pub use callers::{Answer, Caller};
 pub use process::Process;
 pub use raw::Wire;
 use stack::Borrowed;
+
+use crate::database::Database;
 
 /// One test's own Guildhall.
 pub struct World {
@@ -51,7 +54,15 @@ impl World {
 
     /// A new world with settings of its own: pairs of `SECTION__KEY` and value.
     pub async fn with(settings: &[(&str, &str)]) -> World {
-        let database = stack::borrow();
+        World::in_database(stack::borrow(), settings).await
+    }
+
+    /// A world in a database that is nobody else's, before or after.
+    pub async fn apart(database: Database) -> World {
+        World::in_database(Borrowed::apart(database), &[]).await
+    }
+
+    async fn in_database(database: Borrowed, settings: &[(&str, &str)]) -> World {
         let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let base = format!("http://{}", socket.local_addr().expect("a bound socket"));
         let clock = Clock::fake();
@@ -273,15 +284,7 @@ impl Drop for World {
 
 /// Waits until something is so: a minute at most.
 pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !so() {
-        let waited = begun.elapsed();
-        assert!(
-            waited < Duration::from_secs(60),
-            "still not so after {waited:?}: {what}"
-        );
-        actix_web::rt::time::sleep(Duration::from_millis(10)).await;
-    }
+    patience::within(Duration::from_secs(60), what, async || so()).await;
 }
 
 fn header((name, value): (&'static str, &String)) -> (reqwest::header::HeaderName, reqwest::header::HeaderValue) {

@@ -11,7 +11,11 @@ use guildhall::app::dev::{Home, redis::Redis};
 use crate::database::Database;
 
 /// A database that nobody else uses until it is given back.
-pub struct Borrowed(Option<Database>);
+pub struct Borrowed {
+    database: Option<Database>,
+    /// Whether others use it afterwards.
+    back: bool,
+}
 
 struct Databases {
     free: Vec<Database>,
@@ -42,14 +46,31 @@ pub fn borrow() -> Borrowed {
     let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if let Some(database) = databases.free.pop() {
-            return Borrowed(Some(database));
+            return Borrowed::lent(database);
         }
         if databases.made < MOST {
             databases.made += 1;
             drop(databases);
-            return Borrowed(Some(Database::migrated()));
+            return Borrowed::lent(Database::migrated());
         }
         databases = GIVEN_BACK.wait(databases).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+impl Borrowed {
+    fn lent(database: Database) -> Borrowed {
+        Borrowed {
+            database: Some(database),
+            back: true,
+        }
+    }
+
+    /// A database that is nobody else's, before or after.
+    pub fn apart(database: Database) -> Borrowed {
+        Borrowed {
+            database: Some(database),
+            back: false,
+        }
     }
 }
 
@@ -57,13 +78,16 @@ impl Deref for Borrowed {
     type Target = Database;
 
     fn deref(&self) -> &Database {
-        self.0.as_ref().expect("it is given back only once")
+        self.database.as_ref().expect("it is given back only once")
     }
 }
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        let database = self.0.take().expect("it is given back only once");
+        let database = self.database.take().expect("it is given back only once");
+        if !self.back {
+            return;
+        }
         let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
         if thread::panicking() {
             // Whatever a failed test left behind is nobody else's trouble: the database goes.

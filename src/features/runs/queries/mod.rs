@@ -4,21 +4,38 @@ pub(super) mod steps;
 pub(super) mod trail;
 
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, PgArrayExpressionMethods, PgConnection, QueryDsl, QueryResult,
-    RunQueryDsl, SelectableHelper,
+    BoolExpressionMethods, ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl, SelectableHelper,
 };
 
 use super::model::{
     RunFilters, RunId, Status,
     rows::{NewRow, Row},
 };
-use crate::{features::schema::runs::runs, kernel::page::PageQuery};
+use crate::{
+    any_of,
+    features::schema::runs::{run_tags, runs},
+    in_order,
+    kernel::page::PageQuery,
+};
 
 pub(super) fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> QueryResult<Row> {
-    diesel::insert_into(runs::table)
+    let row: Row = diesel::insert_into(runs::table)
         .values(new)
         .returning(Row::as_returning())
-        .get_result(conn)
+        .get_result(conn)?;
+    if !row.tags.is_empty() {
+        let tags: Vec<_> = row
+            .tags
+            .iter()
+            .map(|tag| (run_tags::run_id.eq(row.id.uuid()), run_tags::tag.eq(tag)))
+            .collect();
+        // The same tag twice is one.
+        diesel::insert_into(run_tags::table)
+            .values(tags)
+            .on_conflict_do_nothing()
+            .execute(conn)?;
+    }
+    Ok(row)
 }
 
 pub(super) fn find(conn: &mut PgConnection, id: RunId) -> QueryResult<Row> {
@@ -78,20 +95,14 @@ pub(super) fn save_money(conn: &mut PgConnection, row: &Row) -> QueryResult<usiz
 pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<RunFilters>) -> QueryResult<Vec<Row>> {
     let mut rows = runs::table.select(Row::as_select()).limit(query.fetch()).into_boxed();
     let filters = &query.filters;
-    if !filters.kinds.is_empty() {
-        rows = rows.filter(runs::kind.eq_any(&filters.kinds));
-    }
-    if !filters.statuses.is_empty() {
-        rows = rows.filter(runs::status.eq_any(&filters.statuses));
-    }
-    if !filters.agents.is_empty() {
-        rows = rows.filter(runs::agent_id.eq_any(&filters.agents));
-    }
-    if !filters.subjects.is_empty() {
-        rows = rows.filter(runs::subject.eq_any(&filters.subjects));
-    }
+    any_of!(rows,
+        runs::kind => filters.kinds,
+        runs::status => filters.statuses,
+        runs::agent_id => filters.agents,
+        runs::subject => filters.subjects);
     if !filters.tags.is_empty() {
-        rows = rows.filter(runs::tags.overlaps_with(&filters.tags));
+        let tagged = run_tags::table.filter(run_tags::tag.eq_any(&filters.tags));
+        rows = rows.filter(runs::id.eq_any(tagged.select(run_tags::run_id)));
     }
     if let Some(time) = filters.created_after {
         rows = rows.filter(runs::created_at.gt(time));
@@ -99,18 +110,5 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<RunFilters>) -> Qu
     if let Some(time) = filters.created_before {
         rows = rows.filter(runs::created_at.lt(time));
     }
-    rows = match (query.is_descending(), query.after()) {
-        (true, Some((time, id))) => rows
-            .filter(runs::created_at.le(time))
-            .filter(runs::created_at.lt(time).or(runs::id.lt(id))),
-        (false, Some((time, id))) => rows
-            .filter(runs::created_at.ge(time))
-            .filter(runs::created_at.gt(time).or(runs::id.gt(id))),
-        (_, None) => rows,
-    };
-    match query.is_descending() {
-        true => rows.order((runs::created_at.desc(), runs::id.desc())),
-        false => rows.order((runs::created_at.asc(), runs::id.asc())),
-    }
-    .load(conn)
+    in_order!(rows, runs, query).load(conn)
 }

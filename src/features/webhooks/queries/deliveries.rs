@@ -8,10 +8,12 @@ use diesel::{
 use uuid::Uuid;
 
 use crate::{
+    any_of,
     features::{
         schema::webhooks::{webhook_attempts as a, webhook_deliveries as d},
         webhooks::model::{Attempt, Delivery, DeliveryFilters, DeliveryId, DeliveryState, EndpointId},
     },
+    in_order,
     kernel::{id::EventId, page::PageQuery},
 };
 
@@ -351,37 +353,19 @@ pub(in crate::features::webhooks) fn list_deliveries(
     query: &PageQuery<DeliveryFilters>,
 ) -> QueryResult<Vec<Delivery>> {
     let filters = &query.filters;
+    let states: Vec<&str> = filters.states.iter().map(|state| state.word()).collect();
     let mut rows = d::table.select(Delivery::as_select()).limit(query.fetch()).into_boxed();
-    if !filters.endpoints.is_empty() {
-        rows = rows.filter(d::endpoint_id.eq_any(&filters.endpoints));
-    }
-    if !filters.types.is_empty() {
-        rows = rows.filter(d::event_type.eq_any(&filters.types));
-    }
-    if !filters.events.is_empty() {
-        rows = rows.filter(d::event_id.eq_any(&filters.events));
-    }
-    if !filters.states.is_empty() {
-        rows = rows.filter(d::state.eq_any(filters.states.iter().map(|state| state.word())));
-    }
-    if !filters.statuses.is_empty() {
-        rows = rows.filter(d::last_status.eq_any(&filters.statuses));
-    }
+    any_of!(rows,
+        d::endpoint_id => filters.endpoints,
+        d::event_type => filters.types,
+        d::event_id => filters.events,
+        d::state => states,
+        d::last_status => filters.statuses);
     if let Some(after) = filters.after {
         rows = rows.filter(d::created_at.gt(after));
     }
     if let Some(before) = filters.before {
         rows = rows.filter(d::created_at.lt(before));
     }
-    match (query.is_descending(), query.after()) {
-        (true, None) => rows.order((d::created_at.desc(), d::id.desc())),
-        (true, Some((at, id))) => rows
-            .filter(d::created_at.lt(at).or(d::created_at.eq(at).and(d::id.lt(id))))
-            .order((d::created_at.desc(), d::id.desc())),
-        (false, None) => rows.order((d::created_at.asc(), d::id.asc())),
-        (false, Some((at, id))) => rows
-            .filter(d::created_at.gt(at).or(d::created_at.eq(at).and(d::id.gt(id))))
-            .order((d::created_at.asc(), d::id.asc())),
-    }
-    .load(conn)
+    in_order!(rows, d, query).load(conn)
 }

@@ -13,6 +13,7 @@ use crate::{
         schema::webhooks::{webhook_endpoints as e, webhook_pumps, webhook_secrets as s},
         webhooks::model::{DisabledReason, Endpoint, EndpointFilters, EndpointId, Ordering, Payload},
     },
+    in_order,
     kernel::{crypto::Sealed, page::PageQuery},
 };
 
@@ -173,17 +174,7 @@ pub(in crate::features::webhooks) fn list_endpoints(
     if !filters.enabled.is_empty() {
         rows = rows.filter(e::enabled.eq_any(&filters.enabled));
     }
-    match (query.is_descending(), query.after()) {
-        (true, None) => rows.order((e::created_at.desc(), e::id.desc())),
-        (true, Some((at, id))) => rows
-            .filter(e::created_at.lt(at).or(e::created_at.eq(at).and(e::id.lt(id))))
-            .order((e::created_at.desc(), e::id.desc())),
-        (false, None) => rows.order((e::created_at.asc(), e::id.asc())),
-        (false, Some((at, id))) => rows
-            .filter(e::created_at.gt(at).or(e::created_at.eq(at).and(e::id.gt(id))))
-            .order((e::created_at.asc(), e::id.asc())),
-    }
-    .load(conn)
+    in_order!(rows, e, query).load(conn)
 }
 
 /// A secret as it is kept.

@@ -55,7 +55,7 @@ fn wanted(expected: &Expected) -> Vec<Wanted> {
         }
     }
     for (name, narrowing) in [("reseller", expected.reseller), ("customer", expected.customer)] {
-        let everybody = format!("(( SELECT current_{name}()) IS NULL)");
+        let everybody = format!("( SELECT (current_{name}() IS NULL))");
         let or_own = |column: &str| format!("({everybody} OR ({column} = ( SELECT current_{name}())))");
         let condition = match narrowing {
             Narrowing::Closed => everybody,

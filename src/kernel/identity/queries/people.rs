@@ -8,14 +8,17 @@ use diesel::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::kernel::{
-    access::Call,
-    db::Kernel,
-    error::{OnConstraint, Result, USERNAME_TAKEN},
-    id::{Id, SessionId, UserId, WorkspaceId},
-    identity::model::{MePatch, SecurityEvent, SecurityEventFilters, User},
-    page::PageQuery,
-    schema::{memberships, security_events, user_devices, users},
+use crate::{
+    any_of, in_order,
+    kernel::{
+        access::Call,
+        db::Kernel,
+        error::{OnConstraint, Result, USERNAME_TAKEN},
+        id::{Id, SessionId, UserId, WorkspaceId},
+        identity::model::{MePatch, SecurityEvent, SecurityEventFilters, User},
+        page::PageQuery,
+        schema::{memberships, security_events, user_devices, users},
+    },
 };
 
 /// The person of that id. Deleted ones are gone.
@@ -215,27 +218,13 @@ pub(in crate::kernel::identity) fn events(
     user: UserId,
     query: &PageQuery<SecurityEventFilters>,
 ) -> Result<Vec<SecurityEvent>> {
-    use security_events::{created_at, id, kind, user_id};
     let mut rows = security_events::table
-        .filter(user_id.eq(user))
+        .filter(security_events::user_id.eq(user))
         .select(SecurityEvent::as_select())
         .limit(query.fetch())
         .into_boxed();
-    if !query.filters.kinds.is_empty() {
-        rows = rows.filter(kind.eq_any(&query.filters.kinds));
-    }
-    // Ids are time; the instant is part of the cursor all the same.
-    rows = match (query.is_descending(), query.after()) {
-        (true, None) => rows.order((created_at.desc(), id.desc())),
-        (false, None) => rows.order((created_at, id)),
-        (true, Some((time, last))) => rows
-            .filter(created_at.lt(time).or(created_at.eq(time).and(id.lt(last))))
-            .order((created_at.desc(), id.desc())),
-        (false, Some((time, last))) => rows
-            .filter(created_at.gt(time).or(created_at.eq(time).and(id.gt(last))))
-            .order((created_at, id)),
-    };
-    Ok(rows.load(tx.conn())?)
+    any_of!(rows, security_events::kind => query.filters.kinds);
+    Ok(in_order!(rows, security_events, query).load(tx.conn())?)
 }
 
 /// Whether the person has signed in from the device that holds this token.

@@ -18,12 +18,12 @@ use crate::{
 
 /// How the owner's own calls succeed, or why they cannot.
 #[derive(Deserialize)]
-struct Controls {
-    bodies: BTreeMap<String, String>,
+pub struct Controls {
+    pub bodies: BTreeMap<String, String>,
     refused: BTreeMap<String, String>,
 }
 
-fn controls() -> Controls {
+pub fn controls() -> Controls {
     toml::from_str(include_str!("../../registry/controls.toml")).expect("a registry that can be read")
 }
 

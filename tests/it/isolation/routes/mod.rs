@@ -1,11 +1,11 @@
 //! L2: every operation of the document, everybody who calls, every position that an id can stand in. A route that arrives is covered the
 //! day it is mounted; a new kind of id fails until `things` knows how to make one.
 
-mod foreign;
+pub mod foreign;
 mod holes;
-mod operations;
-mod principals;
-mod things;
+pub mod operations;
+pub mod principals;
+pub mod things;
 
 use std::collections::BTreeSet;
 

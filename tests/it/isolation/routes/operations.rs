@@ -32,6 +32,8 @@ pub struct Operation {
     pub body_ids: Vec<(String, String)>,
     /// Its answer is a page.
     pub paged: bool,
+    /// What its pages can be filtered by.
+    pub filters: Vec<String>,
 }
 
 /// All of them; with `GUILDHALL_L2` set, those whose name begins with it.
@@ -66,6 +68,7 @@ fn read(document: &Value, path: &str, method: &str, described: &Value) -> Operat
         body: None,
         body_ids: Vec::new(),
         paged: false,
+        filters: Vec::new(),
     };
     for parameter in described["parameters"].as_array().into_iter().flatten() {
         let Some(name) = parameter["name"].as_str() else {
@@ -75,7 +78,12 @@ fn read(document: &Value, path: &str, method: &str, described: &Value) -> Operat
         match parameter["in"].as_str() {
             Some("path") => operation.places.push((name.to_owned(), prefix)),
             Some("query") if name == "cursor" => operation.paged = true,
-            Some("query") => operation.queries.extend(prefix.map(|prefix| (name.to_owned(), prefix))),
+            Some("query") => {
+                if !["limit", "order"].contains(&name) {
+                    operation.filters.push(name.to_owned());
+                }
+                operation.queries.extend(prefix.map(|prefix| (name.to_owned(), prefix)));
+            }
             _ => {}
         }
     }

@@ -87,7 +87,7 @@ impl<'w> Maker<'w> {
             "agt" => self.agent(&name).await,
             "run" => {
                 let agent = self.agent(&name).await;
-                let body = json!({ "input": { "say": self.mark }, "subject": self.mark });
+                let body = json!({ "input": { "say": self.mark }, "subject": self.mark, "tags": [self.mark] });
                 let run = self
                     .caller
                     .post(&format!("/agents/{agent}/execute"), body)
