@@ -27,12 +27,7 @@ async fn a_slow_body_is_told_so_and_closed() {
         let (begun, mut wire) = (Instant::now(), Wire::to(&world.base).await);
         wire.send(patch(key, &format!("{JSON}transfer-encoding: chunked\r\n"), ""))
             .await;
-        for _ in 0..14 {
-            if !wire.send("1\r\n \r\n").await {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(900)).await;
-        }
+        wire.trickle("1\r\n \r\n", Duration::from_millis(900), 14).await;
         (wire.answer().await, begun.elapsed())
     };
     let ((silent, first), (trickling, second)) = futures_util::join!(silent, trickling);
@@ -54,8 +49,7 @@ async fn a_body_that_breaks_off_changes_nothing() {
         r#"{"name":"Half"#,
     ))
     .await;
-    drop(wire);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    wire.break_off().await;
     assert_eq!(owner.get("/workspace").await.ok().text_at("/name"), "home");
 }
 

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::{
     identity::{login, someone},
-    world::{Answer, Caller, World},
+    world::{Answer, Caller, World, patience::until},
 };
 
 /// A Redis of the test's own, that it may mistreat.
@@ -72,15 +72,10 @@ fn say(redis: &Redis, command: &str) -> String {
 
 /// Waits until readiness says so. A check is believed for two seconds, and a broken connection is tried again after five.
 async fn comes_to_be(world: &World, status: &str) {
-    let begun = Instant::now();
-    loop {
-        let said = world.anonymous().get("/readyz").await.ok().text_at("/status");
-        if said == status {
-            return;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "still {said}, not {status}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until(&format!("{status} says readiness"), async || {
+        world.anonymous().get("/readyz").await.ok().text_at("/status") == status
+    })
+    .await;
 }
 
 /// Reads, writes, a repeated effect, credentials good and bad, documents: what every deployment does all day.

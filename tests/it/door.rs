@@ -1,12 +1,13 @@
 //! The front door: who came, how much they may ask for, which pages may call, and whether the process should be asked at all.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{net::TcpListener, sync::Arc};
 
 use guildhall::app::{admin, api, serve};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
-use crate::world::{Answer, Caller, World};
+use crate::world::{Answer, Caller, World, patience::until};
 
 const APP: &str = "https://app.example.com";
 
@@ -303,11 +304,14 @@ async fn a_process_that_ends_says_so_and_finishes_what_it_began() {
     let serving = actix_web::rt::spawn(server);
     let url = format!("{base}/dev/slow");
     let in_flight = actix_web::rt::spawn(async move { reqwest::get(url).await?.text().await });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    BEGUN.notified().await;
 
     let (deployment, handle) = (Arc::clone(&world.deployment), handle);
     let ending = actix_web::rt::spawn(async move { serve::drain(&deployment, &handle).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until("it says that it ends", async || {
+        world.anonymous().get("/readyz").await.status == 503
+    })
+    .await;
     let unready = world.anonymous().get("/readyz").await;
     assert_eq!(
         (unready.status.as_u16(), &unready.body),
@@ -315,6 +319,7 @@ async fn a_process_that_ends_says_so_and_finishes_what_it_began() {
     );
     assert_eq!(unready.header("connection"), "close", "come back elsewhere");
     world.owner().get("/workspace").await.ok();
+    GO_ON.notify_one();
     ending.await.expect("it ends");
     assert_eq!(in_flight.await.expect("it ran").expect("an answer"), "done");
     serving.await.expect("joined").expect("ended in peace");
@@ -322,7 +327,12 @@ async fn a_process_that_ends_says_so_and_finishes_what_it_began() {
     assert!(refused.is_err(), "nobody listens any more");
 }
 
+/// The slow handler has begun, and may end.
+static BEGUN: Notify = Notify::const_new();
+static GO_ON: Notify = Notify::const_new();
+
 async fn slow() -> &'static str {
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    BEGUN.notify_one();
+    GO_ON.notified().await;
     "done"
 }

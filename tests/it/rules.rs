@@ -318,6 +318,52 @@ fn nothing_is_left_unfinished() {
 }
 
 #[test]
+fn every_instant_of_an_answer_is_written_in_one_form() {
+    let mut broken = Vec::new();
+    for (file, text) in sources("src") {
+        let lines: Vec<&str> = shipped(&text).lines().collect();
+        let mut serialized = false;
+        for (n, line) in lines.iter().enumerate() {
+            let line = line.trim();
+            if line.starts_with("#[derive(") {
+                serialized = line.split([',', '(', ')', ' ']).any(|word| word == "Serialize");
+            }
+            if line == "}" {
+                serialized = false;
+            }
+            let instant = line.ends_with(": DateTime<Utc>,") || line.ends_with(": Option<DateTime<Utc>>,");
+            let written = n > 0
+                && ["serialize_with", "(with", "serde(skip"]
+                    .iter()
+                    .any(|how| lines[n - 1].contains(how));
+            if serialized && instant && !written {
+                broken.push(format!("{file}:{}: {line}", n + 1));
+            }
+        }
+    }
+    none("instants that are not written by kernel::clock::millis", broken);
+}
+
+#[test]
+fn no_test_sleeps_but_to_look_again() {
+    const HELPER: &str = "tests/it/world/patience.rs";
+    let words = ["time::sleep", "thread::sleep", " sleep("];
+    let mut broken = Vec::new();
+    for (file, text) in sources("tests/it") {
+        if file == HELPER || file == "tests/it/rules.rs" {
+            continue;
+        }
+        let lines = text.lines().enumerate();
+        let asleep = lines.filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+        broken.extend(asleep.map(|(n, line)| format!("{file}:{}: {}", n + 1, line.trim())));
+    }
+    none(
+        "a test waits for what must come to be (tests/it/world/patience.rs), and wins no race by sleeping",
+        broken,
+    );
+}
+
+#[test]
 fn the_binary_is_built_to_survive_a_panic() {
     let manifest = include_str!("../../Cargo.toml");
     assert!(manifest.contains("panic = \"unwind\"") && !manifest.contains("panic = \"abort\""));

@@ -183,12 +183,5 @@ async fn a_price_that_becomes_known_while_its_order_is_parked_wakes_it() {
 
 /// Waits until something is so.
 async fn until(mut so: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !so() {
-        assert!(
-            begun.elapsed() < std::time::Duration::from_secs(20),
-            "it never came to be"
-        );
-        actix_web::rt::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    crate::world::patience::until("what is waited for", async || so()).await;
 }

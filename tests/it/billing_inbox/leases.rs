@@ -140,12 +140,5 @@ async fn what_events_said_is_forgotten_after_a_month_and_that_they_came_after_a_
 
 /// Waits until something is so.
 async fn until(mut so: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !so() {
-        assert!(
-            begun.elapsed() < std::time::Duration::from_secs(20),
-            "it never came to be"
-        );
-        actix_web::rt::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    crate::world::patience::until("what is waited for", async || so()).await;
 }

@@ -8,6 +8,8 @@ mod sessions;
 mod sign_in;
 mod sign_up;
 
+use std::time::{Duration, Instant};
+
 use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
 use guildhall::kernel::{
     crypto::{Aad, Sealed},
@@ -18,7 +20,7 @@ use guildhall::kernel::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::world::{Answer, Caller, World};
+use crate::world::{Answer, Caller, World, patience::until};
 
 pub const PASSWORD: &str = "seven green lamps hum";
 pub const OTHER: &str = "eight red lamps flicker";
@@ -27,6 +29,22 @@ pub const OTHER: &str = "eight red lamps flicker";
 pub struct Someone {
     pub email: String,
     pub user: UserId,
+}
+
+/// Whatever is asked later than a second from now is refused: what ends elsewhere is over here by then.
+pub async fn is_over_within_a_second(caller: &Caller) {
+    let begun = Instant::now();
+    until("the session is over", async || {
+        let asked = begun.elapsed();
+        let answer = caller.get("/me").await;
+        assert!(
+            answer.status == 401 || asked < Duration::from_millis(1_050),
+            "let in after {asked:?}"
+        );
+        answer.status == 401
+    })
+    .await;
+    caller.get("/me").await.refused("session-revoked");
 }
 
 /// Somebody new with [`PASSWORD`].

@@ -1,7 +1,5 @@
 //! Every row of the case table.
 
-use std::time::Duration;
-
 use diesel::connection::SimpleConnection;
 use guildhall::kernel::{
     config::KeyMode,
@@ -209,6 +207,5 @@ async fn of_racing_refreshes_one_chain_lives_and_every_tab_stays_in() {
         assert_eq!(successors.len(), 1, "{tabs} tabs");
         token = successors.remove(0);
     }
-    tokio::time::sleep(Duration::from_millis(10)).await;
     renew(&world, &token).await.ok();
 }

@@ -1,8 +1,6 @@
-use std::time::Duration;
-
 use serde_json::json;
 
-use super::{PASSWORD, Signed, login, renew, someone};
+use super::{PASSWORD, Signed, is_over_within_a_second, login, renew, someone};
 use crate::world::World;
 
 #[actix_web::test]
@@ -124,8 +122,7 @@ async fn what_another_process_ends_is_over_here_within_a_second() {
     let session = login(&world, &someone(&world).await).await;
     session.caller.get("/me").await.ok();
     world.admin("UPDATE guildhall.sessions SET revoked_at = now(), revoke_reason = 'elsewhere'");
-    tokio::time::sleep(Duration::from_millis(1_050)).await;
-    session.caller.get("/me").await.refused("session-revoked");
+    is_over_within_a_second(&session.caller).await;
 }
 
 #[actix_web::test]

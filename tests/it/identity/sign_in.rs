@@ -2,8 +2,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{OTHER, PASSWORD, Signed, login, noted, plain, renew, someone, try_login};
-use crate::world::{Answer, Caller, World};
+use super::{OTHER, PASSWORD, Signed, is_over_within_a_second, login, noted, plain, renew, someone, try_login};
+use crate::world::{Answer, Caller, World, patience::until};
 
 /// A world that believes what `X-Forwarded-For` says.
 async fn behind_a_proxy() -> World {
@@ -318,8 +318,7 @@ async fn a_suspended_account_signs_in_no_more() {
     try_login(&world, &person.email, OTHER)
         .await
         .refused("invalid-credentials");
-    tokio::time::sleep(Duration::from_millis(1_050)).await;
-    session.caller.get("/me").await.refused("session-revoked");
+    is_over_within_a_second(&session.caller).await;
     renew(&world, &session.refresh).await.refused("session-revoked");
 }
 
@@ -372,14 +371,10 @@ async fn the_owner_of_an_account_reads_of_wrong_passwords() {
         .await
         .refused("invalid-credentials");
     let session = login(&world, &person).await;
-    let noticed = async {
-        while noted(&world, person.user, "sign_in.failed") == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), noticed)
-        .await
-        .expect("it is noted after the answer");
+    until("it is noted after the answer", async || {
+        noted(&world, person.user, "sign_in.failed") > 0
+    })
+    .await;
     let events = session.caller.get("/me/security-events?kind=sign_in.failed").await.ok();
     assert_eq!(events.text_at("/data/0/ip"), world.address);
 }

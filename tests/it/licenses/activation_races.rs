@@ -1,9 +1,13 @@
 //! A limit is exact, whoever comes at the same time.
 
+use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
 use super::{Licence, Shop};
-use crate::world::{Answer, Caller};
+use crate::world::{
+    Answer, Caller,
+    patience::{a_while, until},
+};
 
 /// Asks until there is an answer that is none of the server's being busy.
 async fn insist(caller: Caller, path: String, body: Option<Value>) -> Answer {
@@ -15,15 +19,36 @@ async fn insist(caller: Caller, path: String, body: Option<Value>) -> Answer {
         if !matches!(answer.status.as_u16(), 429 | 503) {
             return answer;
         }
-        let seconds = answer.header("retry-after").parse().unwrap_or(1);
-        tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+        a_while().await;
     }
 }
 
-/// All of these at once.
-async fn at_once(asks: impl IntoIterator<Item = (Caller, String, Option<Value>)>) -> Vec<Answer> {
+/// How many callers have to stand before the counter together before one of them gets any further.
+const TOGETHER: i64 = 3;
+
+/// All of these at once: the licence's counter is held until several of them wait for it inside the database, each in its own transaction.
+async fn at_once(
+    shop: &Shop,
+    licence: &Licence,
+    asks: impl IntoIterator<Item = (Caller, String, Option<Value>)>,
+) -> Vec<Answer> {
+    let mut barrier = shop.world.superuser();
+    let hold = format!(
+        "BEGIN; SELECT FROM license_counters WHERE license_id = '{}' FOR UPDATE",
+        licence.uuid()
+    );
+    barrier.batch_execute(&hold).expect("nobody else holds it");
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND usename = 'app_tenant' AND wait_event_type = 'Lock'";
+    let opening = async {
+        until("several wait for the counter", async || {
+            shop.world.count(waiting) >= TOGETHER
+        })
+        .await;
+        barrier.batch_execute("COMMIT").expect("given back");
+    };
     let running = asks.into_iter().map(|(caller, path, body)| insist(caller, path, body));
-    futures_util::future::join_all(running).await
+    futures_util::join!(futures_util::future::join_all(running), opening).0
 }
 
 fn activation(shop: &Shop, licence: &Licence, fingerprint: String) -> (Caller, String, Option<Value>) {
@@ -43,7 +68,12 @@ async fn as_many_as_the_limit_says_get_a_place_and_not_one_more() {
             .policy_as(&format!("up-to-{limit}"), json!({ "max_machines": limit }))
             .await;
         let licence = shop.issue(&policy, json!({})).await;
-        let answers = at_once((0..60).map(|n| activation(&shop, &licence, format!("m{n}")))).await;
+        let answers = at_once(
+            &shop,
+            &licence,
+            (0..60).map(|n| activation(&shop, &licence, format!("m{n}"))),
+        )
+        .await;
         assert_eq!(statuses(&answers, 201), limit, "limit {limit}");
         assert_eq!(statuses(&answers, 409), 60 - limit, "limit {limit}");
         let most = i64::try_from(limit).expect("small");
@@ -64,7 +94,7 @@ async fn software_with_the_key_finds_the_same_limit() {
         let body = json!({ "fingerprint": format!("m{n}") });
         (software.clone(), "/licenses/activate".to_owned(), Some(body))
     });
-    let answers = at_once(asks).await;
+    let answers = at_once(&shop, &licence, asks).await;
     assert_eq!((statuses(&answers, 201), statuses(&answers, 409)), (5, 45));
     assert_eq!(shop.places(&licence), (5, 5));
 }
@@ -84,15 +114,22 @@ async fn places_that_are_given_up_meanwhile_are_taken_again_and_none_is_lost() {
     for n in 0..50 {
         asks.insert(n % asks.len(), activation(&shop, &licence, format!("new{n}")));
     }
-    let answers = at_once(asks).await;
+    let answers = at_once(&shop, &licence, asks).await;
     assert_eq!((statuses(&answers, 204), statuses(&answers, 404)), (5, 5));
     let taken = statuses(&answers, 201);
     assert!(taken <= 5, "{taken}");
     let now = i64::try_from(taken).expect("small");
     assert_eq!(shop.places(&licence), (now, now));
-    // What is left is there for whoever wants it.
-    let answers = at_once((0..20).map(|n| activation(&shop, &licence, format!("late{n}")))).await;
-    assert_eq!(statuses(&answers, 201), 5 - taken);
+    // What is left is there for whoever wants it; where nothing is, nobody waits for the counter.
+    if taken < 5 {
+        let answers = at_once(
+            &shop,
+            &licence,
+            (0..20).map(|n| activation(&shop, &licence, format!("late{n}"))),
+        )
+        .await;
+        assert_eq!(statuses(&answers, 201), 5 - taken);
+    }
     assert_eq!(shop.places(&licence), (5, 5));
 }
 
@@ -101,7 +138,12 @@ async fn twins_take_one_place_even_if_it_is_the_last() {
     let shop = Shop::new().await;
     let licence = shop.licence(json!({ "max_machines": 2 })).await;
     shop.activate(&licence, "other").await.created();
-    let answers = at_once((0..30).map(|_| activation(&shop, &licence, "twin".into()))).await;
+    let answers = at_once(
+        &shop,
+        &licence,
+        (0..30).map(|_| activation(&shop, &licence, "twin".into())),
+    )
+    .await;
     assert_eq!((statuses(&answers, 201), statuses(&answers, 200)), (1, 29));
     let id = answers[0].id();
     assert!(answers.iter().all(|answer| answer.id() == id));
@@ -116,7 +158,7 @@ async fn a_revocation_leaves_no_machine_behind_whoever_activates_meanwhile() {
         let licence = shop.issue(&policy, json!({})).await;
         let mut asks: Vec<_> = (0..20).map(|n| activation(&shop, &licence, format!("m{n}"))).collect();
         asks.insert(8, (shop.owner.clone(), licence.verb("revoke"), Some(json!({}))));
-        let answers = at_once(asks).await;
+        let answers = at_once(&shop, &licence, asks).await;
         assert_eq!(statuses(&answers, 200), 1);
         assert_eq!(statuses(&answers, 201) + statuses(&answers, 409), 20);
         assert_eq!(shop.places(&licence), (0, 0));
@@ -134,7 +176,12 @@ async fn overdue_machines_make_room_once_for_all_who_wait() {
         shop.activate(&licence, &format!("old{n}")).await.created();
     }
     shop.world.clock.advance(chrono::TimeDelta::minutes(11));
-    let answers = at_once((0..40).map(|n| activation(&shop, &licence, format!("new{n}")))).await;
+    let answers = at_once(
+        &shop,
+        &licence,
+        (0..40).map(|n| activation(&shop, &licence, format!("new{n}"))),
+    )
+    .await;
     assert_eq!((statuses(&answers, 201), statuses(&answers, 409)), (3, 37));
     assert_eq!((shop.places(&licence), shop.events("machine.deactivated")), ((3, 3), 3));
 }

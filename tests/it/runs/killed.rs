@@ -1,11 +1,11 @@
 //! Workers that are killed for good, as processes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::{echo, events, ledger, queued_jobs, start};
-use crate::world::{Caller, Process, World};
+use crate::world::{Caller, Process, World, patience::within};
 
 /// How many of these runs stand so.
 async fn in_state(caller: &Caller, runs: &[String], status: &str) -> usize {
@@ -18,15 +18,12 @@ async fn in_state(caller: &Caller, runs: &[String], status: &str) -> usize {
 
 /// Waits until so many of the runs stand so.
 async fn until(caller: &Caller, runs: &[String], status: &str, count: usize) {
-    let begun = Instant::now();
-    while in_state(caller, runs, status).await < count {
-        let waited = begun.elapsed();
-        assert!(
-            waited < Duration::from_secs(60),
-            "{count} runs are not {status} after {waited:?}"
-        );
-        actix_web::rt::time::sleep(Duration::from_millis(50)).await;
-    }
+    within(
+        Duration::from_secs(60),
+        &format!("{count} runs are {status}"),
+        async || in_state(caller, runs, status).await >= count,
+    )
+    .await;
 }
 
 #[actix_web::test]

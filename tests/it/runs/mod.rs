@@ -9,13 +9,19 @@ use guildhall::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{Caller, World};
+use crate::world::{Caller, World, patience::until};
 
 /// A worker that does steps and clocks, turn by turn.
 fn worker(world: &World) -> Runner {
     let mut runner = Runner::new(world.deployment.db.clone());
     runs::register(&mut runner, Providers { sandbox: true });
     runner
+}
+
+/// Waits until the model is asked.
+async fn is_at_work(world: &World, run: &str) {
+    // The first step is what the run begins with, the second asks.
+    until("a call is under way", async || events(world, run, "step.started") > 0).await;
 }
 
 /// An agent that says what its input says.
@@ -206,10 +212,10 @@ async fn a_worker_killed_half_way_loses_nothing() {
     let world = World::new().await;
     let owner = world.owner();
     let agent = echo(&owner).await;
-    let run = start(&owner, &agent, "[[sleep 600]] [[say still here]]").await;
+    let run = start(&owner, &agent, "[[sleep 2000]] [[say still here]]").await;
     let doomed = worker(&world);
     let work = actix_web::rt::spawn(async move { doomed.turn().await.map(drop) });
-    actix_web::rt::time::sleep(std::time::Duration::from_millis(350)).await;
+    is_at_work(&world, &run).await;
     assert_eq!(owner.get(&run).await.ok().body["status"], "running");
     work.abort();
 
@@ -238,7 +244,7 @@ async fn a_worker_that_lost_its_lease_commits_nothing_but_the_truth_about_money(
     let run = start(&owner, &agent, "[[sleep 900]] [[say once]]").await;
     let zombie = worker(&world);
     let work = actix_web::rt::spawn(async move { zombie.turn().await.map(drop) });
-    actix_web::rt::time::sleep(std::time::Duration::from_millis(400)).await;
+    is_at_work(&world, &run).await;
 
     let heir = worker(&world);
     heir.expire_leases().await.expect("expired");
@@ -276,7 +282,7 @@ async fn a_run_is_stopped_at_once_or_when_its_call_has_ended() {
         let run = start(&owner, &agent, "[[sleep 700]] [[say x]]").await;
         let busy = worker(&world);
         let work = actix_web::rt::spawn(async move { busy.turn().await.map(drop) });
-        actix_web::rt::time::sleep(std::time::Duration::from_millis(350)).await;
+        is_at_work(&world, &run).await;
         let asked = owner.post(&format!("{run}/cancel"), json!({ "mode": mode })).await.ok();
         assert_eq!(asked.body["status"], at_once, "{mode}");
         work.await.expect("not aborted").expect("a turn");
@@ -298,11 +304,14 @@ async fn cancel_and_complete_race_for_one_end() {
     let world = World::new().await;
     let owner = world.owner();
     let agent = echo(&owner).await;
-    for delay in [0, 10, 20, 30, 40, 60] {
+    // Each time so many questions come before the one to stop.
+    for before in [0, 1, 2, 4, 8, 16] {
         let run = start(&owner, &agent, "[[sleep 20]] [[say x]]").await;
         let busy = worker(&world);
         let work = actix_web::rt::spawn(async move { busy.turn().await.map(drop) });
-        actix_web::rt::time::sleep(std::time::Duration::from_millis(delay)).await;
+        for _ in 0..before {
+            owner.get(&run).await.ok();
+        }
         let asked = owner
             .post(&format!("{run}/cancel"), json!({ "mode": "immediate" }))
             .await;
@@ -312,13 +321,13 @@ async fn cancel_and_complete_race_for_one_end() {
             .iter()
             .map(|kind| events(&world, &run, kind))
             .sum();
-        assert_eq!(ends, 1, "after {delay} ms: {seen}");
+        assert_eq!(ends, 1, "after {before} questions: {seen}");
         let expected = if asked.status.as_u16() == 200 {
             "cancelled"
         } else {
             "completed"
         };
-        assert_eq!(seen["status"], expected, "after {delay} ms");
+        assert_eq!(seen["status"], expected, "after {before} questions");
     }
 }
 

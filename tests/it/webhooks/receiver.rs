@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use crate::world::patience::slow_peer;
+
 use serde_json::Value;
 
 /// A receiver: keeps what it gets, and answers what it is told to, then 204. Each call has a thread of its own.
@@ -98,7 +100,7 @@ impl Receiver {
             .expect("no panic")
             .pop_front()
             .unwrap_or("204 No Content");
-        thread::sleep(self.takes);
+        slow_peer(self.takes);
         let (closed, opened) = &*self.door;
         drop(
             opened

@@ -46,6 +46,21 @@ impl Wire {
         self.0.write_all(bytes.as_ref()).await.is_ok()
     }
 
+    /// Sends a chunk as often as that, at most so many times, until something comes back.
+    pub async fn trickle(&mut self, chunk: &str, every: Duration, most: usize) {
+        for _ in 0..most {
+            if !self.send(chunk).await || tokio::time::timeout(every, self.0.readable()).await.is_ok() {
+                break;
+            }
+        }
+    }
+
+    /// Sends no more, and waits until the server has closed as well.
+    pub async fn break_off(mut self) {
+        self.0.shutdown().await.expect("an open connection");
+        while let Ok(1..) = self.0.read(&mut [0; 4_096]).await {}
+    }
+
     /// Reads one answer: as long as its head says, or until the server closes.
     pub async fn answer(mut self) -> Raw {
         let (mut all, mut chunk) = (Vec::new(), [0; 4_096]);
