@@ -1,7 +1,7 @@
 //! The catalogue of events.
 
 use crate::{
-    features::{agents, customers, entitlements, licenses, machines, policies, products, runs, store, webhooks},
+    features::{agents, customers, entitlements, licenses, policies, products, runs, store, webhooks},
     kernel::{api_keys, outbox::EventInfo, plans, workspaces},
 };
 
@@ -16,7 +16,7 @@ pub fn catalogue() -> Vec<&'static EventInfo> {
         policies::EVENTS,
         customers::EVENTS,
         licenses::EVENTS,
-        machines::EVENTS,
+        licenses::MACHINE_EVENTS,
         webhooks::EVENTS,
         agents::EVENTS,
         runs::EVENTS,

@@ -3,7 +3,7 @@
 use crate::{
     app::{boot::Deployment, events},
     features::{
-        machines,
+        licenses, machines,
         providers::Providers,
         runs,
         store::{self, Looker, Secrets},
@@ -31,6 +31,7 @@ pub fn runner(deployment: &Deployment) -> Runner {
         &deployment.keyring,
         Catalogue::new(events::catalogue()),
     );
+    licenses::register(&mut runner);
     machines::register(&mut runner, &mut relay);
     runs::register(
         &mut runner,

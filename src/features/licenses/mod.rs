@@ -1,13 +1,16 @@
 //! Licences: issued by a policy, validated by key or id, suspended by holds, renewed, revoked.
 
+mod jobs;
 mod model;
 mod queries;
 mod routes;
 mod service;
 
+pub use jobs::register;
 pub use model::{
-    EVENTS, Facts, HoldReason, Issue, IssuedLicense, License, MachineFacts, MachineId, MachineMark, NewHold, PROBLEMS,
-    Question, Renewal, RenewalTerm, State, Status, Via, judge_fingerprint,
+    EVENTS, Facts, HoldReason, Issue, IssuedLicense, License, MACHINE_ACTIVATED, MACHINE_DEACTIVATED, MACHINE_DEAD,
+    MACHINE_EVENTS, MACHINE_RESURRECTED, Machine, MachineFacts, MachineId, MachineMark, MachineState, NewHold,
+    PROBLEMS, Question, Renewal, RenewalTerm, State, Status, Via, judge_fingerprint,
 };
 pub use routes::{roots, routes};
 pub use service::{

@@ -7,6 +7,6 @@ mod routes;
 mod service;
 
 pub use jobs::register;
-pub use model::{Activated, EVENTS, Machine, NewMachine, PROBLEMS};
+pub use model::{Activated, Machine, NewMachine, PROBLEMS};
 pub use routes::routes;
 pub use service::{activate, deactivate, fingerprint, held_by};

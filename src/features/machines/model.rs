@@ -1,34 +1,23 @@
 //! Machines as rows and on the wire.
 
 use chrono::{DateTime, Utc};
-use diesel::{Queryable, Selectable};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    features::{
-        licenses::{MachineId, judge_fingerprint},
-        schema::licensing::machines,
-    },
+    features::licenses::judge_fingerprint,
     kernel::{
         check::{Check, Validate, tidy, trimmed_option},
         error::FieldCode,
-        http::{Reply, Versioned},
-        id::{CustomerId, LicenseId, ResellerId},
+        http::Reply,
+        id::LicenseId,
         page::{Filters, Unfit, id_filter},
     },
 };
 
-crate::events! {
-    /// A machine was activated.
-    pub MACHINE_ACTIVATED: Machine = "machine.activated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
-    /// A machine was deactivated, by somebody or because it gave no sign of life: its place is free.
-    pub MACHINE_DEACTIVATED: Machine = "machine.deactivated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
-    /// A machine gave no sign of life in time. It keeps its place.
-    pub MACHINE_DEAD: Machine = "machine.dead", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
-    /// A machine that was dead came back in time.
-    pub MACHINE_RESURRECTED: Machine = "machine.resurrected", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
-}
+pub use crate::features::licenses::{
+    MACHINE_ACTIVATED, MACHINE_DEACTIVATED, MACHINE_DEAD, MACHINE_RESURRECTED, Machine, MachineId, MachineState,
+};
 
 crate::problems! {
     /// Every place of the licence is taken. The extra members say how many there are, and by which machines.
@@ -43,73 +32,6 @@ crate::problems! {
     /// The machine was deactivated, died, or was activated anew meanwhile: this activation of it is over.
     /// Fix: activate it again.
     pub LEASE_LOST = 409, "lease-lost", "This activation is over";
-}
-
-crate::words! {
-    /// How a machine stands.
-    pub enum MachineState {
-        /// It has a place of the licence.
-        Active "active",
-        /// It gave no sign of life in time, and keeps its place.
-        Dead "dead",
-        /// Its place is free.
-        Deactivated "deactivated",
-    }
-}
-
-/// A machine that a licence is, or was, activated on.
-#[derive(Clone, Debug, Queryable, Selectable, Serialize, ToSchema)]
-#[diesel(table_name = machines, check_for_backend(diesel::pg::Pg))]
-#[schema(example = json!({"id": "mch_01jd8qv4x2fkr9s3m5n7p0t1wz", "license_id": "lic_01jd8qv4x2fkr9s3m5n7p0t1wz", "customer_id": null,
-                          "reseller_id": null, "fingerprint_start": "9f86d081", "external_id": null, "name": "Ann's laptop", "hostname": "ann-laptop",
-                          "platform": "linux", "cores": 8, "memory_mb": 16384, "disk_mb": null, "state": "active", "generation": 1,
-                          "heartbeat_due_at": null, "deactivated_at": null, "version": 1,
-                          "created_at": "2026-11-20T17:30:00.123Z", "updated_at": "2026-11-20T17:30:00.123Z"}))]
-pub struct Machine {
-    /// Names the machine.
-    pub id: MachineId,
-    /// The licence that runs on it.
-    pub license_id: LicenseId,
-    /// Whose licence it is.
-    pub customer_id: Option<CustomerId>,
-    /// Who sold the licence, if a reseller did.
-    pub reseller_id: Option<ResellerId>,
-    /// How the hash of its fingerprint begins: enough to tell one from another. The fingerprint itself is not kept.
-    pub fingerprint_start: String,
-    /// The vendor's own key for it.
-    pub external_id: Option<String>,
-    /// What people call it.
-    pub name: Option<String>,
-    /// What it calls itself.
-    pub hostname: Option<String>,
-    /// What it runs, as `linux` or `windows 11`.
-    pub platform: Option<String>,
-    /// How many processor cores it has.
-    pub cores: Option<i32>,
-    /// How much memory, in MiB.
-    pub memory_mb: Option<i32>,
-    /// How much disk, in MiB.
-    pub disk_mb: Option<i32>,
-    /// How it stands.
-    pub state: MachineState,
-    /// Which activation of it this is: signs of life name it.
-    pub generation: i32,
-    /// When its next sign of life is due.
-    pub heartbeat_due_at: Option<DateTime<Utc>>,
-    /// When it was deactivated.
-    pub deactivated_at: Option<DateTime<Utc>>,
-    /// The version, which is also the `ETag`.
-    pub version: i64,
-    /// When it was activated.
-    pub created_at: DateTime<Utc>,
-    /// When it last changed.
-    pub updated_at: DateTime<Utc>,
-}
-
-impl Versioned for Machine {
-    fn version(&self) -> i64 {
-        self.version
-    }
 }
 
 /// A machine to be activated.
@@ -209,6 +131,7 @@ pub(super) struct Taker {
     pub(super) id: MachineId,
     pub(super) name: Option<String>,
     pub(super) fingerprint_start: String,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub(super) created_at: DateTime<Utc>,
 }
 
@@ -233,6 +156,7 @@ impl Validate for Beat {
 #[schema(example = json!({"due_at": "2026-11-20T17:40:00.123Z", "generation": 1}))]
 pub struct Pulse {
     /// When the next one is due; null: the policy wants none.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub due_at: Option<DateTime<Utc>>,
     /// Which activation of the machine it is now.
     pub generation: i32,

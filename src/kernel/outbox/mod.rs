@@ -28,6 +28,8 @@ pub struct Emission {
     subject: Subject,
     data: Value,
     previous: Option<Value>,
+    /// What the audit entry says beyond the fields that changed.
+    noted: Map<String, Value>,
 }
 
 /// Larger data is sent as a pointer to itself.
@@ -42,6 +44,7 @@ impl<T: Serialize> EventType<T> {
             subject: Subject::of(self.info.resource(), subject),
             data,
             previous: None,
+            noted: Map::new(),
         }
     }
 }
@@ -63,11 +66,19 @@ impl Emission {
         self
     }
 
+    /// Something that was said with the change, for the audit log alone: the event shows what a `GET` shows.
+    pub fn noting(mut self, name: &str, text: Option<&str>) -> Emission {
+        self.noted
+            .extend(text.map(|text| (name.to_owned(), json!([null, text]))));
+        self
+    }
+
     /// What changed, as the audit log tells it: `{"role": ["member", "admin"]}`.
     fn changes(&self) -> Value {
         let fields = self.previous.as_ref().and_then(Value::as_object).into_iter().flatten();
         fields
             .map(|(field, old)| (field.clone(), json!([old, self.data.get(field.as_str())])))
+            .chain(self.noted.clone())
             .collect::<Map<_, _>>()
             .into()
     }

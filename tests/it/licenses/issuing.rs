@@ -6,6 +6,15 @@ use super::Shop;
 use crate::world::World;
 
 #[actix_web::test]
+async fn an_instant_has_three_decimals_also_where_they_are_zeros() {
+    let shop = Shop::new().await;
+    let policy = shop.policy(json!({})).await;
+    let body = json!({ "policy_id": policy, "starts_at": "2030-01-01T00:00:00Z" });
+    let made = shop.owner.post("/licenses", body).await.created();
+    assert_eq!(made.text_at("/starts_at"), "2030-01-01T00:00:00.000Z");
+}
+
+#[actix_web::test]
 async fn a_licence_is_issued_with_a_key_that_is_shown_once() {
     let shop = Shop::new().await;
     let policy = shop

@@ -22,10 +22,19 @@ async fn a_licence_is_suspended_as_long_as_one_hold_is_left() {
         .post(&licence.verb("suspend"), json!({ "note": "Asked." }))
         .await
         .ok();
+    let hold = &suspended.body["holds"][0];
+    assert_eq!(suspended.body["status"], "suspended");
     assert_eq!(
-        (&suspended.body["status"], &suspended.body["holds"]),
-        (&json!("suspended"), &json!(["manual"]))
+        (&hold["reason"], &hold["ref"], &hold["note"], &hold["placed_at"]),
+        (
+            &json!("manual"),
+            &json!(null),
+            &json!("Asked."),
+            &suspended.body["updated_at"]
+        )
     );
+    let noted = shop.owner.get("/audit-entries?action=license.suspended").await.ok();
+    assert_eq!(noted.body["data"][0]["changes"]["note"], json!([null, "Asked."]));
     let verdict = shop.verdict(&licence, json!({})).await;
     assert_eq!(verdict["code"], "suspended");
     assert!(
@@ -45,8 +54,8 @@ async fn a_licence_is_suspended_as_long_as_one_hold_is_left() {
     assert_ne!(twice.header("etag"), suspended.header("etag"));
     let lifted = shop.owner.post(&licence.verb("reinstate"), json!({})).await.ok();
     assert_eq!(
-        (&lifted.body["status"], &lifted.body["holds"]),
-        (&json!("suspended"), &json!(["abuse"]))
+        (&lifted.body["status"], &lifted.body["holds"][0]["reason"]),
+        (&json!("suspended"), &json!("abuse"))
     );
     // A hold that is not there is lifted already.
     shop.owner
@@ -126,7 +135,11 @@ async fn a_revoked_licence_is_over_for_good_with_its_key_and_machines() {
     );
     let gone = shop.owner.get(&format!("/machines/{machine}")).await.ok();
     assert_eq!(gone.body["state"], "deactivated");
+    assert_eq!(gone.body["heartbeat_due_at"], json!(null));
+    assert_eq!(shop.events("machine.deactivated"), 1);
     assert_eq!(shop.places(&licence), (0, 0));
+    let noted = shop.owner.get("/audit-entries?action=license.revoked").await.ok();
+    assert_eq!(noted.body["data"][0]["changes"]["note"], json!([null, "Refunded."]));
     for (verb, body) in [
         ("suspend", json!({})),
         ("reinstate", json!({})),

@@ -3,6 +3,7 @@
 mod activation;
 mod activation_races;
 mod catalog;
+mod endings;
 mod holders;
 mod issuing;
 mod keys;

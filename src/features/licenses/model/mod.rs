@@ -2,6 +2,7 @@
 
 mod facts;
 mod input;
+mod machine;
 mod verdict;
 mod words;
 
@@ -12,6 +13,10 @@ use utoipa::ToSchema;
 
 pub use facts::{Facts, FactsSql, KeyFacts, MachineFacts, Question};
 pub use input::*;
+pub use machine::{
+    EVENTS as MACHINE_EVENTS, MACHINE_ACTIVATED, MACHINE_DEACTIVATED, MACHINE_DEAD, MACHINE_RESURRECTED, Machine,
+    MachineState,
+};
 pub use verdict::*;
 pub use words::*;
 
@@ -96,8 +101,8 @@ pub struct License {
     pub name: Option<String>,
     /// How it stands.
     pub status: Status,
-    /// Why it is suspended.
-    pub holds: Vec<HoldReason>,
+    /// Why it is suspended, the oldest first: each of these has to be lifted.
+    pub holds: Vec<Hold>,
     /// How its key begins: enough to recognise it.
     pub key_start: Option<String>,
     /// What it is judged by: rules and entitlements, resolved from policy and overrides.
@@ -108,16 +113,22 @@ pub struct License {
     /// What differs from the policy.
     pub overrides: Overrides,
     /// Before this it is not valid.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub starts_at: Option<DateTime<Utc>>,
     /// When its term began to run.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub started_at: Option<DateTime<Utc>>,
     /// When it expires; null: never, or its term has not begun.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was last validated, to the quarter of an hour.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub last_validated_at: Option<DateTime<Utc>>,
     /// When its first machine was activated.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub activated_at: Option<DateTime<Utc>>,
     /// When it was revoked.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub revoked_at: Option<DateTime<Utc>>,
     /// How it came to be.
     pub issued_via: Via,
@@ -134,9 +145,34 @@ pub struct License {
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When it was issued.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
+}
+
+impl License {
+    /// The reasons of its holds.
+    pub fn reasons(&self) -> impl Iterator<Item = HoldReason> {
+        self.holds.iter().map(|hold| hold.reason)
+    }
+}
+
+/// One reason why a licence is suspended.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = LicenseHold, example = json!({"reason": "abuse", "ref": null, "note": "Found on a forum.", "placed_at": "2026-11-20T17:30:00.123Z"}))]
+pub struct Hold {
+    /// The reason.
+    pub reason: HoldReason,
+    /// Tells holds of one reason apart: the payment, the dispute. Lifting the hold names it.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// What was noted for people.
+    pub note: Option<String>,
+    /// Since when it stands.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
+    pub placed_at: DateTime<Utc>,
 }
 
 impl Versioned for License {

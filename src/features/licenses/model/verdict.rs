@@ -100,6 +100,7 @@ pub struct Reason {
     /// What can be done.
     pub next: Next,
     /// When asking again may help.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub retry_at: Option<DateTime<Utc>>,
 }
 
@@ -110,6 +111,7 @@ pub struct Notice {
     /// What.
     pub code: NoticeCode,
     /// When it happens, or happened.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub at: Option<DateTime<Utc>>,
     /// What can be done.
     pub next: Next,
@@ -129,6 +131,7 @@ pub struct LicenseView {
     /// What it was issued by.
     pub policy: PolicyId,
     /// When it expires; null: never, or its term has not begun.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: Option<DateTime<Utc>>,
     /// What the vendor put there for the software.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
@@ -144,6 +147,7 @@ pub struct MachineView {
     /// Which activation of it: signs of life name it.
     pub generation: i32,
     /// When its next sign of life is due.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub heartbeat_due_at: Option<DateTime<Utc>>,
 }
 
@@ -200,10 +204,13 @@ pub struct Verdict {
     /// As it was sent.
     pub scope: Scope,
     /// When this was found.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub checked_at: DateTime<Utc>,
     /// How long a client may rely on it.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub fresh_until: DateTime<Utc>,
     /// How long a client may go on with it after that, if it cannot reach us.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub grace_until: DateTime<Utc>,
     /// The same under the workspace's signature, `gldv1.…`: what a client should read. Null where no workspace is known.
     pub signed: Option<String>,

@@ -71,22 +71,25 @@ pub(super) async fn rotate_key(
 
 /// Suspend a licence.
 ///
-/// Places a hold. The licence is not valid as long as one is left; placing the same one again changes nothing.
+/// Places a hold. The licence is not valid as long as one is left; placing the same one again changes nothing. The note is shown with the
+/// hold, and the audit log keeps it.
 #[utoipa::path(operation_id = "licenses_suspend", params(("id" = LicenseId, Path, description = "The licence.")), request_body = Suspension,
                responses((status = 200, description = "It is suspended.", body = License)),
-               extensions(("x-permission" = json!("licenses:suspend")), ("x-body-limit" = json!(65_536)),
+               extensions(("x-permission" = json!("licenses:suspend")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/{id}/suspend")]
 pub(super) async fn suspend(
     can: Can<perm::LicensesSuspend>,
     db: Data<Db>,
     id: Path<LicenseId>,
+    key: IdempotencyKey,
     seen: IfMatch,
     why: Valid<Suspension>,
-) -> Result<Tagged<License>> {
-    db.tenant(can, move |tx| holds::suspend(tx, id.0, &seen, &why))
-        .await
-        .map(Tagged)
+) -> Result<Once<Tagged<License>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &why, |tx| holds::suspend(tx, id.0, &seen, &why).map(Tagged))
+    })
+    .await
 }
 
 /// Lift a hold from a licence.
@@ -94,37 +97,45 @@ pub(super) async fn suspend(
 /// It lives again once no hold is left.
 #[utoipa::path(operation_id = "licenses_reinstate", params(("id" = LicenseId, Path, description = "The licence.")), request_body = Reinstatement,
                responses((status = 200, description = "The hold is lifted.", body = License)),
-               extensions(("x-permission" = json!("licenses:suspend")), ("x-body-limit" = json!(65_536)),
+               extensions(("x-permission" = json!("licenses:suspend")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/{id}/reinstate")]
 pub(super) async fn reinstate(
     can: Can<perm::LicensesSuspend>,
     db: Data<Db>,
     id: Path<LicenseId>,
+    key: IdempotencyKey,
     seen: IfMatch,
     which: Valid<Reinstatement>,
-) -> Result<Tagged<License>> {
-    db.tenant(can, move |tx| holds::reinstate(tx, id.0, &seen, &which))
-        .await
-        .map(Tagged)
+) -> Result<Once<Tagged<License>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &which, |tx| {
+            holds::reinstate(tx, id.0, &seen, &which).map(Tagged)
+        })
+    })
+    .await
 }
 
 /// Revoke a licence.
 ///
-/// For good: its keys die with the commit, and its machines are deactivated.
+/// For good: its keys die with the commit, and its machines are deactivated, each with its event. The audit log keeps the note.
 #[utoipa::path(operation_id = "licenses_revoke", params(("id" = LicenseId, Path, description = "The licence.")), request_body = Revocation,
                responses((status = 200, description = "It is revoked.", body = License)),
-               extensions(("x-permission" = json!("licenses:revoke")), ("x-body-limit" = json!(65_536)),
+               extensions(("x-permission" = json!("licenses:revoke")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/{id}/revoke")]
 pub(super) async fn revoke(
     can: Can<perm::LicensesRevoke>,
     db: Data<Db>,
     id: Path<LicenseId>,
+    key: IdempotencyKey,
     seen: IfMatch,
-    _why: Valid<Revocation>,
-) -> Result<Tagged<License>> {
-    db.tenant(can, move |tx| holds::revoke_seen(tx, id.0, &seen))
-        .await
-        .map(Tagged)
+    why: Valid<Revocation>,
+) -> Result<Once<Tagged<License>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &why, |tx| {
+            holds::revoke_seen(tx, id.0, &seen, &why).map(Tagged)
+        })
+    })
+    .await
 }

@@ -4,8 +4,8 @@ use crate::{
     features::{
         licenses::{
             model::{
-                HoldReason, LICENSE_REINSTATED, LICENSE_REVOKED, LICENSE_SUSPENDED, License, NewHold, Reinstatement,
-                Row, State, Suspension,
+                HoldReason, LICENSE_REINSTATED, LICENSE_REVOKED, LICENSE_SUSPENDED, License, MACHINE_DEACTIVATED,
+                NewHold, Reinstatement, Revocation, Row, State, Suspension,
             },
             queries,
             service::{renewal, shown},
@@ -17,7 +17,8 @@ use crate::{
         entitlements,
         error::{Result, STATE_CONFLICT},
         http::IfMatch,
-        id::LicenseId,
+        id::{JobId, LicenseId},
+        jobs::{self, Lane, Push},
         outbox,
     },
 };
@@ -79,7 +80,8 @@ fn place_on(tx: &mut Tenant<'_>, row: Row, hold: &NewHold) -> Result<License> {
         _ => queries::suspend(tx.conn(), row.id, now)?,
     };
     let license = shown(tx, row)?;
-    outbox::emit(tx, LICENSE_SUSPENDED.of(license.id, &license))?;
+    let event = LICENSE_SUSPENDED.of(license.id, &license);
+    outbox::emit(tx, event.noting("note", hold.note.as_deref()))?;
     Ok(license)
 }
 
@@ -138,10 +140,11 @@ pub(in crate::features::licenses) fn revoke_seen(
     tx: &mut Tenant<'_>,
     id: LicenseId,
     seen: &IfMatch,
+    why: &Revocation,
 ) -> Result<License> {
     let row = queries::lock(tx.conn(), id)?;
     seen.allows(row.version)?;
-    end(tx, row)
+    end(tx, row, why.note.as_deref())
 }
 
 /// Ends a licence for good, with its keys and machines. One that is revoked stays as it is.
@@ -150,17 +153,42 @@ pub(in crate::features::licenses) fn revoke_seen(
 /// 404.
 pub fn revoke(tx: &mut Tenant<'_>, id: LicenseId) -> Result<License> {
     let row = queries::lock(tx.conn(), id)?;
-    end(tx, row)
+    end(tx, row, None)
 }
 
-fn end(tx: &mut Tenant<'_>, row: Row) -> Result<License> {
+fn end(tx: &mut Tenant<'_>, row: Row, note: Option<&str>) -> Result<License> {
     if row.state == State::Revoked {
         return shown(tx, row);
     }
     let now = tx.now()?;
     let row = queries::revoke(tx.conn(), row.id, now)?;
     entitlements::give(tx, "licenses", 1)?;
+    if !end_machines(tx, row.id)? {
+        let rest = Push::now(Lane::System, END_MACHINES, JobId::of(row.id.uuid(), END_MACHINES));
+        jobs::push(
+            tx,
+            Push {
+                group_id: row.id.uuid(),
+                ..rest
+            },
+        )?;
+    }
     let license = shown(tx, row)?;
-    outbox::emit(tx, LICENSE_REVOKED.of(license.id, &license))?;
+    outbox::emit(tx, LICENSE_REVOKED.of(license.id, &license).noting("note", note))?;
     Ok(license)
+}
+
+/// The job that deactivates the machines of a licence that had more of them than one transaction should end.
+pub(in crate::features::licenses) const END_MACHINES: &str = "licenses.end_machines";
+/// How many machines a transaction ends.
+const AT_ONCE: i64 = 200;
+
+/// Deactivates the next of a revoked licence's machines and tells of each. True once none is left.
+pub(in crate::features::licenses) fn end_machines(tx: &mut Tenant<'_>, id: LicenseId) -> Result<bool> {
+    let now = tx.now()?;
+    let ended = queries::end_machines(tx.conn(), id, now, AT_ONCE)?;
+    for machine in &ended {
+        outbox::emit(tx, MACHINE_DEACTIVATED.of(machine.id, machine))?;
+    }
+    Ok((ended.len() as i64) < AT_ONCE)
 }

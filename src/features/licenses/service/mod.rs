@@ -36,6 +36,7 @@ use crate::{
     },
 };
 
+pub(super) use holds::{END_MACHINES, end_machines};
 pub use holds::{lift, place, revoke};
 pub use renewal::{renew, renewals, reverse_renewal};
 pub use validation::{admitted, facts, usable};

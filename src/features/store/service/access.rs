@@ -134,8 +134,8 @@ pub(super) fn transfer(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid, po
         return Ok(None);
     }
     // Whatever else holds it stays with it: another price is no way around a dispute or an abuse.
-    let money = |held: &HoldReason| matches!(held, HoldReason::Payment | HoldReason::PaymentMethod);
-    if !old.holds.iter().all(money) {
+    let money = |held: HoldReason| matches!(held, HoldReason::Payment | HoldReason::PaymentMethod);
+    if !old.reasons().all(money) {
         tracing::error!(license = %old.id, "a held licence's price changed: it stays as it is until the hold is lifted");
         return Ok(None);
     }
@@ -166,7 +166,7 @@ pub(super) fn hold(tx: &mut Tenant<'_>, license: Uuid, hold: Hold, subscription:
 /// Lifts a hold for money, and nothing else: a payment never undoes what was held for fraud.
 pub(super) fn lift(tx: &mut Tenant<'_>, license: Uuid, hold: Hold, subscription: &str) -> Result<()> {
     let id: LicenseId = Id::from_uuid(license);
-    if licenses::get(tx, id)?.holds.contains(&reason(hold)) {
+    if licenses::get(tx, id)?.reasons().any(|one| one == reason(hold)) {
         licenses::lift(tx, id, reason(hold), subscription)?;
     }
     Ok(())

@@ -191,7 +191,7 @@ impl From<License> for Holding {
             license: license.id,
             policy: license.policy_id.uuid(),
             status: license.status,
-            holds: license.holds,
+            holds: license.reasons().collect(),
             starts_at: license.starts_at,
             expires_at: license.expires_at,
             grace: match rules.expiration_strategy {
