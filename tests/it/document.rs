@@ -52,6 +52,65 @@ fn every_operation_says_who_may_call_it_and_how_often() {
 }
 
 #[test]
+fn every_post_takes_a_key_for_retries_or_says_why_not() {
+    let listed: BTreeMap<String, String> =
+        toml::from_str(include_str!("registry/unkeyed.toml")).expect("a registry that can be read");
+    let document = document();
+    let mut unlisted = listed.clone();
+    let mut broken = Vec::new();
+    for (name, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        let parameters = operation["parameters"].to_string();
+        let takes = operation["x-idempotent"] == true && parameters.contains("/IdempotencyKey\"");
+        match (unlisted.remove(id), takes) {
+            (None, true) => {}
+            (None, false) if !name.starts_with("post ") => {}
+            (None, false) => broken.push(format!(
+                "{id}: takes no Idempotency-Key, and registry/unkeyed.toml does not say why"
+            )),
+            (Some(_), true) => broken.push(format!(
+                "{id}: takes an Idempotency-Key by now: its line of registry/unkeyed.toml goes"
+            )),
+            (Some(why), false) => {
+                let told = operation["description"]
+                    .as_str()
+                    .is_some_and(|text| text.ends_with(&why));
+                if !told || !name.starts_with("post ") {
+                    broken.push(format!(
+                        "{id}: the document does not say that it takes no Idempotency-Key"
+                    ));
+                }
+            }
+        }
+    }
+    broken.extend(
+        unlisted
+            .into_keys()
+            .map(|id| format!("{id}: there is no such operation")),
+    );
+    none("keys for retries", broken);
+    assert!(listed.len() <= 18, "the list of registry/unkeyed.toml may only shrink");
+}
+
+/// A handler that declares `x-idempotent` and forgets to ask for the key would swallow it.
+#[test]
+fn who_says_that_it_takes_a_key_takes_it() {
+    let mut broken = Vec::new();
+    for (file, text) in sources("src") {
+        for described in text.split("#[utoipa::path(").skip(1) {
+            let handler = described.split("\n}\n").next().unwrap_or_default();
+            let id = handler.split('"').nth(1).unwrap_or_default();
+            let declares = handler.contains("\"x-idempotent\"");
+            let asks = handler.contains("IdempotencyKey,") && handler.contains("once");
+            if declares != asks {
+                broken.push(format!("{file}: {id}"));
+            }
+        }
+    }
+    none("handlers whose x-idempotent is not what they do", broken);
+}
+
+#[test]
 fn everything_in_the_document_is_described() {
     let document = document();
     let mut broken = Vec::new();

@@ -1,5 +1,7 @@
 //! What every operation has, added by rule: its tag, its security, the headers it takes and the refusals it may answer with.
 
+use std::{collections::BTreeMap, sync::LazyLock};
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
@@ -67,6 +69,14 @@ fn tag(id: &str) -> &str {
     id.split('_').next().unwrap_or(id)
 }
 
+/// Why an operation that writes takes no `Idempotency-Key`, if it takes none: the list that may only shrink.
+fn unkeyed(id: &str) -> Option<&'static str> {
+    static LIST: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+        toml::from_str(include_str!("../../../tests/it/registry/unkeyed.toml")).expect("a test reads the list")
+    });
+    LIST.get(id).map(String::as_str)
+}
+
 /// What a group of operations is about. A tag without a line of its own is described by its name.
 fn about(tag: &str) -> String {
     match tag {
@@ -96,6 +106,11 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
     };
     operation.insert("security".into(), facts.security());
     let idempotent = operation.contains_key("x-idempotent");
+    if let Some(why) = unkeyed(&id) {
+        let said = operation.get("description").and_then(Value::as_str).unwrap_or_default();
+        let described = format!("{said}\n\nTakes no `Idempotency-Key`; one that is sent is not looked at: {why}");
+        operation.insert("description".into(), described.trim().into());
+    }
     if let Some(list) = operation
         .entry("parameters")
         .or_insert_with(|| json!([]))

@@ -97,16 +97,18 @@ async fn update(
 /// No policy gains it any more; those that have it keep it.
 #[utoipa::path(operation_id = "entitlements_archive", params(("id" = EntitlementId, Path, description = "The entitlement.")),
                responses((status = 200, description = "It is archived.", body = Entitlement)),
-               extensions(("x-permission" = json!("entitlements:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-permission" = json!("entitlements:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/entitlements/{id}/archive")]
 async fn archive(
     can: Can<perm::EntitlementsWrite>,
     db: Data<Db>,
     id: Path<EntitlementId>,
+    key: IdempotencyKey,
     seen: IfMatch,
     _none: NoQuery,
-) -> Result<Tagged<Entitlement>> {
-    db.tenant(can, move |tx| service::archive(tx, id.0, &seen))
-        .await
-        .map(Tagged)
+) -> Result<Once<Tagged<Entitlement>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &(), |tx| service::archive(tx, id.0, &seen).map(Tagged))
+    })
+    .await
 }

@@ -119,16 +119,18 @@ async fn update(
 /// No licence is issued by it any more; those that there are go on.
 #[utoipa::path(operation_id = "policies_archive", params(("id" = PolicyId, Path, description = "The policy.")),
                responses((status = 200, description = "It is archived.", body = Policy)),
-               extensions(("x-permission" = json!("policies:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-permission" = json!("policies:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/policies/{id}/archive")]
 async fn archive(
     can: Can<perm::PoliciesWrite>,
     db: Data<Db>,
     id: Path<PolicyId>,
+    key: IdempotencyKey,
     seen: IfMatch,
     _none: NoQuery,
-) -> Result<Tagged<Policy>> {
-    db.tenant(can, move |tx| service::archive(tx, id.0, &seen))
-        .await
-        .map(Tagged)
+) -> Result<Once<Tagged<Policy>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &(), |tx| service::archive(tx, id.0, &seen).map(Tagged))
+    })
+    .await
 }

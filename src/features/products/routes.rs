@@ -97,16 +97,18 @@ async fn update(
 /// It issues no more licences; those that there are validate on.
 #[utoipa::path(operation_id = "products_archive", params(("id" = ProductId, Path, description = "The product.")),
                responses((status = 200, description = "It is archived.", body = Product)),
-               extensions(("x-permission" = json!("products:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-permission" = json!("products:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/products/{id}/archive")]
 async fn archive(
     can: Can<perm::ProductsWrite>,
     db: Data<Db>,
     id: Path<ProductId>,
+    key: IdempotencyKey,
     seen: IfMatch,
     _none: NoQuery,
-) -> Result<Tagged<Product>> {
-    db.tenant(can, move |tx| service::archive(tx, id.0, &seen))
-        .await
-        .map(Tagged)
+) -> Result<Once<Tagged<Product>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &(), |tx| service::archive(tx, id.0, &seen).map(Tagged))
+    })
+    .await
 }

@@ -337,16 +337,20 @@ async fn money(
 /// `cancel_requested_at` set.
 #[utoipa::path(operation_id = "runs_cancel", params(("id" = RunId, Path, description = "The run.")), request_body = Cancellation,
                responses((status = 200, description = "It is stopped, or will be.", body = Run)),
-               extensions(("x-permission" = json!("runs:cancel")), ("x-works-unpaid" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-permission" = json!("runs:cancel")), ("x-idempotent" = json!(true)), ("x-works-unpaid" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/runs/{id}/cancel")]
 async fn cancel(
     can: Can<perm::RunsCancel>,
     _query: NoQuery,
     db: Data<Db>,
     Path(id): Path<RunId>,
+    key: IdempotencyKey,
     how: Valid<Cancellation>,
-) -> Result<Tagged<Run>> {
-    db.tenant(can, move |tx| service::cancel::cancel(tx, id, how.mode))
-        .await
-        .map(Tagged)
+) -> Result<Once<Tagged<Run>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &how, |tx| {
+            service::cancel::cancel(tx, id, how.mode).map(Tagged)
+        })
+    })
+    .await
 }

@@ -176,33 +176,41 @@ async fn validate_draft(
 /// It starts no more runs; runs that are under way go on.
 #[utoipa::path(operation_id = "agents_archive", params(("id" = AgentId, Path, description = "The agent.")),
                responses((status = 200, description = "It is archived.", body = Agent)),
-               extensions(("x-permission" = json!("agents:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-permission" = json!("agents:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/agents/{id}/archive")]
 async fn archive(
     can: Can<perm::AgentsWrite>,
     _query: NoQuery,
     db: Data<Db>,
     Path(id): Path<AgentId>,
+    key: IdempotencyKey,
     seen: IfMatch,
-) -> Result<Tagged<Agent>> {
-    db.tenant(can, move |tx| service::set_state(tx, id, &seen, State::Archived))
-        .await
-        .map(Tagged)
+) -> Result<Once<Tagged<Agent>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &(), |tx| {
+            service::set_state(tx, id, &seen, State::Archived).map(Tagged)
+        })
+    })
+    .await
 }
 
 /// Take an agent back into use.
 #[utoipa::path(operation_id = "agents_unarchive", params(("id" = AgentId, Path, description = "The agent.")),
                responses((status = 200, description = "It is active.", body = Agent)),
-               extensions(("x-permission" = json!("agents:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-permission" = json!("agents:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/agents/{id}/unarchive")]
 async fn unarchive(
     can: Can<perm::AgentsWrite>,
     _query: NoQuery,
     db: Data<Db>,
     Path(id): Path<AgentId>,
+    key: IdempotencyKey,
     seen: IfMatch,
-) -> Result<Tagged<Agent>> {
-    db.tenant(can, move |tx| service::set_state(tx, id, &seen, State::Active))
-        .await
-        .map(Tagged)
+) -> Result<Once<Tagged<Agent>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &(), |tx| {
+            service::set_state(tx, id, &seen, State::Active).map(Tagged)
+        })
+    })
+    .await
 }

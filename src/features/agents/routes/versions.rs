@@ -121,17 +121,21 @@ async fn show(
 #[utoipa::path(operation_id = "agents_retire_version",
                params(("id" = AgentId, Path, description = "The agent."), ("number" = i32, Path, description = "The version's number.")),
                responses((status = 200, description = "It is retired.", body = AgentVersion)),
-               extensions(("x-permission" = json!("agents:publish")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-permission" = json!("agents:publish")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/agents/{id}/versions/{number}/retire")]
 async fn retire(
     can: Can<perm::AgentsPublish>,
     _query: NoQuery,
     db: Data<Db>,
     Paths(id, number): Paths<AgentId, i64>,
-) -> Result<Json<AgentVersion>> {
-    db.tenant(can, move |tx| versions::retire(tx, id, number_of(number)))
-        .await
-        .map(Json)
+    key: IdempotencyKey,
+) -> Result<Once<Json<AgentVersion>>> {
+    db.tenant(can, move |tx| {
+        once(tx, &key, &(), |tx| {
+            versions::retire(tx, id, number_of(number)).map(Json)
+        })
+    })
+    .await
 }
 
 /// A number that no version can have is one that none has.

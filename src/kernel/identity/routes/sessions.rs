@@ -6,8 +6,9 @@ use super::sign_in::session_of;
 use crate::kernel::{
     access::{Doorkeeper, Person},
     error::Result,
-    http::{Json, NoContent, NoQuery, Path},
+    http::{IdempotencyKey, Json, NoContent, NoQuery, Path},
     id::SessionId,
+    idempotency::{Once, once_for},
     identity::{
         model::{EndedSessions, SessionList},
         service::{Identity, sessions},
@@ -55,23 +56,27 @@ pub(super) async fn end(
 
 /// End all your other sessions.
 #[utoipa::path(operation_id = "me_end_other_sessions", responses((status = 200, description = "They have ended.", body = EndedSessions)),
-               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+               extensions(("x-account" = json!(true)), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
 #[post("/me/sessions/revoke-others")]
 pub(super) async fn end_others(
     person: Person,
     _: NoQuery,
     identity: Data<Identity>,
     door: Data<Doorkeeper>,
-) -> Result<Json<EndedSessions>> {
+    key: IdempotencyKey,
+) -> Result<Once<Json<EndedSessions>>> {
     let (kept, user, call) = (session_of(&person)?, person.user, person.call.clone());
     let ended = identity
         .db
         .unscoped(&person.call, move |tx| {
-            sessions::end_others(tx, &call, user, Some(kept), "ended_by_owner")
+            once_for(tx, user, &key, &(), |tx| {
+                let ended = sessions::end_others(tx, &call, user, Some(kept), "ended_by_owner")?;
+                Ok(Json(EndedSessions {
+                    ended: ended.len() as i64,
+                }))
+            })
         })
         .await?;
     door.forget_sessions_of(user);
-    Ok(Json(EndedSessions {
-        ended: ended.len() as i64,
-    }))
+    Ok(ended)
 }
