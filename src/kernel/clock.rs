@@ -1,6 +1,7 @@
 //! The time, handed in. Nothing else in the house asks the operating system what time it is.
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use serde::Serializer;
 #[cfg(feature = "lab")]
 use std::sync::{
     Arc,
@@ -64,6 +65,66 @@ impl Clock {
     pub fn reset(&self) {
         if let Some(offset) = &self.offset {
             offset.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+/// An instant, or perhaps none, as JSON shows it.
+pub trait Moment {
+    /// RFC 3339 in UTC with three decimals, also where they are zeros.
+    fn text(&self) -> Option<String>;
+}
+
+impl Moment for DateTime<Utc> {
+    fn text(&self) -> Option<String> {
+        Some(self.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl Moment for Option<DateTime<Utc>> {
+    fn text(&self) -> Option<String> {
+        self.as_ref().and_then(Moment::text)
+    }
+}
+
+/// Every instant of an answer or an event is written by this: `#[serde(serialize_with = "crate::kernel::clock::millis")]`. Left to itself,
+/// an instant would leave its decimals out when they are zeros, and microseconds in.
+///
+/// # Errors
+/// The writer's own.
+pub fn millis<S: Serializer>(at: &impl Moment, serializer: S) -> Result<S::Ok, S::Error> {
+    match at.text() {
+        Some(text) => serializer.serialize_str(&text),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Serialize)]
+    struct Shown {
+        #[serde(serialize_with = "millis")]
+        at: DateTime<Utc>,
+        #[serde(serialize_with = "millis")]
+        never: Option<DateTime<Utc>>,
+    }
+
+    #[test]
+    fn an_instant_has_three_decimals_whatever_they_are() {
+        for (micros, text) in [
+            (0, "2026-11-20T17:30:00.000Z"),
+            (120_000, "2026-11-20T17:30:00.120Z"),
+            (123_456, "2026-11-20T17:30:00.123Z"),
+        ] {
+            let whole: DateTime<Utc> = "2026-11-20T17:30:00Z".parse().expect("an instant");
+            let shown = Shown {
+                at: whole + chrono::Duration::microseconds(micros),
+                never: None,
+            };
+            let json = serde_json::to_value(&shown).expect("JSON");
+            assert_eq!(json, serde_json::json!({ "at": text, "never": null }));
         }
     }
 }

@@ -50,12 +50,15 @@ pub struct Customer {
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub metadata: Jsonb<Metadata>,
     /// Since when they are banned: none of their licences is valid.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub banned_at: Option<DateTime<Utc>>,
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When they were added.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When they last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 

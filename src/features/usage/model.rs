@@ -55,6 +55,7 @@ pub struct UsageEvent {
     /// True if the tokens were counted here, because the provider did not say.
     pub estimated: bool,
     /// When.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
 }
 

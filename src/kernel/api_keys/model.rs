@@ -58,14 +58,18 @@ pub struct ApiKey {
     /// The API version that it was made for.
     pub api_version: String,
     /// When it stops.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: DateTime<Utc>,
     /// When it was last used, to the minute.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub last_used_at: Option<DateTime<Utc>>,
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When it was made.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 

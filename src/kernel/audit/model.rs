@@ -183,6 +183,7 @@ pub struct AuditEntry {
     #[schema(required)]
     pub seal: Option<AuditSeal>,
     /// When it happened.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -224,6 +225,7 @@ pub struct AuditCheckpoint {
     /// Ed25519, base64url, over `guildhall-audit-checkpoint-v1`, the workspace's id, `seq` and `hash`, joined by newlines.
     pub signature: String,
     /// When it was signed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
 }
 

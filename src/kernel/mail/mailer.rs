@@ -138,6 +138,7 @@ pub struct Captured {
     pub subject: String,
     pub text: String,
     pub html: String,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub sent_at: DateTime<Utc>,
 }
 

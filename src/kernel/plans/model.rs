@@ -33,6 +33,7 @@ pub struct PlanSource {
     /// How much of the workspace it lets be used.
     pub access: AccessLevel,
     /// When it ends, unless it is renewed; null: never.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -83,6 +84,7 @@ pub struct PlanView {
     /// What the workspace has it from; empty on the default plan.
     pub sources: Vec<PlanSource>,
     /// When the next source ends, unless it is renewed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub valid_until: Option<DateTime<Utc>>,
 }
 

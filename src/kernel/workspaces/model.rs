@@ -58,8 +58,10 @@ pub struct Workspace {
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When it was made.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -190,14 +192,18 @@ pub struct Member {
     /// `active`, `suspended` or `removed`.
     pub state: String,
     /// When they joined.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub joined_at: DateTime<Utc>,
     /// When they were last here, to the minute.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub last_active_at: Option<DateTime<Utc>>,
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When the membership was made.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 

@@ -197,3 +197,24 @@ async fn a_workspace_signs_with_a_key_of_its_own() {
         "it signs no access tokens"
     );
 }
+
+#[actix_web::test]
+async fn who_knows_the_issuer_finds_the_keys() {
+    let world = World::new().await;
+    let session = login(&world, &someone(&world).await).await;
+    let issuer = part(&session.access, 1)["iss"].as_str().expect("an issuer").to_owned();
+    for name in ["openid-configuration", "oauth-authorization-server"] {
+        let found = world.anonymous().get(&format!("/.well-known/{name}")).await.ok();
+        assert_eq!(found.body["issuer"], issuer);
+        let keys = found.text_at("/jwks_uri").replace(&issuer, "");
+        let listed = world.anonymous().get(&keys).await.ok();
+        assert_eq!(
+            found.body["id_token_signing_alg_values_supported"]
+                .as_array()
+                .map(|all| all.contains(&listed.body["keys"][0]["alg"])),
+            Some(true)
+        );
+        assert_eq!(found.header("cache-control"), "public, max-age=600");
+        assert_eq!(found.header("access-control-allow-origin"), "*");
+    }
+}

@@ -150,8 +150,10 @@ pub struct Agent {
     /// Who made it.
     pub created_by: Author,
     /// When.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 

@@ -49,10 +49,12 @@ pub struct AgentVersion {
     pub labels: Vec<String>,
     /// When it was retired.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub retired_at: Option<DateTime<Utc>>,
     /// Who froze it.
     pub created_by: Author,
     /// When.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -165,8 +167,10 @@ pub struct Label {
     /// Raised by every move; the `ETag`.
     pub version: i64,
     /// When it was first set.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it was last moved.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 

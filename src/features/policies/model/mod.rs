@@ -71,12 +71,15 @@ pub struct Policy {
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub metadata: Metadata,
     /// Since when it issues no more licences.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub archived_at: Option<DateTime<Utc>>,
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When it was made.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 

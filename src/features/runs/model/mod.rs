@@ -198,19 +198,25 @@ pub struct Run {
     /// Who started it.
     pub created_by: Author,
     /// When it was accepted.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
     /// When its first step began.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub finished_at: Option<DateTime<Utc>>,
     /// When it is given up, however it stands.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: DateTime<Utc>,
     /// When somebody asked it to stop.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// How long it waited in the queue, in milliseconds.
     #[schema(required)]
@@ -220,6 +226,7 @@ pub struct Run {
     pub duration_ms: Option<i64>,
     /// When its contents were removed.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub purged_at: Option<DateTime<Utc>>,
 }
 

@@ -97,12 +97,15 @@ pub struct Offer {
     /// A price at Stripe with one of these lookup keys belongs to this offer.
     pub lookup_keys: Vec<String>,
     /// When it was withdrawn. Who has it keeps it.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub archived_at: Option<DateTime<Utc>>,
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When it was made.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -155,8 +158,10 @@ pub struct Price {
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When it was first seen.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 

@@ -81,20 +81,27 @@ pub struct Subscription {
     /// Whether it ends with the period.
     pub cancel_at_period_end: bool,
     /// When it is going to end.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub cancel_at: Option<DateTime<Utc>>,
     /// When its end was asked for.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub canceled_at: Option<DateTime<Utc>>,
     /// When it ended.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub ended_at: Option<DateTime<Utc>>,
     /// When its trial ends, or ended.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub trial_end: Option<DateTime<Utc>>,
     /// When it began.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub started_at: DateTime<Utc>,
     /// The version.
     pub version: i64,
     /// When it was first seen.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -127,10 +134,13 @@ pub struct Invoice {
     /// Minor units.
     pub tax: i64,
     /// When it must be paid.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub due_at: Option<DateTime<Utc>>,
     /// When it was paid.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub paid_at: Option<DateTime<Utc>>,
     /// When it was made.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub issued_at: DateTime<Utc>,
     /// The version.
     pub version: i64,
@@ -208,14 +218,18 @@ pub struct Order {
     #[serde(skip)]
     pub licenses: Vec<Uuid>,
     /// The end of the period that was paid.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub paid_until: Option<DateTime<Utc>>,
     /// When it was delivered.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub fulfilled_at: Option<DateTime<Utc>>,
     /// The version.
     pub version: i64,
     /// When it was first seen.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -251,12 +265,16 @@ pub struct DunningCase {
     /// How far it is.
     pub state: DunningState,
     /// Since when money is missing.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub opened_at: DateTime<Utc>,
     /// When access will be limited.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub restrict_at: DateTime<Utc>,
     /// When the subscription will be given up.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub lapse_at: DateTime<Utc>,
     /// When it ended.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub closed_at: Option<DateTime<Utc>>,
     /// The version.
     pub version: i64,

@@ -17,6 +17,7 @@ use crate::{
 #[schema(example = json!({"at": "2026-12-20T17:30:00.000Z", "amount": 2900, "currency": "usd"}))]
 pub struct NextInvoice {
     /// When the present period ends.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub at: DateTime<Utc>,
     /// Minor units, before tax, discounts and credit; null where tiers decide.
     pub amount: Option<i64>,

@@ -92,14 +92,17 @@ pub struct Delivery {
     #[diesel(column_name = attempts_total)]
     pub attempts: i32,
     /// When the next attempt is due.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub next_attempt_at: Option<DateTime<Utc>>,
     /// What the receiver answered last.
     pub last_status: Option<i32>,
     /// Why there was no answer: `dns`, `connect`, `tls`, `timeout`, `http`, `body_too_large`, `target_not_allowed`.
     pub last_error: Option<String>,
     /// When the event was matched.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it ended.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub finished_at: Option<DateTime<Utc>>,
 }
 
@@ -118,6 +121,7 @@ pub struct Attempt {
     /// Which one it was.
     pub n: i32,
     /// When it began.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub started_at: DateTime<Utc>,
     /// How long it took, in milliseconds.
     pub duration_ms: i32,

@@ -107,6 +107,7 @@ pub struct Endpoint {
     /// Why not.
     pub disabled_reason: Option<DisabledReason>,
     /// Since when not.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub disabled_at: Option<DateTime<Utc>>,
     /// In which order.
     pub ordering: Ordering,
@@ -123,20 +124,25 @@ pub struct Endpoint {
     /// Whether it ends with its first delivery.
     pub once: bool,
     /// When it ends by itself.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: Option<DateTime<Utc>>,
     /// The API version that its events are written in.
     pub api_version: String,
     /// Since when nothing arrived.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub first_failure_at: Option<DateTime<Utc>>,
     /// When something last arrived.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub last_success_at: Option<DateTime<Utc>>,
     /// The reseller whose it is.
     pub reseller_id: Option<ResellerId>,
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When it was made.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -187,6 +193,7 @@ pub struct ShownSecret {
     /// `whsec_` and base64 of 32 bytes.
     pub secret: String,
     /// When it stops signing.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 

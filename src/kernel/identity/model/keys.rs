@@ -177,3 +177,40 @@ pub struct Jwks {
     /// Published, active and retiring ones.
     pub keys: Vec<Jwk>,
 }
+
+/// Where those find everything who verify access tokens themselves (RFC 8414, OpenID Connect Discovery 1.0).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(example = json!({"issuer": "https://api.example.com", "jwks_uri": "https://api.example.com/.well-known/jwks.json",
+                          "response_types_supported": [], "grant_types_supported": [], "subject_types_supported": ["public"],
+                          "id_token_signing_alg_values_supported": ["RS256"]}))]
+pub struct Discovery {
+    /// What `iss` of every access token says.
+    pub issuer: String,
+    /// Where the keys are.
+    pub jwks_uri: String,
+    /// How an OAuth client may ask for a grant: none may yet.
+    pub response_types_supported: Vec<String>,
+    /// What an OAuth client may get tokens for: nothing yet.
+    pub grant_types_supported: Vec<String>,
+    /// A person has the same `sub` for everybody.
+    pub subject_types_supported: Vec<String>,
+    /// What signs.
+    pub id_token_signing_alg_values_supported: Vec<String>,
+}
+
+impl Discovery {
+    /// Of the issuer at this address, who signs with these keys.
+    pub fn of(issuer: &str, keys: &Jwks) -> Discovery {
+        let mut algorithms: Vec<String> = keys.keys.iter().map(|key| key.alg.clone()).collect();
+        algorithms.sort();
+        algorithms.dedup();
+        Discovery {
+            issuer: issuer.to_owned(),
+            jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+            response_types_supported: Vec::new(),
+            grant_types_supported: Vec::new(),
+            subject_types_supported: vec!["public".into()],
+            id_token_signing_alg_values_supported: algorithms,
+        }
+    }
+}

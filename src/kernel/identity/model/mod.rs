@@ -9,7 +9,7 @@ mod tokens;
 
 pub use address::Address;
 pub use inputs::{Forgotten, Login, NewPassword, Proof, Registration, Renewal, Resend, Reset, StepUp, Transport};
-pub use keys::{Algorithm, Jwk, Jwks, KeyRow, KeyState, Use};
+pub use keys::{Algorithm, Discovery, Jwk, Jwks, KeyRow, KeyState, Use};
 pub use people::{
     Me, MePatch, PlatformRole, Preferences, PreferencesPatch, SecurityEvent, SecurityEventFilters, SecurityEventPage,
     Theme, User, WorkspacePermissions,

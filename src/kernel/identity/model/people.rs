@@ -94,6 +94,7 @@ pub struct Me {
     /// Their address.
     pub email: Option<String>,
     /// When they proved that it is theirs.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub email_verified_at: Option<DateTime<Utc>>,
     /// Their public name.
     pub username: Option<String>,
@@ -116,8 +117,10 @@ pub struct Me {
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When the account was made.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -252,6 +255,7 @@ pub struct Preferences {
     /// The version, which is also the `ETag`.
     pub version: i64,
     /// When they last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -349,6 +353,7 @@ pub struct SecurityEvent {
     #[schema(value_type = Object)]
     pub detail: Value,
     /// When.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
 }
 

@@ -63,10 +63,13 @@ pub struct Session {
     /// Whether this request belongs to it.
     pub current: bool,
     /// When it began.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it was last used, to the minute.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub last_seen_at: DateTime<Utc>,
     /// When it ends if nobody uses it any more.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: DateTime<Utc>,
 }
 
@@ -157,6 +160,7 @@ pub struct Pending {
     /// Keep it until the mail has come, and send it along with the mailed token.
     pub client_token: String,
     /// Until when the mailed token works.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: DateTime<Utc>,
 }
 
@@ -175,8 +179,10 @@ pub struct Verified {
 #[schema(example = json!({"auth_time": "2026-11-20T17:30:00.123Z", "fresh_until": "2026-11-20T17:45:00.123Z"}))]
 pub struct SteppedUp {
     /// When the person last proved who they are: now.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub auth_time: DateTime<Utc>,
     /// Until when that is recent enough for what needs it.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub fresh_until: DateTime<Utc>,
 }
 

@@ -11,8 +11,14 @@ mod sign_up;
 use actix_web::{HttpResponse, get, http::header::CACHE_CONTROL, web::Data};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{model::Jwks, service::Keys};
-use crate::kernel::{error::Result, http::Visit};
+use super::{
+    model::{Discovery, Jwks},
+    service::{Identity, Keys},
+};
+use crate::kernel::{
+    error::Result,
+    http::{NoQuery, Visit},
+};
 
 /// The routes of this slice under the versioned API.
 pub fn routes(routes: &mut ServiceConfig) {
@@ -42,7 +48,7 @@ pub fn routes(routes: &mut ServiceConfig) {
 
 /// What stands at the root of the server: the keys, and the pages behind mailed links.
 pub fn roots(routes: &mut ServiceConfig) {
-    routes.service(jwks);
+    routes.service(jwks).service(openid).service(oauth);
     pages::routes(routes);
 }
 
@@ -58,4 +64,29 @@ async fn jwks(_: Visit, keys: Data<Keys>) -> Result<HttpResponse> {
         .insert_header((CACHE_CONTROL, "public, max-age=600"))
         .insert_header(("access-control-allow-origin", "*"))
         .json(keys.jwks()))
+}
+
+/// Who issues access tokens, and where the keys are (OpenID Connect Discovery).
+#[utoipa::path(operation_id = "keys_discover_openid", responses((status = 200, description = "Where everything is.", body = Discovery)),
+               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("interactive"))))]
+#[get("/.well-known/openid-configuration")]
+async fn openid(_: Visit, _none: NoQuery, identity: Data<Identity>) -> Result<HttpResponse> {
+    discovery(&identity).await
+}
+
+/// The same under the name that OAuth clients look for (RFC 8414).
+#[utoipa::path(operation_id = "keys_discover_oauth", responses((status = 200, description = "Where everything is.", body = Discovery)),
+               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("interactive"))))]
+#[get("/.well-known/oauth-authorization-server")]
+async fn oauth(_: Visit, _none: NoQuery, identity: Data<Identity>) -> Result<HttpResponse> {
+    discovery(&identity).await
+}
+
+async fn discovery(identity: &Identity) -> Result<HttpResponse> {
+    identity.keys.ready().await?;
+    let known = Discovery::of(&identity.desk.issuer.issuer, &identity.keys.jwks());
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "public, max-age=600"))
+        .insert_header(("access-control-allow-origin", "*"))
+        .json(known))
 }
