@@ -164,6 +164,8 @@ pub(in crate::features::store) struct Item {
     pub(in crate::features::store) stripe_item_id: String,
     pub(in crate::features::store) stripe_price_id: String,
     pub(in crate::features::store) license_id: Option<Uuid>,
+    /// When the subscription stopped buying it.
+    pub(in crate::features::store) removed_at: Option<DateTime<Utc>>,
 }
 
 pub(in crate::features::store) fn upsert_item(
@@ -209,6 +211,13 @@ pub(in crate::features::store) fn items(
 
 pub(in crate::features::store) fn item(conn: &mut PgConnection, id: Uuid) -> QueryResult<Item> {
     subscription_items::table.find(id).select(Item::as_select()).first(conn)
+}
+
+/// Everything that pays for one licence pays for another from now on.
+pub(in crate::features::store) fn move_license(conn: &mut PgConnection, from: Uuid, to: Uuid) -> QueryResult<usize> {
+    diesel::update(subscription_items::table.filter(subscription_items::license_id.eq(from)))
+        .set(subscription_items::license_id.eq(to))
+        .execute(conn)
 }
 
 /// Says which licence an item pays for.

@@ -113,20 +113,52 @@ pub(super) fn subscription(tx: &mut Tenant<'_>, goods: &Goods<'_>, row: &Subscri
 /// A licence, and the price that keeps it alive.
 struct Kept {
     id: Uuid,
-    item: Uuid,
     price: String,
 }
 
+/// The licences of a subscription. Where an item took the place of another, its price counts.
 fn licenses(tx: &mut Tenant<'_>, row: &Subscription) -> Result<Vec<Kept>> {
-    let items = queries::items(tx.conn(), row.id)?;
-    let kept = items.into_iter().filter_map(|item| {
-        Some(Kept {
-            id: item.license_id?,
-            item: item.id,
-            price: item.stripe_price_id,
-        })
-    });
-    Ok(kept.collect())
+    let mut items = queries::items(tx.conn(), row.id)?;
+    items.sort_by_key(|item| item.removed_at.is_some());
+    let mut kept: Vec<Kept> = Vec::with_capacity(items.len());
+    for item in items {
+        if let Some(id) = item.license_id
+            && kept.iter().all(|known| known.id != id)
+        {
+            kept.push(Kept {
+                id,
+                price: item.stripe_price_id,
+            });
+        }
+    }
+    Ok(kept)
+}
+
+/// An item of a line that another one left goes on with the licence of that one: Stripe's own pages change a plan so.
+pub(super) fn hand_over(tx: &mut Tenant<'_>, goods: &Goods<'_>, row: &Subscription) -> Result<()> {
+    let (removed, present): (Vec<_>, Vec<_>) = queries::items(tx.conn(), row.id)?
+        .into_iter()
+        .partition(|item| item.removed_at.is_some());
+    let fresh = present.iter().filter(|item| item.license_id.is_none());
+    for item in fresh {
+        let Some(wanted) = queries::mapped(tx.conn(), goods.connection, &item.stripe_price_id)? else {
+            continue;
+        };
+        for left in removed.iter().rev() {
+            let Some(license) = left
+                .license_id
+                .filter(|id| !present.iter().any(|other| other.license_id == Some(*id)))
+            else {
+                continue;
+            };
+            let had = queries::mapped(tx.conn(), goods.connection, &left.stripe_price_id)?;
+            if had.is_some_and(|had| had.line == wanted.line) && !access::is_revoked(tx, license)? {
+                queries::set_license(tx.conn(), item.id, license)?;
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The licence of an item whose price was changed is transferred to what the new price sells. An unknown price changes nothing.
@@ -134,7 +166,7 @@ fn follow_price(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: &Kept) -> Resul
     if let Some(mapped) = queries::mapped(tx.conn(), goods.connection, &license.price)?
         && let Some(fresh) = access::transfer(tx, goods, license.id, mapped.policy)?
     {
-        queries::set_license(tx.conn(), license.item, fresh)?;
+        queries::move_license(tx.conn(), license.id, fresh)?;
     }
     Ok(())
 }
