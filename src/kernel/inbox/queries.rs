@@ -77,6 +77,11 @@ pub(super) fn upsert_platform(
         .on_conflict((connections::workspace_id, connections::id))
         .do_update()
         .set((connections::mode.eq(mode), connections::api_version.eq(version)))
+        .execute(conn)?;
+    // It is configuration: what it is at this start counts, and nobody disconnects it for good.
+    diesel::update(connections::table.find((workspace, id)))
+        .filter(connections::state.eq("disconnected"))
+        .set(connections::state.eq("active"))
         .execute(conn)
 }
 
