@@ -136,6 +136,28 @@ fn statements_are_typed() {
 }
 
 #[test]
+fn a_query_that_fails_is_not_taken_for_an_answer() {
+    let mut broken = Vec::new();
+    for (file, text) in sources("src").iter().filter(|(file, _)| !is_test(file)) {
+        let code: String = code(text).map(|(_, line)| format!("{line}\n")).collect();
+        for statement in code.split([';', '{', '}']) {
+            let asks = statement.contains("(tx,") || statement.contains("tx.conn()");
+            let blind = ["map_err(|_|", "is_err()", "is_ok()"].into_iter().any(|habit| {
+                let before = statement.split(habit).next().unwrap_or_default();
+                before.len() < statement.len() && !before.trim_end_matches(['.', '\n', ' ']).ends_with('?')
+            });
+            if asks && blind {
+                broken.push(format!("{file}: {}", statement.trim()));
+            }
+        }
+    }
+    none(
+        "a timeout or a lost connection must not become a refusal: map the one that is meant (`or_refuse`, `on_unique`)",
+        broken,
+    );
+}
+
+#[test]
 fn files_stay_small() {
     let found = sources("src")
         .into_iter()

@@ -49,6 +49,18 @@ impl Wanted {
     }
 }
 
+/// Gives what is not there its meaning, and leaves every other error as it is: a row that cannot be read now may well be there.
+pub trait OrElse<T> {
+    /// What is missing is this refusal.
+    fn or_refuse(self, refusal: impl Into<Error>) -> Result<T>;
+}
+
+impl<T> OrElse<T> for Result<T> {
+    fn or_refuse(self, refusal: impl Into<Error>) -> Result<T> {
+        self.map_err(|error| if error.is(NOT_FOUND) { refusal.into() } else { error })
+    }
+}
+
 impl AsDatabase for Diesel {
     fn violated(&self, wanted: impl Into<Wanted>) -> Option<&str> {
         match self {

@@ -7,6 +7,7 @@ mod refresh;
 mod sessions;
 mod sign_in;
 mod sign_up;
+mod trouble;
 
 use std::time::{Duration, Instant};
 

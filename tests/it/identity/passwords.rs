@@ -76,6 +76,18 @@ async fn a_link_lives_for_half_an_hour_and_the_next_replaces_it() {
 }
 
 #[actix_web::test]
+async fn asking_too_often_takes_nothing_from_the_link_that_was_mailed() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    forgot(&world, &person.email).await;
+    let link = mailed_token(&world, &person.email, "password_reset");
+    let again = json!({ "email": person.email });
+    world.anonymous().post("/auth/password/forgot", again).await.accepted();
+    assert_eq!(mails(&world, &person.email).len(), 1, "one a minute");
+    reset(&world, &link, OTHER).await.gone();
+}
+
+#[actix_web::test]
 async fn a_token_of_one_kind_is_never_taken_for_another() {
     let world = World::new().await;
     let person = someone(&world).await;

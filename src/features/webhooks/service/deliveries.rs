@@ -11,7 +11,7 @@ use crate::{
     },
     kernel::{
         db::Tenant,
-        error::{GONE, NOT_FOUND, Result, STATE_CONFLICT},
+        error::{GONE, OrElse, Result, STATE_CONFLICT},
         id::EventId,
         outbox,
         page::{Page, PageQuery},
@@ -49,10 +49,7 @@ pub fn retry(tx: &mut Tenant<'_>, id: DeliveryId) -> Result<Delivery> {
     if before.state == DeliveryState::InFlight {
         return Err(DELIVERY_IN_FLIGHT.into());
     }
-    outbox::find(tx, before.event_id).map_err(|error| match error.is(NOT_FOUND) {
-        true => GONE.because("The event is not kept any more.").into(),
-        false => error,
-    })?;
+    outbox::find(tx, before.event_id).or_refuse(GONE.because("The event is not kept any more."))?;
     let now = tx.now()?;
     let after = queries::reopen(tx.conn(), id, now)?;
     outbox::emit(tx, DELIVERY_RETRIED.of(id, &after).was(&before))?;

@@ -40,7 +40,18 @@ pub const RESET_MINUTES: i64 = 30;
 /// # Errors
 /// The database's.
 pub fn ask(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, to: (&str, &str), letter: &Letter<'_>) -> Result<()> {
-    let address = to.0.to_lowercase();
+    match may_leave(tx, call, to.0)? {
+        true => send(tx, desk, call, to, letter),
+        false => Ok(()),
+    }
+}
+
+/// Counts a mail that somebody asked for. False: it must not leave, and what it would have replaced must stay as it is.
+///
+/// # Errors
+/// The database's.
+pub fn may_leave(tx: &mut Kernel<'_>, call: &Call, to: &str) -> Result<bool> {
+    let address = to.to_lowercase();
     let spared = [
         (&MAIL_IP, throttles::neighbourhood(call.ip)),
         (&MAIL_MINUTE, address.clone()),
@@ -48,10 +59,10 @@ pub fn ask(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, to: (&str, &str), lett
     ];
     for (bucket, key) in spared {
         if throttles::take(tx, bucket, &key)?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
     }
-    send(tx, desk, call, to, letter)
+    Ok(true)
 }
 
 /// Sends a mail. `to` is the address and the locale.

@@ -14,7 +14,7 @@ use crate::kernel::{
     access::Call,
     crypto,
     db::Kernel,
-    error::{INVALID_CREDENTIALS, ONE_TIME_TOKEN_INVALID, Result},
+    error::{INVALID_CREDENTIALS, ONE_TIME_TOKEN_INVALID, OrElse, Result},
     id::{SessionId, UserId},
     identity::{
         model::{Address, User},
@@ -35,12 +35,16 @@ pub fn forgot(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, address: &Address) 
     let Some(user) = found else {
         return Ok(());
     };
+    // The link that was mailed before goes on working unless this one leaves too.
+    if !letters::may_leave(tx, call, address.as_str())? {
+        return Ok(());
+    }
     let now = tx.now()?;
     let link = Token::mint(TokenKind::OneTime, desk.auth.key_mode);
     let subject = crypto::sha256(address.folded().as_bytes());
     let until = now + Duration::minutes(RESET_MINUTES);
     queries::tokens::replace(tx, (Uuid::new_v4(), KIND, user.id), &subject, &link.digest(), until)?;
-    letters::ask(tx, desk, call, (address.as_str(), &user.locale), &Letter::Reset(&link))
+    letters::send(tx, desk, call, (address.as_str(), &user.locale), &Letter::Reset(&link))
 }
 
 /// Whose link it is, so that the new password can be judged before it is hashed.
@@ -51,7 +55,7 @@ pub fn owner_of(tx: &mut Kernel<'_>, desk: &Desk, text: &Secret<String>) -> Resu
     let now = tx.now()?;
     let link = token(desk, Some(text)).ok_or(ONE_TIME_TOKEN_INVALID)?;
     let found = queries::tokens::find(tx, KIND, &link.digest(), now)?.ok_or(ONE_TIME_TOKEN_INVALID)?;
-    let user = queries::people::get(tx, found.user).map_err(|_| ONE_TIME_TOKEN_INVALID)?;
+    let user = queries::people::get(tx, found.user).or_refuse(ONE_TIME_TOKEN_INVALID)?;
     Ok(Some(user).filter(User::may_sign_in).ok_or(ONE_TIME_TOKEN_INVALID)?)
 }
 

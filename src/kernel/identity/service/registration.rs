@@ -134,10 +134,14 @@ pub fn resend(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, wanted: &Resend) ->
     if queries::registrations::has_account(tx, address.as_str())? {
         return letters::ask(tx, desk, call, (address.as_str(), "en"), &Letter::AccountExists);
     }
+    // The token that was mailed before goes on working unless this one leaves too.
+    if !letters::may_leave(tx, call, address.as_str())? {
+        return Ok(());
+    }
     let fresh = one_time(desk);
     queries::registrations::renew(tx, waiting.id, &fresh.digest(), now + Duration::minutes(VERIFY_MINUTES))?;
     let profile: Profile = serde_json::from_value(waiting.profile).unwrap_or_default();
-    letters::ask(
+    letters::send(
         tx,
         desk,
         call,

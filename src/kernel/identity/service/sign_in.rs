@@ -11,7 +11,7 @@ use crate::kernel::{
     access::Call,
     crypto,
     db::Kernel,
-    error::{ACCOUNT_SUSPENDED, INVALID_CREDENTIALS, Problem, Result},
+    error::{ACCOUNT_SUSPENDED, INVALID_CREDENTIALS, OrElse, Problem, Result},
     id::UserId,
     identity::{
         model::{Address, Me, SessionRow, User},
@@ -103,7 +103,7 @@ pub fn finish(
     device: Option<&Secret<String>>,
 ) -> Result<SignedIn> {
     let known = candidate.user.as_ref().ok_or(INVALID_CREDENTIALS)?;
-    let user = queries::people::lock(tx, known.id).map_err(|_| INVALID_CREDENTIALS)?;
+    let user = queries::people::lock(tx, known.id).or_refuse(INVALID_CREDENTIALS)?;
     if user.password_hash != known.password_hash {
         // Changed while we compared: what was right is no longer.
         return Err(INVALID_CREDENTIALS.into());
