@@ -2,6 +2,7 @@
 
 use std::{net::TcpListener, sync::Arc};
 
+use diesel::connection::SimpleConnection;
 use guildhall::app::{admin, api, serve};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -335,4 +336,66 @@ async fn slow() -> &'static str {
     BEGUN.notify_one();
     GO_ON.notified().await;
     "done"
+}
+
+#[actix_web::test]
+async fn events_that_nobody_signed_are_few_and_do_not_reach_the_database() {
+    let secrets = ("STRIPE__WEBHOOK_SECRETS", "whsec_one");
+    let world = limited(&[("LIMITS__IP_PER_MINUTE", "60"), ("LIMITS__IP_BURST", "6"), secrets]).await;
+    let unknown = "/inbox/stripe/con_01jd8qv4x2fkr9s3m5n7p0t1wz";
+    let door = at(&world, "203.0.113.40");
+    let send = |path: &str| {
+        door.act(path)
+            .header("stripe-signature", "t=1,v1=00")
+            .raw("application/json", "{}")
+    };
+    send(unknown).await.refused("not-found");
+    let mut busy = world.superuser();
+    busy.batch_execute("BEGIN; LOCK TABLE guildhall.stripe_connections IN ACCESS EXCLUSIVE MODE")
+        .expect("the lock");
+    send(unknown).await.refused("not-found");
+    for _ in 0..3 {
+        send("/inbox/stripe/platform").await.refused("invalid-signature");
+    }
+    let mut limited = 0;
+    for _ in 0..20 {
+        let answer = send("/inbox/stripe/platform").await;
+        match answer.text_at("/code").as_str() {
+            "rate-limited" => limited += i32::from(answer.refused("rate-limited").text_at("/bucket") == "ip"),
+            code => assert_eq!(code, "invalid-signature"),
+        }
+    }
+    assert!(limited >= 10, "{limited}");
+}
+
+#[actix_web::test]
+async fn what_concerns_credentials_believes_no_memory() {
+    let world = World::new().await;
+    let asks = |method: &str, path: &str| {
+        let method = method.parse().expect("a method");
+        let found = world.deployment.operations.find(&method, &format!("/api/v1{path}"));
+        found.unwrap_or_else(|| panic!("{path}")).is_sensitive()
+    };
+    for (method, path) in [
+        ("POST", "/me/password"),
+        ("POST", "/auth/step-up"),
+        ("POST", "/me/sessions/revoke-others"),
+        ("DELETE", "/me/sessions/ses_1"),
+        ("PATCH", "/me"),
+        ("POST", "/workspaces"),
+        ("POST", "/api-keys"),
+        ("DELETE", "/api-keys/key_1"),
+        ("PATCH", "/members/mem_1"),
+        ("POST", "/webhook-endpoints/whe_1/secret/reveal"),
+    ] {
+        assert!(asks(method, path), "{method} {path}");
+    }
+    for (method, path) in [
+        ("GET", "/me"),
+        ("GET", "/agents"),
+        ("POST", "/agents"),
+        ("GET", "/api-keys"),
+    ] {
+        assert!(!asks(method, path), "{method} {path}");
+    }
 }

@@ -167,6 +167,7 @@ mod tests {
             admission: Class::Interactive,
             public,
             reads,
+            fresh: false,
             queries: false,
             works_unpaid: false,
             body_limit: 1_000,

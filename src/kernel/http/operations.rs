@@ -34,6 +34,8 @@ pub struct Operation {
     pub public: bool,
     /// Changes nothing: a `GET`.
     pub reads: bool,
+    /// Wants a sign-in of the last minutes: `x-fresh`.
+    pub fresh: bool,
     /// Works in a workspace whose payment is overdue: reads, exports, whatever bills or deletes, what the workspace's customers ask, and
     /// what says so by `x-works-unpaid`. Data is never hostage.
     pub works_unpaid: bool,
@@ -83,7 +85,7 @@ pub enum RateClass {
     Public,
     /// Without a credential.
     Anonymous,
-    /// Providers' events: limited by their signature alone.
+    /// Providers' events: limited by their address, and let in by their signature.
     Ingress,
     /// Probes: never limited.
     Free,
@@ -195,6 +197,7 @@ fn unlisted() -> Operation {
         public: true,
         works_unpaid: true,
         reads: false,
+        fresh: false,
         queries: true,
         body_limit: DEFAULT_LIMIT,
         meters: Meters::of("unlisted"),
@@ -249,6 +252,7 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         admission,
         public,
         reads: method == Method::GET,
+        fresh: says("x-fresh"),
         works_unpaid: matches!(
             rate,
             RateClass::Read | RateClass::Search | RateClass::Export | RateClass::Public
@@ -262,14 +266,18 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
 }
 
 impl Operation {
-    /// What concerns credentials, members, ownership and deletion asks the database whatever is remembered.
+    /// What concerns credentials, members, ownership and deletion asks the database whatever is remembered; so does whatever a person
+    /// changes of their own account.
     pub fn is_sensitive(&self) -> bool {
         const RESOURCES: [&str; 5] = ["members", "invitations", "roles", "api_keys", "service_accounts"];
-        self.permission.is_some_and(|permission| {
-            let (resource, action) = permission.split_once(':').unwrap_or((permission, ""));
-            RESOURCES.contains(&resource) && action != "read"
-                || matches!(permission, "workspace:delete" | "workspace:transfer")
-        })
+        let own_account = self.permission.is_none() && !self.public && !self.reads;
+        self.fresh
+            || own_account
+            || self.permission.is_some_and(|permission| {
+                let (resource, action) = permission.split_once(':').unwrap_or((permission, ""));
+                RESOURCES.contains(&resource) && action != "read"
+                    || matches!(permission, "workspace:delete" | "workspace:transfer")
+            })
     }
 
     /// How long its handler may take.

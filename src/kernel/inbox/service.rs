@@ -1,8 +1,9 @@
 //! The door: proves, stores, acknowledges.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
+use moka::sync::Cache;
 
 use super::{
     connections::place,
@@ -28,7 +29,12 @@ pub struct Door {
     db: Db,
     platform_secrets: Arc<[Secret<String>]>,
     keyring: Arc<Keyring>,
+    /// The signing secrets of other connections; none of one that takes no events.
+    known: Cache<ConnectionId, Arc<[Secret<String>]>>,
 }
+
+/// How long a connection's signing secrets are believed, so that what is not signed does not reach the database.
+const BELIEF: Duration = Duration::from_secs(5);
 
 /// What became of an event at the door. All of these are acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +57,11 @@ impl Door {
             db,
             platform_secrets: live.collect(),
             keyring,
+            known: Cache::builder().max_capacity(10_000).time_to_live(BELIEF).build(),
         }
     }
 
-    /// Takes an event.
+    /// Takes an event. Its signature is looked at first: what nobody signed takes no place in the line before the database.
     ///
     /// # Errors
     /// 404 for a connection that is unknown, disconnected or has no secret: an empty key is one that everybody has. 400
@@ -66,23 +73,20 @@ impl Door {
         header: &str,
         payload: Vec<u8>,
     ) -> Result<Taken> {
-        let receiver = self
-            .db
-            .unscoped(&call, move |tx| Ok(queries::receiver(tx.conn(), to)?))
-            .await?;
-        let receiver = receiver
-            .filter(|known| known.state != "disconnected")
-            .ok_or(NOT_FOUND)?;
-        let secrets = self.secrets(&receiver)?;
+        let secrets = self.secrets(&call, to).await?;
+        if secrets.is_empty() {
+            return Err(NOT_FOUND.into());
+        }
         let now = self.db.clock().now();
         verify(header, &payload, &secrets, now)?;
         let (arrival, livemode) = hint::read(InboxEventId::new(now), payload)?;
-        if livemode.is_some_and(|live| live != (receiver.mode == "live")) {
-            tracing::error!(connection = %receiver.id, event = arrival.event_id, "an event of the other mode came in");
-            return Ok(Taken::Ignored);
-        }
         self.db
             .unscoped(&call, move |tx| {
+                let receiver = open_receiver(tx, to)?.ok_or(NOT_FOUND)?;
+                if livemode.is_some_and(|live| live != (receiver.mode == "live")) {
+                    tracing::error!(connection = %receiver.id, event = arrival.event_id, "an event of the other mode came in");
+                    return Ok(Taken::Ignored);
+                }
                 let fresh = enter(tx, &receiver, &arrival)?;
                 Ok(if fresh { Taken::Stored } else { Taken::Known })
             })
@@ -90,23 +94,28 @@ impl Door {
     }
 
     /// The live signing secrets of a connection.
-    fn secrets(&self, of: &Receiver) -> Result<Vec<Secret<String>>> {
-        let secrets = if of.id == PLATFORM {
-            self.platform_secrets.to_vec()
-        } else {
-            let place = place(of.workspace, of.id, "webhook_secrets_sealed");
-            let open = |sealed| -> Result<_> {
-                let bytes = self.keyring.open(&place, sealed)?;
-                let text = String::from_utf8(bytes.expose().clone()).context("a signing secret is not text")?;
-                Ok(Secret::new(text))
-            };
-            of.secrets.iter().map(open).collect::<Result<Vec<_>>>()?
-        };
-        if secrets.is_empty() {
-            Err(NOT_FOUND.into())
-        } else {
-            Ok(secrets)
+    async fn secrets(&self, call: &Call, of: ConnectionId) -> Result<Arc<[Secret<String>]>> {
+        if of == PLATFORM {
+            return Ok(self.platform_secrets.clone());
         }
+        if let Some(known) = self.known.get(&of) {
+            return Ok(known);
+        }
+        let receiver = self.db.unscoped(call, move |tx| open_receiver(tx, of)).await?;
+        let secrets: Arc<[_]> = match receiver {
+            None => Arc::default(),
+            Some(receiver) => {
+                let place = place(receiver.workspace, of, "webhook_secrets_sealed");
+                let open = |sealed| -> Result<_> {
+                    let bytes = self.keyring.open(&place, sealed)?;
+                    let text = String::from_utf8(bytes.expose().clone()).context("a signing secret is not text")?;
+                    Ok(Secret::new(text))
+                };
+                receiver.secrets.iter().map(open).collect::<Result<_>>()?
+            }
+        };
+        self.known.insert(of, secrets.clone());
+        Ok(secrets)
     }
 }
 
@@ -118,6 +127,11 @@ fn enter(tx: &mut Kernel<'_>, to: &Receiver, arrival: &Arrival) -> Result<bool> 
         tx.wake(Signal::Inbox);
     }
     Ok(fresh)
+}
+
+/// The connection, unless it takes no events any more.
+fn open_receiver(tx: &mut Kernel<'_>, id: ConnectionId) -> Result<Option<Receiver>> {
+    Ok(queries::receiver(tx.conn(), id)?.filter(|known| known.state != "disconnected"))
 }
 
 /// What a job is called that prepares what the operator sells.

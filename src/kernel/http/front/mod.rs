@@ -216,9 +216,9 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     let credential = credentials::credential(headers);
     let met = front.acquaintances.meet(&credential);
     let arrival = match class {
-        RateClass::Free | RateClass::Ingress => None,
-        // The customer's software is counted by its licence.
-        RateClass::Public => Some(limits.arrive(ip, Shown::Known).await),
+        RateClass::Free => None,
+        // The customer's software is counted by its licence, providers' events are known by their signature.
+        RateClass::Public | RateClass::Ingress => Some(limits.arrive(ip, Shown::Known).await),
         _ => Some(limits.arrive(ip, met.shown).await),
     };
     if let Some(refused) = arrival.as_ref().and_then(|arrival| arrival.verdict.problem()) {
