@@ -380,15 +380,17 @@ SELECT make_shared_table('workspaces', key => 'id', reseller => 'open',
   tenant => 'SELECT, UPDATE',
   kernel => 'SELECT, INSERT, UPDATE (billing_customer_id)');
 
--- Names that a workspace gave up; each still leads to it until then.
+-- Names of workspaces: the one that each took (until is null), and those that it gave up, which lead to it until then. One name is one
+-- workspace's, and the unique index decides, for nobody inside a workspace sees the others. A name is taken before its workspace is made.
 CREATE TABLE workspace_slugs (
-  workspace_id uuid NOT NULL CONSTRAINT workspace_slugs_workspace_id_fkey REFERENCES workspaces (id) ON DELETE CASCADE,
+  workspace_id uuid NOT NULL CONSTRAINT workspace_slugs_workspace_id_fkey REFERENCES workspaces (id) ON DELETE CASCADE
+               DEFERRABLE INITIALLY DEFERRED,
   slug         text NOT NULL CONSTRAINT workspace_slugs_slug_key UNIQUE,
-  until        timestamptz NOT NULL,
+  until        timestamptz,
   CONSTRAINT workspace_slugs_pkey PRIMARY KEY (workspace_id, slug)
 );
-CREATE INDEX workspace_slugs_until_idx ON workspace_slugs (workspace_id, until);
-SELECT make_shared_table('workspace_slugs', tenant => 'SELECT, INSERT, DELETE', kernel => 'SELECT');
+CREATE INDEX workspace_slugs_until_idx ON workspace_slugs (until) WHERE until IS NOT NULL;
+SELECT make_shared_table('workspace_slugs', tenant => 'SELECT, INSERT, UPDATE (until), DELETE', kernel => 'SELECT, INSERT, DELETE');
 
 CREATE TABLE roles (
   workspace_id    uuid NOT NULL CONSTRAINT roles_workspace_id_fkey REFERENCES workspaces (id),

@@ -272,9 +272,10 @@ CREATE TABLE mails (
   CONSTRAINT mails_pkey PRIMARY KEY (workspace_id, id),
   CONSTRAINT mails_workspace_id_dedupe_key_key UNIQUE (workspace_id, dedupe_key)
 );
-CREATE INDEX mails_created_at_idx ON mails (created_at) WHERE data_sealed IS NOT NULL;
+CREATE INDEX mails_waiting_idx ON mails (created_at) WHERE data_sealed IS NOT NULL;
+CREATE INDEX mails_created_at_idx ON mails (created_at);
 SELECT make_shared_table('mails', reseller => 'open', customer => 'open', tenant => 'SELECT, INSERT, UPDATE',
-  kernel => 'SELECT (workspace_id, id, state, created_at), INSERT, UPDATE (data_sealed)');
+  kernel => 'SELECT (workspace_id, id, state, created_at), INSERT, UPDATE (data_sealed), DELETE');
 
 -- ── Answers kept for retries ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -120,6 +120,7 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
         .app_data(state.doorkeeper.clone())
         .app_data(state.identity.clone())
         .app_data(Data::new(state.keys.clone()))
+        .app_data(Data::new(state.config.auth.clone()))
         .app_data(Data::from(state.operations.clone()))
         .app_data(Data::new(state.door.clone()))
         .app_data(Data::new(state.peppers.clone()))

@@ -164,6 +164,17 @@ pub fn within(tx: &mut Tenant<'_>, code: &str) -> Result<()> {
     }
 }
 
+/// Makes room for one more of what has no counter of its own, where `used` are there. The caller holds a lock that others who add wait for.
+///
+/// # Errors
+/// 402 `plan-limit-reached` when the plan allows no more.
+pub fn room(tx: &mut Tenant<'_>, code: &str, used: i64) -> Result<()> {
+    match tx.scope().plan().limit(code) {
+        Some(most) if used >= most => Err(reached(tx, code, used)?),
+        _ => Ok(()),
+    }
+}
+
 /// The refusal that says how much there is, and which plan allows more.
 fn reached(tx: &mut Tenant<'_>, code: &str, used: i64) -> Result<Error> {
     let plan = tx.scope().plan();

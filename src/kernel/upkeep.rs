@@ -12,8 +12,9 @@ use crate::kernel::{
     error::Result,
     jobs::Runner,
     schema::{
-        credential_throttles, entitlement_counters, external_denied_sids, idempotency_keys, oauth_flows,
-        one_time_tokens, pending_registrations, sessions, user_devices, user_idempotency_keys,
+        credential_throttles, entitlement_counters, external_denied_sids, idempotency_keys, mails, oauth_flows,
+        one_time_tokens, pending_registrations, security_events, sessions, user_devices, user_idempotency_keys,
+        workspace_slugs,
     },
 };
 
@@ -62,7 +63,7 @@ pub async fn partitions(db: Db) -> Result<()> {
 type Sweep = fn(&mut Kernel<'_>, DateTime<Utc>) -> Result<usize>;
 
 /// By table: how long a row is kept past its end, in hours, and what removes it.
-const SWEEPS: [(&str, i64, Sweep); 10] = [
+const SWEEPS: [(&str, i64, Sweep); 13] = [
     ("pending_registrations", 0, registrations),
     ("one_time_tokens", 24, tokens),
     ("oauth_flows", 1, flows),
@@ -72,6 +73,10 @@ const SWEEPS: [(&str, i64, Sweep); 10] = [
     ("external_denied_sids", 0, denied),
     ("user_idempotency_keys", 0, personal_answers),
     ("idempotency_keys", 0, answers),
+    ("workspace_slugs", 0, former_slugs),
+    // A mail holds an address; a year tells an owner enough of their account.
+    ("mails", 90 * 24, mails),
+    ("security_events", 366 * 24, security_events),
     // Thirteen months: last year's month beside this year's.
     ("entitlement_counters", 13 * 31 * 24, counters),
 ];
@@ -125,6 +130,7 @@ by_id!(registrations, pending_registrations, expires_at);
 by_id!(tokens, one_time_tokens, expires_at);
 by_id!(flows, oauth_flows, expires_at);
 by_id!(devices, user_devices, expires_at);
+by_id!(security_events, security_events, created_at);
 
 /// A session is over when it was revoked, or when the earlier of its two ends has passed.
 fn ended_sessions(tx: &mut Kernel<'_>, before: DateTime<Utc>) -> Result<usize> {
@@ -164,6 +170,24 @@ by_time!(throttles, credential_throttles, last_at);
 by_time!(denied, external_denied_sids, until);
 by_time!(personal_answers, user_idempotency_keys, expires_at);
 by_time!(answers, idempotency_keys, expires_at);
+
+/// What leads nowhere any more is anybody's. Workspaces give up few names.
+fn former_slugs(tx: &mut Kernel<'_>, before: DateTime<Utc>) -> Result<usize> {
+    Ok(diesel::delete(workspace_slugs::table.filter(workspace_slugs::until.lt(before))).execute(tx.conn())?)
+}
+
+/// Mails that have left, or never will.
+fn mails(tx: &mut Kernel<'_>, before: DateTime<Utc>) -> Result<usize> {
+    let full: Option<DateTime<Utc>> = mails::table
+        .filter(mails::created_at.lt(before))
+        .order(mails::created_at)
+        .select(mails::created_at)
+        .offset(BATCH - 1)
+        .first(tx.conn())
+        .optional()?;
+    let old = mails::table.filter(mails::created_at.le(full.unwrap_or(before)));
+    Ok(diesel::delete(old.filter(mails::state.ne("queued"))).execute(tx.conn())?)
+}
 
 /// Stocks have no period and stay.
 fn counters(tx: &mut Kernel<'_>, before: DateTime<Utc>) -> Result<usize> {

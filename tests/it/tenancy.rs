@@ -269,12 +269,20 @@ async fn upkeep_removes_what_is_over_and_nothing_else() {
          INSERT INTO entitlement_counters (code, period_key, used) VALUES ('agents', '', 3), ('runs', '2001-01', 9),
            ('runs', to_char(app_now(), 'YYYY-MM'), 4);
          INSERT INTO credential_throttles (bucket, key_hash, last_at) VALUES ('login', '\\x01', app_now() - interval '25 hours'), ('login', '\\x02', app_now());
+         INSERT INTO security_events (id, user_id, kind, created_at)
+           SELECT gen_random_uuid(), '00000000-0000-7000-8000-0000000000cc', 'session.created', app_now() - days * interval '1 day'
+             FROM (VALUES (365), (367)) v (days);
+         INSERT INTO mails (id, template, recipient, dedupe_key, state, created_at)
+           SELECT gen_random_uuid(), 'verify_email', 'ann@example.com', state || days, state, app_now() - days * interval '1 day'
+             FROM (VALUES (89, 'sent'), (91, 'sent'), (91, 'dead'), (91, 'queued')) v (days, state);
+         INSERT INTO workspace_slugs (slug, until) VALUES ('former', app_now() - interval '1 hour'), ('late', app_now() + interval '1 hour');
          COMMIT",
     );
     let removed = upkeep::sweep(&db(&database)).await.expect("swept");
-    assert_eq!(removed, 1_201 + 3 + 1 + 1);
+    assert_eq!(removed, 1_201 + 3 + 1 + 1 + 1 + 2 + 1);
     let left = "SELECT (SELECT count(*) FROM idempotency_keys WHERE expires_at > app_now()) || ' ' || (SELECT count(*) FROM idempotency_keys)
-                  || ' ' || (SELECT count(*) FROM sessions) || ' ' || (SELECT count(*) FROM entitlement_counters) || ' ' || (SELECT count(*) FROM credential_throttles)";
-    assert_eq!(text(&mut admin, left).as_deref(), Some("1201 1201 3 2 1"));
+                  || ' ' || (SELECT count(*) FROM sessions) || ' ' || (SELECT count(*) FROM entitlement_counters) || ' ' || (SELECT count(*) FROM credential_throttles)
+                  || ' ' || (SELECT count(*) FROM security_events) || ' ' || (SELECT count(*) FROM mails) || ' ' || (SELECT count(*) FROM workspace_slugs)";
+    assert_eq!(text(&mut admin, left).as_deref(), Some("1201 1201 3 2 1 1 2 1"));
     assert_eq!(upkeep::sweep(&db(&database)).await.expect("swept"), 0);
 }

@@ -7,3 +7,4 @@ mod service;
 
 pub use model::{ApiKey, EVENTS, PROBLEMS};
 pub use routes::routes;
+pub(in crate::kernel) use service::end_with_membership;

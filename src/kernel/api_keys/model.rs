@@ -125,6 +125,7 @@ pub struct NewApiKey {
     pub name: String,
     /// What it may do; absent or null: whatever its owner may.
     #[serde(default)]
+    #[schema(max_items = 200)]
     pub permissions: Option<Vec<String>>,
     /// The addresses or networks that it may be used from; empty: any.
     #[serde(default)]
@@ -159,6 +160,7 @@ pub struct ApiKeyPatch {
     pub name: Option<String>,
     /// What it may do.
     #[serde(default)]
+    #[schema(max_items = 200)]
     pub permissions: Option<Vec<String>>,
     /// Where it may be used from.
     #[serde(default)]
@@ -180,6 +182,7 @@ impl Validate for ApiKeyPatch {
 }
 
 fn judge(check: &mut Check, permissions: Option<&[String]>, addresses: &[String]) {
+    check.count("/permissions", permissions.map_or(0, <[String]>::len), 200);
     for (place, name) in permissions.unwrap_or_default().iter().enumerate() {
         if Permission::named(name).is_none() {
             check.refuse(

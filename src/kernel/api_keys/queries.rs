@@ -10,9 +10,9 @@ use crate::{
     any_of, in_order,
     kernel::{
         http::front::API_VERSION,
-        id::{ApiKeyId, UserId},
+        id::{ApiKeyId, UserId, WorkspaceId},
         page::PageQuery,
-        schema::api_keys,
+        schema::{api_keys, workspaces},
     },
 };
 
@@ -46,6 +46,20 @@ pub(super) fn insert(conn: &mut PgConnection, key: &NewKey<'_>) -> QueryResult<A
     diesel::insert_into(api_keys::table)
         .values(row)
         .returning(ApiKey::as_returning())
+        .get_result(conn)
+}
+
+/// How many keys of the workspace could be used now. Whoever makes another one meanwhile waits.
+pub(super) fn count_living(conn: &mut PgConnection, workspace: WorkspaceId, now: DateTime<Utc>) -> QueryResult<i64> {
+    workspaces::table
+        .find(workspace)
+        .select(workspaces::id)
+        .for_no_key_update()
+        .first::<WorkspaceId>(conn)?;
+    api_keys::table
+        .filter(api_keys::revoked_at.is_null())
+        .filter(api_keys::expires_at.gt(now))
+        .count()
         .get_result(conn)
 }
 
@@ -109,4 +123,21 @@ pub(super) fn revoke(conn: &mut PgConnection, id: ApiKeyId, now: DateTime<Utc>, 
     .set((api_keys::revoked_at.eq(now), api_keys::revoke_reason.eq(reason)))
     .returning(ApiKey::as_returning())
     .get_result(conn)
+}
+
+/// Revokes the living keys of a person, and answers which.
+pub(super) fn revoke_all_of(
+    conn: &mut PgConnection,
+    user: UserId,
+    now: DateTime<Utc>,
+    reason: &str,
+) -> QueryResult<Vec<ApiKey>> {
+    diesel::update(
+        api_keys::table
+            .filter(api_keys::user_id.eq(user))
+            .filter(api_keys::revoked_at.is_null()),
+    )
+    .set((api_keys::revoked_at.eq(now), api_keys::revoke_reason.eq(reason)))
+    .returning(ApiKey::as_returning())
+    .get_results(conn)
 }

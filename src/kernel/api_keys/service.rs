@@ -11,6 +11,7 @@ use super::{
 use crate::kernel::{
     access::{Permission, PermissionSet},
     db::Tenant,
+    entitlements,
     error::{CANNOT_GRANT, NOT_FOUND, Result},
     http::IfMatch,
     id::{ApiKeyId, UserId},
@@ -60,6 +61,9 @@ impl Keeper {
 pub(super) fn create(tx: &mut Tenant<'_>, keeper: Keeper, secret: &Token, new: &NewApiKey) -> Result<CreatedApiKey> {
     keeper.may_grant(new.permissions.as_ref())?;
     let now = tx.now()?;
+    let workspace = tx.workspace();
+    let living = queries::count_living(tx.conn(), workspace, now)?;
+    entitlements::room(tx, "api_keys", living)?;
     let reseller = tx.scope().reach().reseller.map(|id| id.uuid());
     let row = NewKey {
         id: ApiKeyId::new(now),
@@ -113,6 +117,15 @@ pub(super) fn patch(
         outbox::emit(tx, API_KEY_UPDATED.of(id, &after).was(&before))?;
     }
     Ok(after)
+}
+
+/// Ends the keys of somebody whose membership ends: were they to come back, no old key does.
+pub(in crate::kernel) fn end_with_membership(tx: &mut Tenant<'_>, user: UserId) -> Result<()> {
+    let now = tx.now()?;
+    for key in queries::revoke_all_of(tx.conn(), user, now, "membership_ended")? {
+        outbox::emit(tx, API_KEY_REVOKED.of(key.id, &key))?;
+    }
+    Ok(())
 }
 
 /// Revokes a key. The row stays, so that its holder reads why it stopped.

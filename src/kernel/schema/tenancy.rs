@@ -28,11 +28,11 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    /// Names that workspaces gave up and that still lead to them.
+    /// Names of workspaces: their own, and those that they gave up and that still lead to them.
     workspace_slugs (workspace_id, slug) {
         workspace_id -> Uuid,
         slug -> Text,
-        until -> Timestamptz,
+        until -> Nullable<Timestamptz>,
     }
 }
 

@@ -23,6 +23,9 @@ crate::problems! {
     /// A custom role cannot be given by the name of a system role.
     /// Fix: name one of the system roles, or a custom role's id.
     pub ROLE_UNKNOWN = 422, "role-unknown", "There is no such role";
+    /// Each slug that a workspace gives up goes on leading to it for 90 days, and at most ten do.
+    /// Fix: go back to one of them, or wait until the oldest is free.
+    pub TOO_MANY_SLUGS = 409, "too-many-slugs", "The workspace changed its slug too often of late";
     /// Owners are changed by owners only.
     /// Fix: ask an owner of the workspace.
     pub OWNERS_ONLY = 403, "owners-only", "Only an owner may change an owner";
@@ -119,7 +122,7 @@ impl Validate for NewWorkspace {
 }
 
 /// Names that would read as ours.
-const RESERVED: [&str; 14] = [
+pub(super) const RESERVED: [&str; 14] = [
     "admin",
     "api",
     "app",

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, PgConnection, PgExpressionMethods, QueryDsl,
-    QueryResult, RunQueryDsl, SelectableHelper,
+    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, OptionalExtension, PgConnection, PgExpressionMethods,
+    QueryDsl, QueryResult, RunQueryDsl, SelectableHelper,
 };
 use serde_json::Value;
 
@@ -17,12 +17,26 @@ use crate::{
     },
 };
 
-/// Who makes the workspace: name, address, whether it is proven.
+/// Who makes the workspace: name, address, picture. Locked: of two that one person makes at once, the second waits.
 pub(super) fn founder(conn: &mut PgConnection, user: UserId) -> QueryResult<(String, Option<String>, Option<String>)> {
     users::table
         .find(user)
         .select((users::display_name, users::email, users::avatar_url))
+        .for_no_key_update()
         .first(conn)
+}
+
+/// How many workspaces on a plan of that rank or a lower one a person owns.
+pub(super) fn count_owned(conn: &mut PgConnection, user: UserId, rank: i32) -> QueryResult<i64> {
+    memberships::table
+        .inner_join(workspaces::table)
+        .inner_join(workspace_plans::table.on(workspace_plans::workspace_id.eq(memberships::workspace_id)))
+        .filter(memberships::user_id.eq(user))
+        .filter(memberships::role.eq("owner").and(memberships::state.eq("active")))
+        .filter(workspaces::kind.eq("standard").and(workspaces::state.ne("deleted")))
+        .filter(workspace_plans::rank.le(rank))
+        .count()
+        .get_result(conn)
 }
 
 pub(super) fn insert_workspace(conn: &mut PgConnection, id: WorkspaceId, slug: &str, name: &str) -> QueryResult<usize> {
@@ -35,13 +49,32 @@ pub(super) fn insert_workspace(conn: &mut PgConnection, id: WorkspaceId, slug: &
     diesel::insert_into(workspaces::table).values(row).execute(conn)
 }
 
-pub(super) fn slug_is_taken(conn: &mut PgConnection, slug: &str) -> QueryResult<bool> {
-    let current = diesel::select(diesel::dsl::exists(workspaces::table.filter(workspaces::slug.eq(slug))))
-        .get_result::<bool>(conn)?;
-    let former = diesel::select(diesel::dsl::exists(
-        workspace_slugs::table.filter(workspace_slugs::slug.eq(slug)),
-    ));
-    Ok(current || former.get_result::<bool>(conn)?)
+/// Takes a slug for a workspace that is about to be made. False if another has it, or gave it up lately.
+pub(super) fn claim_slug(conn: &mut PgConnection, id: WorkspaceId, slug: &str) -> QueryResult<bool> {
+    let row = (workspace_slugs::workspace_id.eq(id), workspace_slugs::slug.eq(slug));
+    let claimed = diesel::insert_into(workspace_slugs::table)
+        .values(row)
+        .on_conflict_do_nothing()
+        .execute(conn)?;
+    Ok(claimed == 1)
+}
+
+/// Takes a slug for the workspace (again), or gives it up: then it leads here until that instant.
+pub(super) fn mark_slug(conn: &mut PgConnection, slug: &str, until: Option<DateTime<Utc>>) -> QueryResult<usize> {
+    diesel::insert_into(workspace_slugs::table)
+        .values((workspace_slugs::slug.eq(slug), workspace_slugs::until.eq(until)))
+        .on_conflict((workspace_slugs::workspace_id, workspace_slugs::slug))
+        .do_update()
+        .set(workspace_slugs::until.eq(until))
+        .execute(conn)
+}
+
+/// How many slugs that the workspace gave up still lead to it.
+pub(super) fn count_former_slugs(conn: &mut PgConnection, now: DateTime<Utc>) -> QueryResult<i64> {
+    workspace_slugs::table
+        .filter(workspace_slugs::until.gt(now))
+        .count()
+        .get_result(conn)
 }
 
 pub(super) fn workspace(conn: &mut PgConnection, id: WorkspaceId) -> QueryResult<Workspace> {
@@ -67,11 +100,6 @@ pub(super) fn update_workspace(
         .set((workspaces::name.eq(name), workspaces::slug.eq(slug)))
         .returning(Workspace::as_returning())
         .get_result(conn)
-}
-
-pub(super) fn keep_slug(conn: &mut PgConnection, slug: &str, until: DateTime<Utc>) -> QueryResult<usize> {
-    let row = (workspace_slugs::slug.eq(slug), workspace_slugs::until.eq(until));
-    diesel::insert_into(workspace_slugs::table).values(row).execute(conn)
 }
 
 pub(super) fn insert_plan(

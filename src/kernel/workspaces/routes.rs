@@ -12,6 +12,7 @@ use super::{
 };
 use crate::kernel::{
     access::{Can, Doorkeeper, Permission, Person, Via, perm},
+    config,
     db::Db,
     error::{FORBIDDEN, Result},
     http::{Created, IdempotencyKey, IfMatch, Json, NoContent, Path, Tagged, Valid},
@@ -38,7 +39,8 @@ pub fn routes(routes: &mut ServiceConfig) {
 
 /// Make a workspace.
 ///
-/// The caller becomes its owner. It starts on the default plan.
+/// The caller becomes its owner. It starts on the default plan; one person owns ten workspaces on that plan at most, unless the deployment
+/// says otherwise.
 #[utoipa::path(operation_id = "workspaces_create", request_body = NewWorkspace,
                responses((status = 201, description = "It was made.", body = Workspace)),
                extensions(("x-account" = json!(true)), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
@@ -47,6 +49,7 @@ async fn create(
     person: Person,
     db: Data<Db>,
     door: Data<Doorkeeper>,
+    settings: Data<config::Auth>,
     key: IdempotencyKey,
     new: Valid<NewWorkspace>,
 ) -> Result<Once<Created<Workspace>>> {
@@ -55,11 +58,11 @@ async fn create(
             .because("A key belongs to one workspace and makes no others.")
             .into());
     }
-    let (user, call) = (person.user, person.call.clone());
+    let (user, call, most) = (person.user, person.call.clone(), settings.workspaces_per_person);
     let made = db
         .unscoped(&person.call, move |tx| {
             once_for(tx, user, &key, &new, |tx| {
-                service::create(tx, &call, user, &new).map(Created)
+                service::create(tx, &call, user, &new, most.into()).map(Created)
             })
         })
         .await?;
@@ -72,6 +75,11 @@ async fn create(
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/workspaces")]
 async fn list(person: Person, db: Data<Db>) -> Result<Json<OwnWorkspaces>> {
+    if matches!(person.via, Via::Key(_)) {
+        return Err(FORBIDDEN
+            .because("A key belongs to one workspace and knows no others.")
+            .into());
+    }
     let user = person.user;
     db.unscoped(&person.call, move |tx| service::own(tx, user))
         .await

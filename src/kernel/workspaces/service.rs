@@ -6,44 +6,60 @@ use chrono::Duration;
 use super::{
     model::{
         MEMBER_JOINED, MEMBER_REMOVED, MEMBER_UPDATED, Member, MemberFilters, MemberPatch, NewWorkspace, OWNERS_ONLY,
-        OwnWorkspace, OwnWorkspaces, PLATFORM, RoleInfo, WORKSPACE_CREATED, WORKSPACE_UPDATED, Workspace,
-        WorkspacePatch,
+        OwnWorkspace, OwnWorkspaces, PLATFORM, RESERVED, RoleInfo, TOO_MANY_SLUGS, WORKSPACE_CREATED,
+        WORKSPACE_UPDATED, Workspace, WorkspacePatch,
     },
     queries::{self, NewMember},
 };
 use crate::kernel::{
     access::{Actor, Call, PermissionSet, SystemRole},
+    api_keys,
     db::{Kernel, Tenant},
     entitlements::Plan,
-    error::{CANNOT_GRANT, LAST_OWNER, NOT_FOUND, OnConstraint, Result, SLUG_TAKEN},
+    error::{CANNOT_GRANT, LAST_OWNER, NOT_FOUND, OnConstraint, PLAN_LIMIT_REACHED, Result, SLUG_TAKEN},
     http::IfMatch,
     id::{MembershipId, UserId, WorkspaceId},
     outbox,
     page::{Page, PageQuery},
 };
 
+/// How long a slug that was given up leads to its workspace; nobody else gets it meanwhile.
+const FORMER: Duration = Duration::days(90);
+/// So many of them at most: a workspace does not hoard names.
+const MOST_FORMER: i64 = 10;
+
 /// Makes a workspace with its first owner, its plan and its event, all at once.
 ///
+/// `most` workspaces on the plan that they begin with belong to one person.
+///
 /// # Errors
-/// 409 `slug-taken`.
+/// 409 `slug-taken`, 402 `plan-limit-reached`.
 pub(in crate::kernel) fn create(
     tx: &mut Kernel<'_>,
     call: &Call,
     owner: UserId,
     new: &NewWorkspace,
+    most: i64,
 ) -> Result<Workspace> {
     let now = tx.now()?;
     let id = WorkspaceId::new(now);
-    let slug = match &new.slug {
-        Some(slug) => slug.clone(),
-        None => free_slug(tx, &new.name, id)?,
-    };
-    if queries::slug_is_taken(tx.conn(), &slug)? {
-        return Err(SLUG_TAKEN.into());
-    }
     let (display_name, email, avatar_url) = queries::founder(tx.conn(), owner)?;
-    queries::insert_workspace(tx.conn(), id, &slug, &new.name).on_unique("workspaces_slug_key", SLUG_TAKEN)?;
     let plan = Plan::free();
+    let owned = queries::count_owned(tx.conn(), owner, plan.rank)?;
+    if owned >= most {
+        let detail = format!(
+            "You own {owned} workspaces on the plan {}, and may own {most}.",
+            plan.code
+        );
+        let problem = PLAN_LIMIT_REACHED.because(detail).with("entitlement", "workspaces");
+        return Err(problem.with("limit", most).with("used", owned).into());
+    }
+    let wanted = match &new.slug {
+        Some(slug) => vec![slug.clone()],
+        None => slugs_of(&new.name, id),
+    };
+    let slug = claim_slug(tx, id, wanted)?;
+    queries::insert_workspace(tx.conn(), id, &slug, &new.name).on_unique("workspaces_slug_key", SLUG_TAKEN)?;
     let entitlements = serde_json::to_value(&plan.entitlements).map_err(anyhow::Error::from)?;
     queries::insert_plan(tx.conn(), id, &plan.code, plan.rank, entitlements)?;
     let member = NewMember {
@@ -115,8 +131,18 @@ pub(in crate::kernel) fn may_found(tx: &mut Tenant<'_>, email: &str) -> Result<(
     }
 }
 
-/// A slug made from the name; where it is taken, the end of the id makes it unique.
-fn free_slug(tx: &mut Kernel<'_>, name: &str, id: WorkspaceId) -> Result<String> {
+/// Takes the first of these slugs that nobody has.
+fn claim_slug(tx: &mut Kernel<'_>, id: WorkspaceId, wanted: Vec<String>) -> Result<String> {
+    for slug in wanted {
+        if queries::claim_slug(tx.conn(), id, &slug)? {
+            return Ok(slug);
+        }
+    }
+    Err(SLUG_TAKEN.into())
+}
+
+/// Slugs made from a name, the best first: as it is, unless that would read as ours, and with the end of the id, which makes it unique.
+fn slugs_of(name: &str, id: WorkspaceId) -> Vec<String> {
     let mut slug = String::new();
     for c in name.to_lowercase().chars() {
         match c {
@@ -134,8 +160,8 @@ fn free_slug(tx: &mut Kernel<'_>, name: &str, id: WorkspaceId) -> Result<String>
     let tail = id.to_string();
     let unique = format!("{}-{}", base.trim_end_matches('-'), &tail[tail.len() - 6..]);
     let plain = base.trim_end_matches('-').to_owned();
-    let fits = plain.len() >= 3 && !queries::slug_is_taken(tx.conn(), &plain)?;
-    Ok(if fits { plain } else { unique })
+    let fits = plain.len() >= 3 && !RESERVED.contains(&plain.as_str());
+    fits.then_some(plain).into_iter().chain([unique]).collect()
 }
 
 /// The workspaces of a person.
@@ -163,8 +189,12 @@ pub(super) fn patch(tx: &mut Tenant<'_>, seen: &IfMatch, change: &WorkspacePatch
     let name = change.name.as_ref().unwrap_or(&before.name);
     let slug = change.slug.as_ref().unwrap_or(&before.slug);
     if slug != &before.slug {
-        queries::keep_slug(tx.conn(), &before.slug, now + Duration::days(90))
+        queries::mark_slug(tx.conn(), slug, None).on_unique("workspace_slugs_slug_key", SLUG_TAKEN)?;
+        queries::mark_slug(tx.conn(), &before.slug, Some(now + FORMER))
             .on_unique("workspace_slugs_slug_key", SLUG_TAKEN)?;
+        if queries::count_former_slugs(tx.conn(), now)? > MOST_FORMER {
+            return Err(TOO_MANY_SLUGS.into());
+        }
     }
     let after = queries::update_workspace(tx.conn(), id, name, slug).on_unique("workspaces_slug_key", SLUG_TAKEN)?;
     if after.version != before.version {
@@ -246,6 +276,7 @@ fn go(tx: &mut Tenant<'_>, owners: &[MembershipId], member: &Member) -> Result<U
         let workspace = tx.workspace();
         queries::free_seat(tx.conn(), workspace)?;
     }
+    api_keys::end_with_membership(tx, gone.user_id)?;
     outbox::emit(tx, MEMBER_REMOVED.of(gone.id, &gone).was(member))?;
     Ok(gone.user_id)
 }

@@ -5,7 +5,11 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
-use super::{ABSENCE, BELIEF, Doorkeeper, Read, Verdict, looking, memberships::KnownPerson, queries};
+use super::{
+    ABSENCE, BELIEF, Doorkeeper, Read, Verdict, looking,
+    memberships::{KnownPerson, Membership},
+    queries,
+};
 use crate::kernel::{
     access::{Access, Actor, Call, PermissionSet, Person, Via},
     error::{API_KEY_EXPIRED, API_KEY_REVOKED, INVALID_API_KEY, IP_NOT_ALLOWED, Problem, Result, WORKSPACE_MISMATCH},
@@ -22,6 +26,7 @@ pub(super) struct KnownKey {
     addresses: Vec<String>,
     expires_at: DateTime<Utc>,
     grace_until: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
     revoked: bool,
 }
 
@@ -37,6 +42,7 @@ impl From<queries::KeyRow> for KnownKey {
             addresses: row.ip_allowlist,
             expires_at: row.expires_at,
             grace_until: row.grace_until,
+            last_used_at: row.last_used_at,
             revoked: row.revoked_at.is_some(),
         }
     }
@@ -53,7 +59,8 @@ impl Doorkeeper {
         }
         let read = self.key(token.digest(), call, fresh).await?;
         let key = read.value.as_ref().ok_or(INVALID_API_KEY)?;
-        key.judge(self.clock.now(), call.ip)?;
+        let now = self.clock.now();
+        key.judge(now, call.ip)?;
 
         let owner = key.user.ok_or(INVALID_API_KEY)?;
         let known = self.person(owner, call, fresh).await?;
@@ -63,7 +70,35 @@ impl Doorkeeper {
             impersonator: None,
             call: call.clone(),
         };
-        Ok((Ok(person), key.admit(&known.value, header, call)))
+        let access = self.admit_key(key, &known.value, header, call);
+        if access.is_ok() {
+            self.sightings
+                .key((key.workspace, key.id), key.last_used_at, call.ip, now);
+        }
+        Ok((Ok(person), access))
+    }
+
+    /// The key's own permissions, and never more than its owner has now.
+    fn admit_key(
+        &self,
+        key: &KnownKey,
+        owner: &KnownPerson,
+        header: Option<&str>,
+        call: &Arc<Call>,
+    ) -> Result<Access, Problem> {
+        let own = |membership: &&Membership| membership.workspace == key.workspace;
+        let membership = owner.memberships.iter().find(own).ok_or(API_KEY_REVOKED)?;
+        if !header.is_none_or(|named| membership.is_called(named) || named.parse() == Ok(key.workspace)) {
+            if let (true, Some(Ok(other))) = (crate::leak!("key-of-any-workspace"), header.map(str::parse)) {
+                return Ok(membership.leak_into(other, Actor::ApiKey(key.id), call));
+            }
+            return Err(WORKSPACE_MISMATCH.into());
+        }
+        let access = self.enter(membership, Actor::ApiKey(key.id), call)?;
+        Ok(match key.permissions {
+            Some(permissions) => access.narrowed(permissions),
+            None => access,
+        })
     }
 
     async fn key(&self, hash: [u8; 32], call: &Call, fresh: bool) -> Result<Arc<Read<Option<KnownKey>>>> {
@@ -107,26 +142,5 @@ impl KnownKey {
             return Err(IP_NOT_ALLOWED.into());
         }
         Ok(())
-    }
-
-    /// The key's own permissions, and never more than its owner has now.
-    fn admit(&self, owner: &KnownPerson, header: Option<&str>, call: &Arc<Call>) -> Result<Access, Problem> {
-        let membership = owner
-            .memberships
-            .iter()
-            .find(|membership| membership.workspace == self.workspace)
-            .ok_or(API_KEY_REVOKED)?;
-        let named = header.is_none_or(|named| named == membership.slug || named.parse() == Ok(self.workspace));
-        if !named {
-            if let (true, Some(Ok(other))) = (crate::leak!("key-of-any-workspace"), header.map(str::parse)) {
-                return Ok(membership.leak_into(other, Actor::ApiKey(self.id), call));
-            }
-            return Err(WORKSPACE_MISMATCH.into());
-        }
-        let access = membership.admit(Actor::ApiKey(self.id), call)?;
-        Ok(match self.permissions {
-            Some(permissions) => access.narrowed(permissions),
-            None => access,
-        })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::queries;
@@ -10,7 +11,7 @@ use crate::kernel::{
     db::Kernel,
     entitlements::Plan,
     error::Result,
-    id::{ResellerId, UserId, WorkspaceId},
+    id::{MembershipId, ResellerId, UserId, WorkspaceId},
 };
 
 /// Everything that is known of a person at the door.
@@ -21,12 +22,16 @@ pub(super) struct KnownPerson {
 /// A person in one workspace, as the door needs it.
 pub(super) struct Membership {
     pub(super) workspace: WorkspaceId,
+    pub(super) id: MembershipId,
     pub(super) slug: String,
+    /// Slugs that the workspace gave up and that still lead to it.
+    former: Vec<String>,
     pub(super) name: String,
     pub(super) workspace_suspended: bool,
     pub(super) permissions: PermissionSet,
     pub(super) reseller: Option<ResellerId>,
     pub(super) plan: Arc<Plan>,
+    pub(super) last_active_at: Option<DateTime<Utc>>,
 }
 
 /// A workspace to choose, in the refusal that asks which one is meant.
@@ -42,7 +47,7 @@ impl KnownPerson {
     pub(super) fn find(&self, named: &str) -> Option<&Membership> {
         match named.parse::<WorkspaceId>() {
             Ok(id) => self.memberships.iter().find(|membership| membership.workspace == id),
-            Err(_) => self.memberships.iter().find(|membership| membership.slug == named),
+            Err(_) => self.memberships.iter().find(|membership| membership.is_called(named)),
         }
     }
 
@@ -65,12 +70,28 @@ impl KnownPerson {
     }
 }
 
+impl Membership {
+    /// Whether a slug leads to the workspace: its own, or one that it gave up lately. No slug leads to two.
+    pub(super) fn is_called(&self, slug: &str) -> bool {
+        self.slug == slug || self.former.iter().any(|former| former == slug)
+    }
+}
+
 /// Reads a person's active memberships with role, plan and state of each workspace.
 pub(super) fn load(tx: &mut Kernel<'_>, user: UserId) -> Result<KnownPerson> {
+    let now = tx.now()?;
     let rows = queries::memberships(tx.conn(), user)?;
-    Ok(KnownPerson {
-        memberships: rows.into_iter().map(Membership::from).collect(),
-    })
+    let mut memberships: Vec<Membership> = rows.into_iter().map(Membership::from).collect();
+    let workspaces: Vec<WorkspaceId> = memberships.iter().map(|membership| membership.workspace).collect();
+    for (workspace, slug) in queries::former_slugs(tx.conn(), &workspaces, now)? {
+        let theirs = memberships
+            .iter_mut()
+            .find(|membership| membership.workspace == workspace);
+        theirs
+            .into_iter()
+            .for_each(|membership| membership.former.push(slug.clone()));
+    }
+    Ok(KnownPerson { memberships })
 }
 
 impl From<queries::MembershipRow> for Membership {
@@ -83,7 +104,10 @@ impl From<queries::MembershipRow> for Membership {
         };
         Membership {
             workspace: row.workspace_id,
+            id: row.id,
             slug: row.slug,
+            former: Vec::new(),
+            last_active_at: row.last_active_at,
             name: row.name,
             workspace_suspended: row.workspace_state == "suspended",
             permissions: SystemRole::named(&row.role).map_or_else(custom, |role| role.permissions(platform)),

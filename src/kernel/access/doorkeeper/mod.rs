@@ -7,6 +7,7 @@ mod licenses;
 mod memberships;
 mod queries;
 mod sessions;
+mod sightings;
 
 use std::{
     sync::{
@@ -20,7 +21,8 @@ use self::{
     keys::KnownKey,
     licenses::Directory,
     memberships::{KnownPerson, Membership},
-    sessions::{KnownSession, Sightings},
+    sessions::KnownSession,
+    sightings::Sightings,
 };
 use crate::kernel::{
     access::{Access, Call, Caller, Class, Person, Reach, Scope},
@@ -211,7 +213,24 @@ impl Doorkeeper {
                 .only()
                 .ok_or_else(|| WORKSPACE_REQUIRED.with("workspaces", person.choices()))?,
         };
-        membership.admit(actor, call)
+        self.enter(membership, actor, call)
+    }
+
+    /// Lets somebody into a workspace, and notes that they were there.
+    fn enter(&self, membership: &Membership, actor: super::Actor, call: &Arc<Call>) -> Result<Access, Problem> {
+        let access = membership.admit(actor, call)?;
+        let is_themselves = !matches!(
+            actor,
+            super::Actor::User {
+                impersonator: Some(_),
+                ..
+            }
+        );
+        if is_themselves {
+            let (member, seen) = ((membership.workspace, membership.id), membership.last_active_at);
+            self.sightings.member(member, seen, self.clock.now());
+        }
+        Ok(access)
     }
 }
 

@@ -2,20 +2,23 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods, JoinOnDsl, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult,
-    Queryable, RunQueryDsl,
+    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, NullableExpressionMethods, OptionalExtension, PgConnection,
+    QueryDsl, QueryResult, Queryable, RunQueryDsl,
 };
 use serde_json::Value;
 
+use super::sightings::SIGHT;
 use crate::kernel::{
-    id::{ApiKeyId, ResellerId, SessionId, UserId, WorkspaceId},
-    schema::{api_keys, memberships, roles, sessions, users, workspace_plans, workspaces},
+    id::{ApiKeyId, MembershipId, ResellerId, SessionId, UserId, WorkspaceId},
+    schema::{api_keys, memberships, roles, sessions, users, workspace_plans, workspace_slugs, workspaces},
 };
 
 /// A membership with what the door needs of its workspace, role and plan.
 #[derive(Queryable)]
 pub(super) struct MembershipRow {
     pub(super) workspace_id: WorkspaceId,
+    pub(super) id: MembershipId,
+    pub(super) last_active_at: Option<DateTime<Utc>>,
     pub(super) slug: String,
     pub(super) name: String,
     pub(super) workspace_kind: String,
@@ -30,18 +33,23 @@ pub(super) struct MembershipRow {
     pub(super) entitlements: Value,
 }
 
-/// A person's active memberships in workspaces that still exist.
+/// A person's active memberships in workspaces that still exist. Somebody who is suspended or gone has none; one who is about to go may
+/// still be brought back.
 pub(super) fn memberships(conn: &mut PgConnection, user: UserId) -> QueryResult<Vec<MembershipRow>> {
     memberships::table
         .inner_join(workspaces::table)
+        .inner_join(users::table.on(users::id.eq(memberships::user_id)))
         .inner_join(workspace_plans::table.on(workspace_plans::workspace_id.eq(memberships::workspace_id)))
         .left_join(roles::table.on(roles::id.nullable().eq(memberships::custom_role_id)))
         .filter(memberships::user_id.eq(user))
         .filter(memberships::state.eq("active"))
+        .filter(users::state.eq_any(["active", "deleting"]))
         .filter(workspaces::state.ne("deleted"))
         .order(memberships::id)
         .select((
             memberships::workspace_id,
+            memberships::id,
+            memberships::last_active_at,
             workspaces::slug,
             workspaces::name,
             workspaces::kind,
@@ -58,6 +66,19 @@ pub(super) fn memberships(conn: &mut PgConnection, user: UserId) -> QueryResult<
         .load(conn)
 }
 
+/// Slugs that these workspaces gave up and that still lead to them.
+pub(super) fn former_slugs(
+    conn: &mut PgConnection,
+    workspaces: &[WorkspaceId],
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<(WorkspaceId, String)>> {
+    workspace_slugs::table
+        .filter(workspace_slugs::workspace_id.eq_any(workspaces))
+        .filter(workspace_slugs::until.gt(now))
+        .select((workspace_slugs::workspace_id, workspace_slugs::slug))
+        .load(conn)
+}
+
 /// A key with what the door needs.
 #[derive(Queryable)]
 pub(super) struct KeyRow {
@@ -68,6 +89,7 @@ pub(super) struct KeyRow {
     pub(super) ip_allowlist: Vec<String>,
     pub(super) expires_at: DateTime<Utc>,
     pub(super) grace_until: Option<DateTime<Utc>>,
+    pub(super) last_used_at: Option<DateTime<Utc>>,
     pub(super) revoked_at: Option<DateTime<Utc>>,
 }
 
@@ -83,6 +105,7 @@ pub(super) fn key(conn: &mut PgConnection, hash: &[u8]) -> QueryResult<Option<Ke
             api_keys::ip_allowlist,
             api_keys::expires_at,
             api_keys::grace_until,
+            api_keys::last_used_at,
             api_keys::revoked_at,
         ))
         .first(conn)
@@ -131,5 +154,56 @@ pub(super) fn saw(conn: &mut PgConnection, id: SessionId, generation: i64, at: D
     diesel::update(sessions::table.find(id).filter(sessions::last_seen_at.lt(at)))
         .set(sessions::last_seen_at.eq(at))
         .execute(conn)?;
+    Ok(())
+}
+
+/// Notes that a key was used: once a minute at most, and not at all while somebody changes the key.
+pub(super) fn used_key(
+    conn: &mut PgConnection,
+    (workspace, id): (WorkspaceId, ApiKeyId),
+    at: DateTime<Utc>,
+    ip: Option<String>,
+) -> QueryResult<()> {
+    let same = || api_keys::table.filter(api_keys::workspace_id.eq(workspace).and(api_keys::id.eq(id)));
+    let due = api_keys::last_used_at
+        .is_null()
+        .or(api_keys::last_used_at.le(at - SIGHT));
+    let free: Option<ApiKeyId> = same()
+        .filter(due)
+        .select(api_keys::id)
+        .for_update()
+        .skip_locked()
+        .first(conn)
+        .optional()?;
+    if free.is_some() {
+        diesel::update(same())
+            .set((api_keys::last_used_at.eq(at), api_keys::last_used_ip.eq(ip)))
+            .execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Notes that a member was here: once a minute at most, and not at all while somebody changes the membership.
+pub(super) fn was_here(
+    conn: &mut PgConnection,
+    (workspace, id): (WorkspaceId, MembershipId),
+    at: DateTime<Utc>,
+) -> QueryResult<()> {
+    let same = || memberships::table.filter(memberships::workspace_id.eq(workspace).and(memberships::id.eq(id)));
+    let due = memberships::last_active_at
+        .is_null()
+        .or(memberships::last_active_at.le(at - SIGHT));
+    let free: Option<MembershipId> = same()
+        .filter(due)
+        .select(memberships::id)
+        .for_update()
+        .skip_locked()
+        .first(conn)
+        .optional()?;
+    if free.is_some() {
+        diesel::update(same())
+            .set(memberships::last_active_at.eq(at))
+            .execute(conn)?;
+    }
     Ok(())
 }

@@ -1,16 +1,12 @@
 //! Access tokens at the door.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{BELIEF, Doorkeeper, Read, Verdict, looking, queries};
 use crate::kernel::{
-    access::{Actor, Call, Class, Person, Via},
+    access::{Actor, Call, Person, Via},
     error::{Result, SESSION_EXPIRED, SESSION_REVOKED, TOKEN_INVALID},
     id::{SessionId, UserId},
     identity::read_token,
@@ -42,36 +38,6 @@ impl From<queries::SessionRow> for KnownSession {
     }
 }
 
-/// When a session was last used is known to the minute.
-const SIGHT: TimeDelta = TimeDelta::minutes(1);
-/// So many sightings are written at once.
-const BATCH: usize = 100;
-/// How often sightings are written. A refresh token's grace of ten seconds hides the lag.
-const FLUSH: Duration = Duration::from_secs(1);
-
-/// Uses of sessions that are not written yet.
-#[derive(Default)]
-pub(super) struct Sightings(Mutex<HashMap<SessionId, (i64, DateTime<Utc>)>>);
-
-impl Sightings {
-    fn note(&self, id: SessionId, known: &KnownSession, generation: i64, now: DateTime<Utc>) {
-        if generation <= known.seen_generation && now - known.seen_at < SIGHT {
-            return;
-        }
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sighting = seen.entry(id).or_insert((generation, now));
-        *sighting = (sighting.0.max(generation), sighting.1.max(now));
-    }
-
-    /// What was noted, in the order of its ids, so that the writers of several processes do not lock each other out.
-    fn take(&self) -> Vec<(SessionId, (i64, DateTime<Utc>))> {
-        let seen = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut seen: Vec<_> = seen.into_iter().collect();
-        seen.sort_by_key(|(id, _)| *id);
-        seen
-    }
-}
-
 impl Doorkeeper {
     /// The token itself, then its session, then what the person may do.
     pub(super) async fn judge_token(&self, text: &str, header: Option<&str>, call: &Arc<Call>, fresh: bool) -> Verdict {
@@ -91,7 +57,8 @@ impl Doorkeeper {
         if session.ends_at <= now {
             return Err(SESSION_EXPIRED.into());
         }
-        self.sightings.note(claims.sid, session, claims.generation.into(), now);
+        let seen = (session.seen_generation, session.seen_at);
+        self.sightings.session(claims.sid, claims.generation.into(), seen, now);
 
         let call = Arc::new(Call {
             session: Some(claims.sid),
@@ -131,33 +98,5 @@ impl Doorkeeper {
         });
         self.remember(revision, || self.sessions.insert(id, read.clone()));
         Ok(read)
-    }
-
-    /// Writes down again and again which sessions were used. Never returns.
-    pub async fn keep(self: Arc<Self>) {
-        loop {
-            tokio::time::sleep(FLUSH).await;
-            self.write_sightings().await;
-        }
-    }
-
-    /// Writes down which sessions were used. What cannot be written is noted again by the next use.
-    pub async fn write_sightings(&self) {
-        let seen = self.sightings.take();
-        for batch in seen.chunks(BATCH) {
-            let batch = batch.to_vec();
-            let call = Call {
-                class: Class::Credential,
-                ..Call::internal("sessions.saw", "sessions.saw".into())
-            };
-            let written = self.db.unscoped(&call, move |tx| {
-                batch
-                    .iter()
-                    .try_for_each(|(id, (generation, at))| Ok(queries::saw(tx.conn(), *id, *generation, *at)?))
-            });
-            if let Err(error) = written.await {
-                tracing::warn!(%error, "the use of sessions could not be written down");
-            }
-        }
     }
 }

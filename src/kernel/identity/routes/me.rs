@@ -75,6 +75,7 @@ pub(super) async fn show_preferences(
     _: NoQuery,
     identity: Data<Identity>,
 ) -> Result<Tagged<Preferences>> {
+    session_of(&person)?;
     let user = person.user;
     identity
         .db
@@ -115,6 +116,7 @@ pub(super) async fn list_workspaces(
     _: NoQuery,
     identity: Data<Identity>,
 ) -> Result<Json<OwnWorkspaces>> {
+    session_of(&person)?;
     let user = person.user;
     identity
         .db
