@@ -150,6 +150,7 @@ async fn a_key_stops_with_its_person_and_with_their_membership() {
             true => key.get("/workspace").await.ok(),
             false => key.get("/workspace").await.refused("api-key-revoked"),
         };
+        assert_eq!(key.get("/me").await.status == 200, works, "{state}");
     }
 
     let path = format!("/members/{}", member_of(&owner, user).await);

@@ -61,8 +61,6 @@ async fn create(
             })
         })
         .await?;
-    // A key that was tried before it existed is remembered as absent.
-    door.forget_keys();
     Ok(made)
 }
 
@@ -120,7 +118,7 @@ async fn update(
     let changed = db
         .tenant(can, move |tx| service::patch(tx, keeper, id.0, &seen, &change))
         .await?;
-    door.forget_keys();
+    door.forget_key(changed.id);
     Ok(Tagged(changed))
 }
 
@@ -143,8 +141,8 @@ async fn revoke(
         return Err(KEY_NOT_FROM_KEY.into());
     }
     let keeper = keeper(&can, &person);
-    db.tenant(can, move |tx| service::revoke(tx, keeper, id.0, &seen))
-        .await?;
-    door.forget_keys();
+    let id = id.0;
+    db.tenant(can, move |tx| service::revoke(tx, keeper, id, &seen)).await?;
+    door.forget_key(id);
     Ok(NoContent)
 }

@@ -109,7 +109,7 @@ async fn update(
     change: Valid<WorkspacePatch>,
 ) -> Result<Tagged<Workspace>> {
     let changed = db.tenant(can, move |tx| service::patch(tx, &seen, &change)).await?;
-    door.forget_all();
+    door.forget_workspace(changed.id);
     Ok(Tagged(changed))
 }
 

@@ -136,6 +136,11 @@ async fn of_many_proofs_at_once_one_counts() {
             .iter()
             .all(|answer| [200, 401, 503].contains(&answer.status.as_u16()))
     );
+    assert!(
+        answers.iter().any(|answer| answer.status == 401),
+        "most learn that they lost"
+    );
+    verify(&world, proof).await.refused("one-time-token-invalid");
 }
 
 #[actix_web::test]

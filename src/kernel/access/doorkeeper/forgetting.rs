@@ -1,27 +1,33 @@
 //! Whoever changes what the door remembers tells it to forget: this process at once, the others by a hint. A lost hint costs a second,
 //! for nothing is believed for longer.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    hash::Hash,
+    sync::{Arc, atomic::Ordering},
+};
 
+use moka::sync::Cache;
 use uuid::Uuid;
 
-use super::Doorkeeper;
+use super::{Doorkeeper, Read};
 use crate::kernel::{
-    id::{Id, SessionId, UserId},
+    id::{ApiKeyId, Id, SessionId, UserId, WorkspaceId},
     redis::{Hint, Redis},
 };
 
 /// What is to be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Forget {
-    /// A person's memberships, roles and plans, and the keys that carry their rights.
+    /// A person's memberships, roles and plans, and their keys.
     Person(UserId),
-    /// Keys.
-    Keys,
+    /// What everybody is in a workspace.
+    Workspace(WorkspaceId),
+    /// A key.
+    Key(ApiKeyId),
     /// A session.
     Session(SessionId),
-    /// All sessions: those of one person are not known apart.
-    Sessions,
+    /// The sessions of a person.
+    Sessions(UserId),
     /// Everything.
     All,
 }
@@ -31,9 +37,10 @@ impl Forget {
     fn said(self) -> String {
         match self {
             Forget::Person(id) => format!("person {}", id.uuid()),
-            Forget::Keys => "keys".into(),
+            Forget::Workspace(id) => format!("workspace {}", id.uuid()),
+            Forget::Key(id) => format!("key {}", id.uuid()),
             Forget::Session(id) => format!("session {}", id.uuid()),
-            Forget::Sessions => "sessions".into(),
+            Forget::Sessions(user) => format!("sessions {}", user.uuid()),
             Forget::All => "all".into(),
         }
     }
@@ -43,9 +50,10 @@ impl Forget {
         let (what, which) = text.split_once(' ').unwrap_or((text, ""));
         match (what, which.parse::<Uuid>()) {
             ("person", Ok(id)) => Forget::Person(Id::from_uuid(id)),
+            ("workspace", Ok(id)) => Forget::Workspace(Id::from_uuid(id)),
+            ("key", Ok(id)) => Forget::Key(Id::from_uuid(id)),
             ("session", Ok(id)) => Forget::Session(Id::from_uuid(id)),
-            ("keys", _) => Forget::Keys,
-            ("sessions", _) => Forget::Sessions,
+            ("sessions", Ok(id)) => Forget::Sessions(Id::from_uuid(id)),
             _ => Forget::All,
         }
     }
@@ -60,9 +68,14 @@ impl Doorkeeper {
         self.forget_everywhere(Forget::Person(user));
     }
 
-    /// Forgets what is remembered of keys.
-    pub fn forget_keys(&self) {
-        self.forget_everywhere(Forget::Keys);
+    /// Forgets a workspace: everybody who is in it learns anew what it is called and what they are there.
+    pub fn forget_workspace(&self, id: WorkspaceId) {
+        self.forget_everywhere(Forget::Workspace(id));
+    }
+
+    /// Forgets a key: it was changed or revoked.
+    pub fn forget_key(&self, id: ApiKeyId) {
+        self.forget_everywhere(Forget::Key(id));
     }
 
     /// Forgets a session: it was renewed, proved again, or has ended.
@@ -72,8 +85,7 @@ impl Doorkeeper {
 
     /// Forgets the sessions of a person.
     pub fn forget_sessions_of(&self, user: UserId) {
-        let _all = user;
-        self.forget_everywhere(Forget::Sessions);
+        self.forget_everywhere(Forget::Sessions(user));
     }
 
     /// Forgets everything: after a change whose people are not known here.
@@ -113,17 +125,33 @@ impl Doorkeeper {
         match what {
             Forget::Person(user) => {
                 self.people.invalidate(&user);
-                // A personal key carries its owner's rights.
-                self.keys.invalidate_all();
+                // Their keys may have ended with a membership.
+                drop_from(&self.keys, |key| key.as_ref().is_some_and(|key| key.is_of(user)));
             }
-            Forget::Keys => self.keys.invalidate_all(),
+            Forget::Workspace(id) => drop_from(&self.people, |person| person.is_in(id)),
+            Forget::Key(id) => drop_from(&self.keys, |key| key.as_ref().is_some_and(|key| key.is(id))),
             Forget::Session(id) => self.sessions.invalidate(&id),
-            Forget::Sessions => self.sessions.invalidate_all(),
+            Forget::Sessions(user) => drop_from(&self.sessions, |session| {
+                session.as_ref().is_some_and(|session| session.is_of(user))
+            }),
             Forget::All => {
                 self.people.invalidate_all();
                 self.keys.invalidate_all();
                 self.sessions.invalidate_all();
             }
+        }
+    }
+}
+
+/// Drops what matches. A walk over some ten thousand entries that live for seconds is cheaper than asking the database again for all.
+fn drop_from<K, V>(cache: &Cache<K, Arc<Read<V>>>, matches: impl Fn(&V) -> bool)
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    for (key, read) in cache {
+        if matches(&read.value) {
+            cache.invalidate(&*key);
         }
     }
 }
@@ -139,14 +167,15 @@ mod tests {
         let (user, session) = (UserId::new(now), SessionId::new(now));
         for what in [
             Forget::Person(user),
-            Forget::Keys,
+            Forget::Workspace(WorkspaceId::new(now)),
+            Forget::Key(ApiKeyId::new(now)),
             Forget::Session(session),
-            Forget::Sessions,
+            Forget::Sessions(user),
             Forget::All,
         ] {
             assert_eq!(Forget::heard(&what.said()), what);
         }
-        for text in ["", "person", "person x", "whatever comes next"] {
+        for text in ["", "person", "person x", "keys", "sessions", "whatever comes next"] {
             assert_eq!(Forget::heard(text), Forget::All, "{text}");
         }
     }

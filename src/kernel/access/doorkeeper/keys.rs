@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     ABSENCE, BELIEF, Doorkeeper, Read, Verdict, looking,
-    memberships::{KnownPerson, Membership},
+    memberships::Membership,
     queries,
 };
 use crate::kernel::{
@@ -64,13 +64,16 @@ impl Doorkeeper {
 
         let owner = key.user.ok_or(INVALID_API_KEY)?;
         let known = self.person(owner, call, fresh).await?;
+        let own = |membership: &&Membership| membership.workspace == key.workspace;
+        // Without its owner's membership it is nobody's key: not even for what is the person's alone.
+        let membership = known.value.memberships.iter().find(own).ok_or(API_KEY_REVOKED)?;
         let person = Person {
             user: owner,
             via: Via::Key(key.id),
             impersonator: None,
             call: call.clone(),
         };
-        let access = self.admit_key(key, &known.value, header, call);
+        let access = self.admit_key(key, membership, header, call);
         if access.is_ok() {
             self.sightings
                 .key((key.workspace, key.id), key.last_used_at, call.ip, now);
@@ -82,12 +85,10 @@ impl Doorkeeper {
     fn admit_key(
         &self,
         key: &KnownKey,
-        owner: &KnownPerson,
+        membership: &Membership,
         header: Option<&str>,
         call: &Arc<Call>,
     ) -> Result<Access, Problem> {
-        let own = |membership: &&Membership| membership.workspace == key.workspace;
-        let membership = owner.memberships.iter().find(own).ok_or(API_KEY_REVOKED)?;
         if !header.is_none_or(|named| membership.is_called(named) || named.parse() == Ok(key.workspace)) {
             if let (true, Some(Ok(other))) = (crate::leak!("key-of-any-workspace"), header.map(str::parse)) {
                 return Ok(membership.leak_into(other, Actor::ApiKey(key.id), call));
@@ -123,6 +124,16 @@ impl Doorkeeper {
 }
 
 impl KnownKey {
+    /// Whether it is this one.
+    pub(super) fn is(&self, id: ApiKeyId) -> bool {
+        self.id == id
+    }
+
+    /// Whether it is this person's own.
+    pub(super) fn is_of(&self, user: UserId) -> bool {
+        self.user == Some(user)
+    }
+
     /// Only the holder of a real key learns what is wrong with it.
     fn judge(&self, now: DateTime<Utc>, ip: Option<IpAddr>) -> Result<()> {
         if (self.revoked && !crate::leak!("key-outlives-revocation"))

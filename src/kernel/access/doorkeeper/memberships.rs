@@ -43,6 +43,13 @@ pub(super) struct Choice {
 }
 
 impl KnownPerson {
+    /// Whether they are a member there.
+    pub(super) fn is_in(&self, workspace: WorkspaceId) -> bool {
+        self.memberships
+            .iter()
+            .any(|membership| membership.workspace == workspace)
+    }
+
     /// The membership in the workspace of that id or slug.
     pub(super) fn find(&self, named: &str) -> Option<&Membership> {
         match named.parse::<WorkspaceId>() {

@@ -38,6 +38,13 @@ impl From<queries::SessionRow> for KnownSession {
     }
 }
 
+impl KnownSession {
+    /// Whether it is this person's.
+    pub(super) fn is_of(&self, user: UserId) -> bool {
+        self.user == user
+    }
+}
+
 impl Doorkeeper {
     /// The token itself, then its session, then what the person may do.
     pub(super) async fn judge_token(&self, text: &str, header: Option<&str>, call: &Arc<Call>, fresh: bool) -> Verdict {
