@@ -23,6 +23,7 @@ mod door;
 mod identity;
 mod isolation;
 mod licenses;
+mod mail;
 mod migrations;
 mod operator;
 mod outbox;

@@ -14,6 +14,7 @@ use lettre::{
         Mailbox as Sender, MultiPart,
         header::{HeaderName, HeaderValue},
     },
+    transport::smtp,
 };
 use serde::Serialize;
 
@@ -28,6 +29,7 @@ use crate::kernel::{
 pub struct Mailer {
     from: Sender,
     road: Road,
+    patience: Duration,
 }
 
 #[derive(Clone)]
@@ -38,8 +40,8 @@ enum Road {
     Mailbox(Mailbox),
 }
 
-/// Why a mail did not leave.
-#[derive(Debug)]
+/// Why a mail did not leave, without the server's own words: they repeat whom it was for.
+#[derive(Debug, PartialEq)]
 pub(super) enum Undelivered {
     /// It will never leave: the server refuses the recipient or the mail.
     ForGood(String),
@@ -66,7 +68,11 @@ impl Mailer {
                 Road::Smtp(Box::leak(Box::new(smtp.timeout(Some(PATIENCE)).build())))
             }
         };
-        Ok(Mailer { from, road })
+        Ok(Mailer {
+            from,
+            road,
+            patience: PATIENCE,
+        })
     }
 
     /// The mailbox, where mails do not really leave.
@@ -104,11 +110,10 @@ impl Mailer {
             Road::Smtp(smtp) => {
                 let message = self
                     .message(message_id, to, mail)
-                    .map_err(|error| Undelivered::ForGood(error.to_string()))?;
-                match tokio::time::timeout(PATIENCE, smtp.send(message)).await {
+                    .map_err(|_| Undelivered::ForGood("the mail could not be put together".into()))?;
+                match tokio::time::timeout(self.patience, smtp.send(message)).await {
                     Ok(Ok(_)) => Ok(()),
-                    Ok(Err(error)) if error.is_permanent() => Err(Undelivered::ForGood(error.to_string())),
-                    Ok(Err(error)) => Err(Undelivered::ForNow(error.to_string())),
+                    Ok(Err(error)) => Err(undelivered(&error)),
                     Err(_) => Err(Undelivered::ForNow("the mail server took too long".into())),
                 }
             }
@@ -124,6 +129,20 @@ impl Mailer {
             .subject(mail.subject)
             .raw_header(HeaderValue::new(automatic, "auto-generated".into()))
             .multipart(MultiPart::alternative_plain_html(mail.text, mail.html))?)
+    }
+}
+
+/// What an error of the mail server means for the mail. That it refuses *us* says nothing about the mail.
+fn undelivered(error: &smtp::Error) -> Undelivered {
+    const OF_US: [&str; 5] = ["530", "534", "535", "538", "554"];
+    match error.status().map(|code| code.to_string()) {
+        Some(code) if error.is_permanent() && !OF_US.contains(&code.as_str()) => {
+            Undelivered::ForGood(format!("the mail server answered {code}"))
+        }
+        Some(code) => Undelivered::ForNow(format!("the mail server answered {code}")),
+        None if error.is_timeout() => Undelivered::ForNow("the mail server took too long".into()),
+        None if error.is_tls() => Undelivered::ForNow("the connection to the mail server could not be secured".into()),
+        None => Undelivered::ForNow("the mail server could not be reached, or made no sense".into()),
     }
 }
 
@@ -179,34 +198,4 @@ impl Mailbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::id::Id;
-
-    #[test]
-    fn a_message_is_well_formed_and_named_after_its_row() {
-        let mailer = Mailer {
-            from: "Guildhall <no-reply@example.com>".parse().expect("an address"),
-            road: Road::Mailbox(Mailbox::default()),
-        };
-        let id: MailId = Id::from_uuid(uuid::Uuid::from_u128(7));
-        let mail = Rendered {
-            subject: "Größe".into(),
-            text: "text".into(),
-            html: "<p>html</p>".into(),
-        };
-        let to = "ann@example.com".parse().expect("an address");
-        let message = mailer
-            .message(format!("<{id}@example.com>"), &to, mail)
-            .expect("well-formed");
-        let text = String::from_utf8(message.formatted()).expect("ASCII");
-        for line in [
-            &format!("Message-ID: <{id}@example.com>") as &str,
-            "To: ann@example.com",
-            "Auto-Submitted: auto-generated",
-            "Content-Type: multipart/alternative",
-        ] {
-            assert!(text.contains(line), "{line} in {text}");
-        }
-    }
-}
+mod tests;
