@@ -3,6 +3,8 @@
 
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests};
 
+use super::Bounded;
+
 /// All that the filters of one rendering may build, in bytes.
 const PURSE: usize = 4 << 20;
 
@@ -31,14 +33,8 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_filter("truncate", truncate);
     environment.add_filter("replace", replace);
     environment.add_filter("join", join);
-    environment.add_filter("string", |state: &mut State<'_, '_>, value: &Value| {
-        let text = text_of(value)?;
-        paid(state, text)
-    });
-    environment.add_filter("tojson", |state: &mut State<'_, '_>, value: &Value| {
-        let text = serde_json::to_string(value).map_err(not_json)?;
-        paid(state, text)
-    });
+    environment.add_filter("string", text_of);
+    environment.add_filter("tojson", json_of);
     environment.add_test("defined", tests::is_defined);
     environment.add_test("undefined", |value: &Value| value.is_undefined());
     environment.add_test("none", tests::is_none);
@@ -66,8 +62,8 @@ fn join(state: &mut State<'_, '_>, values: &Value, between: Option<&str>) -> Res
     let between = between.unwrap_or_default();
     let mut joined = String::new();
     for (place, value) in values.try_iter()?.enumerate() {
-        let text = text_of(&value)?;
-        pay(state, text.len() + between.len())?;
+        let text = text_of(state, &value)?;
+        pay(state, between.len())?;
         if place > 0 {
             joined.push_str(between);
         }
@@ -77,16 +73,23 @@ fn join(state: &mut State<'_, '_>, values: &Value, between: Option<&str>) -> Res
 }
 
 /// A text as it is, anything else as JSON: as it would be printed.
-fn text_of(value: &Value) -> Result<String, Error> {
+fn text_of(state: &mut State<'_, '_>, value: &Value) -> Result<String, Error> {
     match value.as_str() {
-        Some(text) => Ok(text.to_owned()),
+        Some(text) => paid(state, text.to_owned()),
         None if value.is_undefined() => Err(Error::from(ErrorKind::UndefinedError)),
-        None => serde_json::to_string(value).map_err(not_json),
+        None => json_of(state, value),
     }
 }
 
-fn not_json(_: serde_json::Error) -> Error {
-    Error::new(ErrorKind::InvalidOperation, "not a value of JSON")
+/// A value as JSON, as far as the purse goes: it is paid for as it grows.
+fn json_of(state: &mut State<'_, '_>, value: &Value) -> Result<String, Error> {
+    let left = PURSE.saturating_sub(state.get_or_insert_extension(Spent(0)).0);
+    let mut text = Bounded::of(left);
+    match serde_json::to_writer(&mut text, value) {
+        Ok(()) => paid(state, text.into_text()),
+        Err(error) if error.is_io() => Err(ErrorKind::OutOfFuel.into()),
+        Err(_) => Err(Error::new(ErrorKind::InvalidOperation, "not a value of JSON")),
+    }
 }
 
 fn paid(state: &mut State<'_, '_>, text: String) -> Result<String, Error> {

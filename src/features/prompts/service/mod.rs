@@ -3,7 +3,11 @@
 mod filters;
 mod tags;
 
-use std::{io, sync::LazyLock};
+use std::{
+    fmt::Write as _,
+    io,
+    sync::LazyLock,
+};
 
 use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, value::ValueKind};
 use serde_json::{Map, Value};
@@ -13,6 +17,8 @@ pub type Binding = Map<String, Value>;
 
 /// The longest text that a template may become, in bytes.
 const LONGEST: usize = 1 << 20;
+/// The largest value that an expression may be, in bytes of its JSON.
+const LARGEST: usize = 4 << 20;
 /// The longest template, in bytes.
 const LONGEST_SOURCE: usize = 256 << 10;
 /// Instructions of one rendering.
@@ -53,7 +59,7 @@ impl From<minijinja::Error> for Fault {
                 || "It uses a value that is missing.".to_owned(),
                 |detail| format!("It uses a value that is missing: {detail}."),
             ),
-            ErrorKind::WriteFailure => format!("It becomes longer than {} MiB.", LONGEST >> 20),
+            ErrorKind::WriteFailure => too_long().detail,
             kind => error
                 .detail()
                 .map_or_else(|| format!("{kind}."), |detail| format!("{detail}.")),
@@ -83,12 +89,34 @@ pub fn check(source: &str) -> Result<(), Fault> {
 /// # Errors
 /// It uses a value that is missing, does too much, or becomes too long.
 pub fn render(source: &str, bindings: &Binding) -> Result<String, Fault> {
+    render_within(LONGEST, source, bindings)
+}
+
+/// The texts that the parts of a prompt become with these values. Together they may be as long as one.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_all<'a>(sources: impl IntoIterator<Item = &'a str>, bindings: &Binding) -> Result<Vec<String>, Fault> {
+    let mut room = LONGEST;
+    let rendered = sources.into_iter().map(|source| {
+        let text = render_within(room, source, bindings)?;
+        room -= text.len();
+        Ok(text)
+    });
+    rendered.collect()
+}
+
+fn render_within(room: usize, source: &str, bindings: &Binding) -> Result<String, Fault> {
     check(source)?;
-    let mut text = Bounded(Vec::new());
+    let mut text = Bounded::of(room);
     ENVIRONMENT
         .template_from_str(source)?
         .render_captured_to(minijinja::value::Serde(bindings), &mut text)?;
-    Ok(String::from_utf8(text.0).expect("a template writes whole strings"))
+    Ok(text.into_text())
+}
+
+fn too_long() -> Fault {
+    Fault::new(format!("It becomes longer than {} MiB.", LONGEST >> 20))
 }
 
 /// The value that a template stands for. A template that is one expression and nothing else keeps the kind of its value, so
@@ -106,7 +134,7 @@ pub fn evaluate(source: &str, bindings: &Binding) -> Result<Value, Fault> {
     match value.kind() {
         ValueKind::Undefined => Err(Fault::new(format!("{expression} is missing."))),
         ValueKind::Invalid => Err(Fault::new(format!("{expression} has no value."))),
-        _ => serde_json::to_value(&value).map_err(|_| Fault::new(format!("{expression} is not a value of JSON."))),
+        _ => document(&value, expression),
     }
 }
 
@@ -119,31 +147,75 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
+/// A value as JSON. It is written out first, as far as there is room: a list may hold the same large value many times.
+fn document(value: &minijinja::Value, expression: &str) -> Result<Value, Fault> {
+    let no_value = || Fault::new(format!("{expression} is not a value of JSON."));
+    let mut text = Bounded::of(LARGEST);
+    match serde_json::to_writer(&mut text, value) {
+        Ok(()) => serde_json::to_value(value).map_err(|_| no_value()),
+        Err(error) if error.is_io() => Err(Fault::new(format!(
+            "{expression} is larger than {} MiB.",
+            LARGEST >> 20
+        ))),
+        Err(_) => Err(no_value()),
+    }
+}
+
 /// A text as it is, anything else as JSON: what a model reads best, and what a reader can predict.
 fn write_plainly(
     out: &mut Output<'_>,
     _: &mut State<'_, '_>,
     value: &minijinja::Value,
 ) -> Result<(), minijinja::Error> {
-    let failed = || minijinja::Error::from(ErrorKind::WriteFailure);
-    match value.as_str() {
-        Some(text) => out.write_str(text).map_err(|_| failed()),
-        None => {
-            let text = serde_json::to_string(value).map_err(|_| failed())?;
-            out.write_str(&text).map_err(|_| failed())
-        }
+    let written = match value.as_str() {
+        Some(text) => out.write_str(text).is_ok(),
+        None => serde_json::to_writer(Through(out), value).is_ok(),
+    };
+    written.then_some(()).ok_or_else(|| ErrorKind::WriteFailure.into())
+}
+
+/// Writes JSON where a template writes, piece by piece: nothing is built that the output would not take.
+struct Through<'a, 'o>(&'a mut Output<'o>);
+
+impl io::Write for Through<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+        self.0.write_str(text).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
-/// Takes no more than [`LONGEST`] bytes.
-struct Bounded(Vec<u8>);
+/// Takes no more bytes than it has room for.
+struct Bounded {
+    bytes: Vec<u8>,
+    room: usize,
+}
 
-impl io::Write for &mut Bounded {
+impl Bounded {
+    fn of(room: usize) -> Bounded {
+        Bounded {
+            bytes: Vec::new(),
+            room,
+        }
+    }
+
+    /// What was written, which was whole strings.
+    fn into_text(self) -> String {
+        String::from_utf8(self.bytes).expect("templates and JSON are written as whole strings")
+    }
+}
+
+impl io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > LONGEST {
+        if bytes.len() > self.room {
             return Err(io::Error::other("too long"));
         }
-        self.0.extend_from_slice(bytes);
+        self.room -= bytes.len();
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -253,6 +325,18 @@ mod tests {
         assert!(fault(&nested).contains("too much"));
         let quoted = format!("{{{{ input.trap{} }}}}", "|tojson".repeat(30));
         assert!(fault(&quoted).contains("too much"));
+        let list = |times, filter: &str| format!("{{{{ [{}]{filter} }}}}", ["input.big"; 40].repeat(times).join(", "));
+        let value = evaluate(&list(1, ""), &bindings()).expect_err("too large");
+        assert!(value.detail.contains("larger than 4 MiB"));
+        assert!(fault(&format!("all: {}", list(1, ""))).contains("longer than 1 MiB"));
+        for filter in ["|tojson|length", "|string|length", "|join|length"] {
+            assert!(fault(&format!("all: {}", list(1, filter))).contains("too much"), "{filter}");
+        }
+        assert!(fault(&list(1_000, "|length")).contains("50 elements"));
+        let bindings = bindings();
+        let part = "{{ input.big }}{{ input.big }}";
+        assert!(render_all([part, "x"], &bindings).is_ok());
+        assert!(render_all([part, part], &bindings).is_err());
         assert!(check(&"{{ ".repeat(90_000)).is_err());
         assert!(check(&format!("{{{{ {}1{} }}}}", "(".repeat(5_000), ")".repeat(5_000))).is_err());
         assert!(check(&"{ ".repeat(100_000)).is_ok());

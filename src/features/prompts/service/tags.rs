@@ -8,6 +8,9 @@ use super::Fault;
 /// The block tags that are left.
 const BLOCKS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
 
+/// The longest list that one may write, all lists of a tag together: what stands in it may be large, and is looked at again for each.
+const ELEMENTS: usize = 50;
+
 /// One `{{ … }}` or `{% … %}`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tag<'a> {
@@ -84,6 +87,7 @@ pub(super) fn only_expression(source: &str) -> Result<Option<&str>, Fault> {
 fn inside(text: &str, close: &str) -> Result<usize, &'static str> {
     let bytes = text.as_bytes();
     let mut place = 0;
+    let mut commas = 0;
     while place < bytes.len() {
         if text[place..].starts_with(close) {
             return Ok(place);
@@ -101,6 +105,8 @@ fn inside(text: &str, close: &str) -> Result<usize, &'static str> {
                 return Err("The operator + is not available: write the parts side by side.");
             }
             b':' => return Err("Slices and maps are not available."),
+            b',' if commas + 1 == ELEMENTS => return Err("The lists of a tag have at most 50 elements."),
+            b',' => commas += 1,
             _ => {}
         }
         place += 1;

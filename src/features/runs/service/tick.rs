@@ -126,17 +126,12 @@ fn prompt(
     messages: &[PromptMessage],
     bindings: &Binding,
 ) -> Result<Result<Value, Fault>> {
-    let said: Result<Vec<_>, _> = messages
-        .iter()
-        .map(|message| {
-            let text = prompts::render(&message.content, bindings)?;
-            Ok((message.role.key(), Value::String(text)))
-        })
-        .collect();
-    Ok(match said {
-        Ok(said) => Ok(json!({ "scope": scope, "upto": say(turn, scope, step, said)? })),
-        Err(fault) => Err(fault),
-    })
+    let texts = match prompts::render_all(messages.iter().map(|message| message.content.as_str()), bindings) {
+        Ok(texts) => texts.into_iter().map(Value::String),
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let said = messages.iter().map(|message| message.role.key()).zip(texts).collect();
+    Ok(Ok(json!({ "scope": scope, "upto": say(turn, scope, step, said)? })))
 }
 
 /// Writes down that an inline node was run. Answers what counts as its output; inside: why the run fails.
