@@ -94,6 +94,20 @@ async fn a_label_moves_to_a_version_and_back_and_what_it_means_cannot_be_retired
         .post(&format!("{path}/execute"), json!({ "version": 2 }))
         .await
         .refused("version-retired");
+    // Nor does anything come to mean what was retired.
+    owner
+        .put(&format!("{path}/labels/staging"), json!({ "number": 2 }))
+        .await
+        .refused("version-retired");
+    let again = owner
+        .post(
+            &format!("{path}/versions"),
+            json!({ "from": { "model": "sandbox", "prompt": "b" }, "labels": ["production"] }),
+        )
+        .await
+        .created();
+    assert_eq!(again.body["number"], 3);
+    owner.post(&format!("{path}/execute"), json!({})).await.accepted();
     owner.delete(&format!("{path}/labels/staging")).await.gone();
     owner
         .delete(&format!("{path}/labels/staging"))

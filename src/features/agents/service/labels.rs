@@ -1,13 +1,13 @@
 //! Labels: names for versions that can move.
 
 use super::super::{
-    model::{AgentId, LABEL_MOVED, Label, LabelMove, NewLabel, judge_label},
+    model::{AgentId, LABEL_MOVED, Label, LabelMove, NewLabel, VERSION_RETIRED, judge_label},
     queries,
 };
 use crate::kernel::{
     check::Check,
     db::Tenant,
-    error::{FieldCode, NOT_FOUND, OnConstraint, Problem, Result, VALIDATION_FAILED, missing},
+    error::{Error, FieldCode, NOT_FOUND, Problem, Result, VALIDATION_FAILED, missing},
     http::IfMatch,
     outbox,
 };
@@ -27,7 +27,7 @@ pub(in crate::features::agents) fn list(tx: &mut Tenant<'_>, agent: AgentId) -> 
 /// Makes a label mean a version.
 ///
 /// # Errors
-/// 404, 412, 422 for a name that cannot be, or a version that is not there.
+/// 404, 409 `version-retired`, 412, 422 for a name that cannot be, or a version that is not there.
 pub(in crate::features::agents) fn put(
     tx: &mut Tenant<'_>,
     agent: AgentId,
@@ -72,7 +72,7 @@ pub(in crate::features::agents) fn delete(
     Ok(())
 }
 
-/// Points a label of a locked agent at a version, and tells so.
+/// Points a label of a locked agent at a version, and tells so. One that was retired starts no run, so no label means it.
 pub(super) fn point(tx: &mut Tenant<'_>, agent: AgentId, name: &str, number: i32) -> Result<Label> {
     let before = queries::labels(tx.conn(), agent)?;
     let known = before.iter().find(|label| label.label == name);
@@ -89,8 +89,14 @@ pub(super) fn point(tx: &mut Tenant<'_>, agent: AgentId, name: &str, number: i32
     if let Some(label) = known.filter(|label| label.number == number) {
         return Ok(label.clone());
     }
-    let label = queries::move_label(tx.conn(), agent, name, number)
-        .on_foreign_key("agent_labels_number_fkey", missing("/number", "version"))?;
+    let version = queries::version(tx.conn(), agent, number).map_err(|error| match Error::from(error) {
+        error if error.is(NOT_FOUND) => missing("/number", "version"),
+        error => error,
+    })?;
+    if version.retired_at.is_some() {
+        return Err(VERSION_RETIRED.into());
+    }
+    let label = queries::move_label(tx.conn(), agent, name, number)?;
     let moved = LabelMove {
         agent_id: agent,
         label: label.label.clone(),

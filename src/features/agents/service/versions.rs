@@ -29,7 +29,7 @@ use crate::{
 /// As many versions as an agent can have.
 const MOST: VersionNumber = 10_000;
 
-/// Freezes the draft or a configuration. The same as the newest version is that version.
+/// Freezes the draft or a configuration. The same as the newest version is that version, unless that was retired.
 ///
 /// # Errors
 /// 404, 409 `agent-archived`, 412, 422 `plan-invalid`.
@@ -162,7 +162,7 @@ fn frozen(
     };
     let same = newest.filter(|newest| {
         let config = compile::fingerprint(row.framework, config);
-        !force && newest.plan_sha256 == compiled.sha256 && newest.config_sha256 == config
+        !force && newest.retired_at.is_none() && newest.plan_sha256 == compiled.sha256 && newest.config_sha256 == config
     });
     let (version, is_new) = match same {
         Some(version) => (version, false),
