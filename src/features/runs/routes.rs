@@ -73,7 +73,9 @@ async fn execute(
         .await?;
     match accepted {
         Once::Now(Accepted(run)) => {
-            let run = settled(&db, &scope, run, wait.0).await?;
+            // Accepted is accepted: trouble with the waiting is no reason to say that nothing happened.
+            let seen = settled(&db, &scope, run.clone(), wait.0).await;
+            let run = seen.unwrap_or(run);
             let is_over = run.status.is_final() && !wait.0.is_zero();
             Ok(if is_over {
                 Executed::Over(Json(run))

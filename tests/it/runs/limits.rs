@@ -120,3 +120,48 @@ async fn a_plans_run_limit_refuses_and_a_budget_ends_a_run() {
         (402, &json!("runs_per_month"))
     );
 }
+
+#[actix_web::test]
+async fn an_allowance_that_nobody_here_can_read_stops_nobody() {
+    use diesel::RunQueryDsl;
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = echo(&owner).await;
+    let run = start(&owner, &agent, "[[say on]]").await;
+    let home = world.home().uuid();
+    diesel::sql_query(format!(
+        "UPDATE guildhall.workspace_plans SET entitlements = entitlements || '{{\"from_tomorrow\": {{\"a_day\": 5}}}}' WHERE workspace_id = '{home}'"
+    ))
+    .execute(&mut world.superuser())
+    .expect("a newer release writes it");
+    assert_eq!(finish(&world, &worker(&world), &owner, &run).await["output"], "on");
+}
+
+#[actix_web::test]
+async fn a_run_that_was_accepted_is_said_to_be_accepted() {
+    use std::time::{Duration, Instant};
+
+    use guildhall::kernel::access::Class;
+
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = echo(&owner).await;
+    let ask = owner.post(&format!("{agent}/execute?wait=1"), json!({ "input": { "say": "x" } }));
+    let gate = world.deployment.db.gate();
+    let crowd = async {
+        let runs = || world.count(&format!("SELECT count(*) FROM guildhall.runs WHERE workspace_id = '{}'", world.home().uuid()));
+        while runs() == 0 {
+            actix_web::rt::time::sleep(Duration::from_millis(2)).await;
+        }
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut held = Vec::new();
+        // Whoever asks next waits in line for longer than it has.
+        while let Ok(permit) = gate.enter(Class::Interactive, None, until).await {
+            held.push(permit);
+        }
+        held
+    };
+    let (answer, held) = futures_util::join!(ask, crowd);
+    answer.accepted();
+    assert!(!held.is_empty());
+}
