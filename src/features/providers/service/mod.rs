@@ -1,5 +1,6 @@
 //! Which models there are.
 
+mod instance;
 pub(super) mod sandbox;
 
 use super::model::Price;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
+use super::instance;
 use crate::features::providers::model::{
     CallFailure, ChatRequest, Completion, Finish, Price, ResponseFormat, TokenUsage, tokens_of,
 };
@@ -85,7 +86,7 @@ fn answer(request: &ChatRequest, directives: &[Directive]) -> Result<Completion,
     let mut text = said.unwrap_or_else(|| match &request.response_format {
         ResponseFormat::Text => sentence(request),
         ResponseFormat::Json => json!({"answer": sentence(request)}).to_string(),
-        ResponseFormat::JsonSchema { schema } => instance(schema, &sentence(request), 0).to_string(),
+        ResponseFormat::JsonSchema { schema } => instance::of(schema, &sentence(request)).to_string(),
     });
     if let Some(end) = request.stop.iter().filter_map(|stop| text.find(stop)).min() {
         text.truncate(end);
@@ -139,44 +140,6 @@ fn sentence(request: &ChatRequest) -> String {
         .map(|byte| WORDS[usize::from(*byte) % WORDS.len()])
         .collect();
     format!("Sandbox: {}.", words.join(" "))
-}
-
-/// The plainest value that a schema describes by its types, with `text` for every string.
-fn instance(schema: &Value, text: &str, depth: usize) -> Value {
-    if let Some(value) = schema
-        .get("const")
-        .or_else(|| schema.get("default"))
-        .or_else(|| schema.get("enum")?.get(0))
-    {
-        return value.clone();
-    }
-    let kind = schema
-        .get("type")
-        .and_then(|kind| kind.as_str().or_else(|| kind.get(0)?.as_str()));
-    let least = |name| schema.get(name).and_then(Value::as_i64);
-    match kind {
-        Some("string") => json!(text),
-        Some("integer" | "number") => json!(least("minimum").unwrap_or(0)),
-        Some("boolean") => json!(true),
-        Some("null") => Value::Null,
-        Some("array") if depth < 16 => {
-            let item = instance(schema.get("items").unwrap_or(&Value::Null), text, depth + 1);
-            Value::Array(vec![item; least("minItems").unwrap_or(0).clamp(0, 100) as usize])
-        }
-        Some("array") => json!([]),
-        _ => {
-            let properties = schema
-                .get("properties")
-                .and_then(Value::as_object)
-                .filter(|_| depth < 16);
-            let fields = properties.into_iter().flatten();
-            Value::Object(
-                fields
-                    .map(|(name, schema)| (name.clone(), instance(schema, text, depth + 1)))
-                    .collect(),
-            )
-        }
-    }
 }
 
 /// The directives of a text, in their order.
