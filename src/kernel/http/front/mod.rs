@@ -128,9 +128,11 @@ pub async fn front(
         Err(Full) => return Err(seen.turned_away().await),
     };
 
-    let caller = match judge(&mut seen, &request, call, known.is_some()).await {
-        Ok(caller) => caller,
-        Err(refused) => return Err(seen.fail(*refused)),
+    let judged = AssertUnwindSafe(judge(&mut seen, &request, call, known.is_some())).catch_unwind().await;
+    let caller = match judged {
+        Ok(Ok(caller)) => caller,
+        Ok(Err(refused)) => return Err(seen.fail(*refused)),
+        Err(panic) => return Err(seen.panicked(&*panic)),
     };
     request.extensions_mut().insert(caller);
 
