@@ -3,6 +3,7 @@
 //! a single question.
 
 mod ask;
+mod opening;
 mod pool;
 
 pub use ask::Context;
@@ -21,10 +22,11 @@ use diesel::{
 };
 use pool::Pool;
 
+use self::opening::opening;
 use crate::kernel::{
-    access::{Call, Class, Scope},
+    access::{Call, Scope},
     clock::Clock,
-    error::{DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, Error, Outcome, Problem, Result},
+    error::{DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, Error, Outcome, Problem, Result, is_read_only},
     gate::Gate,
     id::WorkspaceId,
     secret::Secret,
@@ -78,12 +80,12 @@ impl Db {
     ) -> Result<T> {
         let scope = scope.into();
         let call = scope.call().clone();
-        let opening = opening(&call, Some(&scope), &self.clock);
+        let (own, clock) = (scope.clone(), self.clock.clone());
         self.transaction(
             &self.tenant,
             Some(scope.workspace()),
             call,
-            opening,
+            move |call| opening(call, Some(&own), &clock),
             move |conn, rings| {
                 work(&mut Tenant {
                     conn,
@@ -105,12 +107,12 @@ impl Db {
         call: &Call,
         work: impl FnOnce(&mut Kernel<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let opening = opening(call, None, &self.clock);
+        let clock = self.clock.clone();
         self.transaction(
             &self.kernel,
             None,
             Arc::new(call.clone()),
-            opening,
+            move |call| opening(call, None, &clock),
             move |conn, rings| work(&mut Kernel { conn, now: None, rings }),
         )
         .await
@@ -121,7 +123,7 @@ impl Db {
         pool: &Pool,
         workspace: Option<WorkspaceId>,
         call: Arc<Call>,
-        opening: String,
+        opening: impl FnOnce(&Call) -> String + Send + 'static,
         work: impl FnOnce(&mut PgConnection, &mut Rings) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let permit = self.gate.enter(&call, workspace).await?;
@@ -132,6 +134,8 @@ impl Db {
             let _held = permit;
             let mut link = pool.get()?;
             let mut rings = Rings::default();
+            // Said now, when the wait in line and for the connection is over: a statement has what is left of the call's time.
+            let opening = opening(&call);
             let answer = run(&mut link.conn, &opening, &call, |conn| work(conn, &mut rings));
             link.used = Instant::now();
             if answer.is_ok() {
@@ -232,7 +236,10 @@ fn run<T>(
             if let Err(rollback) = AnsiTransactionManager::rollback_transaction(conn) {
                 tracing::warn!(%rollback, "a transaction could not be rolled back; its connection is dropped");
             }
-            Err(with_outcome(error, lost))
+            match !call.read_only && is_read_only(&error) {
+                true => Err(Problem::from(DATABASE_UNAVAILABLE).outcome(Outcome::None).into()),
+                false => Err(with_outcome(error, lost)),
+            }
         }
     }
 }
@@ -245,48 +252,6 @@ fn with_outcome(error: Error, outcome: Outcome) -> Error {
         }
         other => other,
     }
-}
-
-/// The one message that opens a transaction: `BEGIN` and the whole context, formatted from typed values only.
-fn opening(call: &Call, scope: Option<&Scope>, clock: &Clock) -> String {
-    let statement = call.time_left().min(match call.class {
-        Class::Credential => Duration::from_millis(500),
-        Class::Account | Class::Password | Class::Ingress | Class::Interactive => Duration::from_millis(1_500),
-        Class::Long => Duration::from_secs(25),
-        Class::Job => Duration::from_secs(30),
-    });
-    let mode = if call.read_only { "BEGIN READ ONLY" } else { "BEGIN" };
-    let statement = statement.as_millis().max(1);
-    let mut sql = format!(
-        "{mode}; SELECT set_config('statement_timeout', '{statement}', true), set_config('lock_timeout', '1000', true)"
-    );
-    if let Some(scope) = scope {
-        let (workspace, actor, reach) = (in_force(scope), scope.actor(), scope.reach());
-        let one_of = |id: Option<uuid::Uuid>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
-        sql += &format!(
-            ", set_config('app.workspace', '{workspace}', true), set_config('app.actor', '{}:{}', true), \
-             set_config('app.reseller', '{}', true), set_config('app.customer', '{}', true)",
-            actor.kind(),
-            actor.uuid().map(|id| id.to_string()).unwrap_or_default(),
-            one_of(reach.reseller.map(|id| id.uuid())),
-            one_of(reach.customer.map(|id| id.uuid())),
-        );
-    }
-    let offset = clock.offset().num_milliseconds();
-    if offset != 0 {
-        sql += &format!(", set_config('app.clock_offset', '{offset} milliseconds', true)");
-    }
-    sql
-}
-
-/// The workspace that a transaction is in: its scope's.
-fn in_force(scope: &Scope) -> uuid::Uuid {
-    let own = scope.workspace().uuid();
-    if crate::leak!("first-scope-stays") {
-        static FIRST: std::sync::OnceLock<uuid::Uuid> = std::sync::OnceLock::new();
-        return *FIRST.get_or_init(|| own);
-    }
-    own
 }
 
 diesel::define_sql_function! {

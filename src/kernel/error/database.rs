@@ -93,6 +93,16 @@ impl From<Diesel> for Error {
     }
 }
 
+/// True if the database refused to write: it is a replica now. A transaction of ours that only reads gets the same for a mistake in it, so
+/// that is for whoever knows which it was.
+pub fn is_read_only(error: &Error) -> bool {
+    let Error::Broken(error) = error else { return false };
+    matches!(
+        error.downcast_ref(),
+        Some(Diesel::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _))
+    )
+}
+
 /// Trouble that is nobody's mistake. diesel shows no SQLSTATE, so the text is matched; the app roles pin `lc_messages = 'C'`.
 fn refusal(kind: &DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Send + Sync)) -> Option<Problem> {
     let text = about.message();
@@ -113,6 +123,8 @@ fn refusal(kind: &DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Sen
         "could not receive data from server",
         "no connection to the server",
     ];
+    // What the server is out of: disk, memory, room for locks.
+    let exhausted = ["No space left on device", "out of memory", "out of shared memory", "Disk quota exceeded"];
     if matches!(kind, DatabaseErrorKind::SerializationFailure) || contention.iter().any(|start| text.starts_with(start))
     {
         Some(OVERLOADED.with("reason", "contention").outcome(Outcome::None))
@@ -122,9 +134,41 @@ fn refusal(kind: &DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Sen
         kind,
         DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
     ) || gone.iter().any(|start| text.starts_with(start))
+        || exhausted.iter().any(|words| text.contains(words))
     {
         Some(Problem::from(DATABASE_UNAVAILABLE))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: DatabaseErrorKind, text: &str) -> Error {
+        Diesel::DatabaseError(kind, Box::new(text.to_owned())).into()
+    }
+
+    #[test]
+    fn what_the_server_is_out_of_is_no_bug_of_ours() {
+        for text in [
+            "could not extend file \"base/5/16397\": No space left on device",
+            "out of memory",
+            "out of shared memory",
+            "sorry, too many clients already",
+        ] {
+            let error = error(DatabaseErrorKind::Unknown, text);
+            assert!(error.is(DATABASE_UNAVAILABLE), "{text}");
+        }
+        let bug = error(DatabaseErrorKind::Unknown, "value \"out\" is out of range for type integer");
+        assert!(matches!(bug, Error::Broken(_)));
+    }
+
+    #[test]
+    fn a_replica_is_told_from_a_mistake() {
+        let text = "cannot execute INSERT in a read-only transaction";
+        assert!(is_read_only(&error(DatabaseErrorKind::ReadOnlyTransaction, text)));
+        assert!(!is_read_only(&error(DatabaseErrorKind::Unknown, "cannot execute it")));
     }
 }
