@@ -23,8 +23,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::porch::Porch;
 use crate::kernel::{
-    access::{Call, Class},
-    error::{OVERLOADED, Outcome, Problem, RATE_LIMITED},
+    access::{Call, Class, Scope},
+    error::{DEADLINE_EXCEEDED, OVERLOADED, Outcome, Problem, RATE_LIMITED},
     id::WorkspaceId,
     metrics,
 };
@@ -48,6 +48,7 @@ pub struct Gate {
     ingress: Arc<Hall>,
     interactive: Arc<Hall>,
     long: Arc<Hall>,
+    cpu: Arc<Hall>,
     job: Arc<Hall>,
     porch: Porch,
     began: Instant,
@@ -110,6 +111,7 @@ impl Gate {
             ingress: hall(Class::Ingress, ingress, 64, ms(1_000)),
             interactive: hall(Class::Interactive, interactive, 2 * interactive, ms(300)),
             long: hall(Class::Long, long, 8, ms(2_000)),
+            cpu: hall(Class::Cpu, cores.saturating_sub(1).max(1), 8, ms(1_000)),
             job: hall(Class::Job, tenant, 256, ms(30_000)),
             porch: Porch::of(cores),
             began: Instant::now(),
@@ -180,6 +182,30 @@ impl Gate {
         self.password.free.clone()
     }
 
+    /// Computes something that keeps a processor busy, on a thread that may be kept busy.
+    ///
+    /// # Errors
+    /// As [`Gate::enter`].
+    pub async fn compute<T: Send + 'static>(
+        &self,
+        scope: &Scope,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let permit = self.enter(scope.call(), Some(scope.workspace())).await?;
+        let task = tokio::task::spawn_blocking(move || {
+            // Held by the thread, as with the database.
+            let _held = permit;
+            work()
+        });
+        match task.await {
+            Ok(answer) => Ok(answer),
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None)),
+            },
+        }
+    }
+
     /// What each class has, in use and waiting: for the metrics.
     pub fn gauges(&self) -> impl Iterator<Item = (Class, Room, usize, usize)> {
         Class::ALL.into_iter().map(|class| {
@@ -197,6 +223,7 @@ impl Gate {
             Class::Ingress => &self.ingress,
             Class::Interactive => &self.interactive,
             Class::Long => &self.long,
+            Class::Cpu => &self.cpu,
             Class::Job => &self.job,
         }
     }

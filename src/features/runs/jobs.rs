@@ -18,7 +18,7 @@ use crate::{
         providers::{self, CallFailure, Completion, Providers, ResponseFormat},
     },
     kernel::{
-        error::{Error, Result},
+        error::{Error, FieldError, Result},
         jobs::{Fenced, JobContext, Lane, Runner},
     },
 };
@@ -124,7 +124,7 @@ async fn ask(attempt: &Attempt) -> Outcome {
             Ok(Ok(completion)) => {
                 spent.push((model.clone(), completion.usage.clone()));
                 let said = Some(completion.text.clone());
-                return match understood(&request.response_format, completion) {
+                return match understood(&request.response_format, completion).await {
                     Ok(value) => Outcome {
                         result: Ok(value),
                         said,
@@ -157,7 +157,7 @@ async fn ask(attempt: &Attempt) -> Outcome {
 }
 
 /// What an answer means in the shape that was asked for.
-fn understood(format: &ResponseFormat, completion: Completion) -> Result<Value, Failed> {
+async fn understood(format: &ResponseFormat, completion: Completion) -> Result<Value, Failed> {
     let document = |text: &str| serde_json::from_str::<Value>(text).ok();
     match format {
         ResponseFormat::Text => Ok(Value::String(completion.text)),
@@ -167,8 +167,8 @@ fn understood(format: &ResponseFormat, completion: Completion) -> Result<Value, 
         ResponseFormat::JsonSchema { schema } => {
             let value = document(&completion.text)
                 .ok_or_else(|| failed("invalid_output", "The answer is not JSON.", true, None))?;
-            match schemas::accepts(schema, &value, "") {
-                Ok(()) => Ok(value),
+            match judged(schema.clone(), value).await {
+                Ok(value) => Ok(value),
                 Err(faults) => {
                     let first = faults
                         .first()
@@ -182,6 +182,16 @@ fn understood(format: &ResponseFormat, completion: Completion) -> Result<Value, 
                 }
             }
         }
+    }
+}
+
+/// The value, if it is as the schema wants. That takes the processor for a while, and this runtime has other things to do.
+async fn judged(schema: Value, value: Value) -> Result<Value, Vec<FieldError>> {
+    let task = tokio::task::spawn_blocking(move || schemas::accepts(&schema, &value, "").map(|()| value));
+    match task.await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(judged) => judged,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => Err(Vec::new()),
     }
 }
 

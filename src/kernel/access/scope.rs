@@ -112,19 +112,22 @@ pub enum Class {
     Interactive,
     /// Exports, searches, bulk work.
     Long,
+    /// What keeps a processor busy and asks no database.
+    Cpu,
     /// What the worker does.
     Job,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 7] = [
+    pub const ALL: [Class; 8] = [
         Class::Credential,
         Class::Account,
         Class::Password,
         Class::Ingress,
         Class::Interactive,
         Class::Long,
+        Class::Cpu,
         Class::Job,
     ];
 
@@ -137,6 +140,7 @@ impl Class {
             Class::Ingress => "ingress",
             Class::Interactive => "interactive",
             Class::Long => "long",
+            Class::Cpu => "cpu",
             Class::Job => "job",
         }
     }

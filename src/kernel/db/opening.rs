@@ -11,7 +11,9 @@ use crate::kernel::{
 pub(super) fn opening(call: &Call, scope: Option<&Scope>, clock: &Clock) -> String {
     let statement = call.time_left().min(match call.class {
         Class::Credential => Duration::from_millis(500),
-        Class::Account | Class::Password | Class::Ingress | Class::Interactive => Duration::from_millis(1_500),
+        Class::Account | Class::Password | Class::Ingress | Class::Interactive | Class::Cpu => {
+            Duration::from_millis(1_500)
+        }
         Class::Long => Duration::from_secs(25),
         Class::Job => Duration::from_secs(30),
     });

@@ -227,6 +227,7 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         Some("password") => Class::Password,
         Some("interactive") => Class::Interactive,
         Some("long") => Class::Long,
+        Some("cpu") => Class::Cpu,
         Some("ingress") => Class::Ingress,
         _ => anyhow::bail!("{id}: no known x-admission"),
     };
@@ -283,7 +284,7 @@ impl Operation {
     /// How long its handler may take.
     pub fn deadline(&self) -> Duration {
         match self.admission {
-            Class::Credential | Class::Account | Class::Interactive => Duration::from_secs(2),
+            Class::Credential | Class::Account | Class::Interactive | Class::Cpu => Duration::from_secs(2),
             // Hashing a password may wait in line for two seconds before it begins.
             Class::Password => Duration::from_secs(4),
             Class::Ingress => Duration::from_secs(3),

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     features::providers::Providers,
     kernel::{
-        access::{Can, perm},
+        access::{Can, Scope, perm},
         db::Db,
         error::Result,
         http::{Created, IdempotencyKey, IfMatch, Json, NoContent, NoQuery, Path, Tagged, Valid},
@@ -87,15 +87,20 @@ async fn list(can: Can<perm::AgentsRead>, db: Data<Db>, query: PageQuery<AgentFi
 /// Writes nothing and costs nothing.
 #[utoipa::path(operation_id = "agents_validate", request_body = Draft,
                responses((status = 200, description = "What it would become, or what is wrong with it.", body = Verdict)),
-               extensions(("x-permission" = json!("agents:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-permission" = json!("agents:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("cpu"))))]
 #[post("/agents/validate")]
 async fn validate(
-    _can: Can<perm::AgentsRead>,
+    can: Can<perm::AgentsRead>,
     _query: NoQuery,
+    db: Data<Db>,
     providers: Data<Providers>,
     draft: Valid<Draft>,
-) -> Json<Verdict> {
-    Json(service::validate(&providers, &draft))
+) -> Result<Json<Verdict>> {
+    let scope = Scope::from(can);
+    db.gate()
+        .compute(&scope, move || service::validate(&providers, &draft))
+        .await
+        .map(Json)
 }
 
 /// Show an agent.
