@@ -3,11 +3,7 @@
 mod filters;
 mod tags;
 
-use std::{
-    fmt::Write as _,
-    io,
-    sync::LazyLock,
-};
+use std::{io, sync::LazyLock};
 
 use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, value::ValueKind};
 use serde_json::{Map, Value};
