@@ -180,6 +180,7 @@ CREATE INDEX runs_kind_idx ON runs (workspace_id, kind, created_at, id);
 CREATE INDEX runs_status_idx ON runs (workspace_id, status, created_at, id);
 CREATE INDEX runs_subject_idx ON runs (workspace_id, subject, created_at, id) WHERE subject IS NOT NULL;
 CREATE INDEX runs_parent_run_id_idx ON runs (workspace_id, parent_run_id) WHERE parent_run_id IS NOT NULL;
+CREATE INDEX runs_payload_until_idx ON runs (workspace_id, payload_until) WHERE purged_at IS NULL;
 CREATE INDEX runs_plan_sha256_idx ON runs (workspace_id, plan_sha256);
 -- Counters that every step moves, and what is learnt of a run's cost after its end, are in no ETag's promise.
 CREATE TRIGGER bump_version BEFORE UPDATE ON runs FOR EACH ROW
@@ -246,7 +247,7 @@ CREATE TABLE run_steps (
 ) WITH (fillfactor = 80);
 SELECT make_tenant_table('run_steps', without => '{DELETE}');
 
--- What was said, appended and never changed: a step refers to it by scope and length.
+-- What was said, appended and never changed, until the contents of the run are removed: a step refers to it by scope and length.
 CREATE TABLE run_messages (
   workspace_id uuid NOT NULL,
   run_id       uuid NOT NULL,
@@ -260,7 +261,7 @@ CREATE TABLE run_messages (
   CONSTRAINT run_messages_pkey PRIMARY KEY (workspace_id, run_id, scope, seq),
   CONSTRAINT run_messages_run_id_fkey FOREIGN KEY (workspace_id, run_id) REFERENCES runs (workspace_id, id) ON DELETE CASCADE
 );
-SELECT make_tenant_table('run_messages', without => '{UPDATE,DELETE}');
+SELECT make_tenant_table('run_messages', without => '{UPDATE}');
 
 -- What happened, in the order of the commits, without gaps.
 CREATE TABLE run_events (
@@ -275,7 +276,7 @@ CREATE TABLE run_events (
   CONSTRAINT run_events_pkey PRIMARY KEY (workspace_id, run_id, seq),
   CONSTRAINT run_events_run_id_fkey FOREIGN KEY (workspace_id, run_id) REFERENCES runs (workspace_id, id) ON DELETE CASCADE
 );
-SELECT make_tenant_table('run_events', without => '{UPDATE,DELETE}');
+SELECT make_tenant_table('run_events', without => '{UPDATE}');
 
 -- The state after a tick: whole, or what changed since the one before (RFC 6902).
 CREATE TABLE run_checkpoints (
@@ -292,7 +293,7 @@ CREATE TABLE run_checkpoints (
   CONSTRAINT run_checkpoints_pkey PRIMARY KEY (workspace_id, run_id, seq),
   CONSTRAINT run_checkpoints_run_id_fkey FOREIGN KEY (workspace_id, run_id) REFERENCES runs (workspace_id, id) ON DELETE CASCADE
 );
-SELECT make_tenant_table('run_checkpoints', without => '{UPDATE,DELETE}');
+SELECT make_tenant_table('run_checkpoints', without => '{UPDATE}');
 
 CREATE TABLE run_logs (
   workspace_id uuid NOT NULL,
@@ -306,7 +307,7 @@ CREATE TABLE run_logs (
   CONSTRAINT run_logs_pkey PRIMARY KEY (workspace_id, run_id, seq),
   CONSTRAINT run_logs_run_id_fkey FOREIGN KEY (workspace_id, run_id) REFERENCES runs (workspace_id, id) ON DELETE CASCADE
 );
-SELECT make_tenant_table('run_logs', without => '{UPDATE,DELETE}');
+SELECT make_tenant_table('run_logs', without => '{UPDATE}');
 
 -- What a run asks people, or asks to be told before it goes on.
 CREATE TABLE interrupts (

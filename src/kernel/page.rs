@@ -191,6 +191,19 @@ impl<F: Filters> PageQuery<F> {
         }
     }
 
+    /// The number to go on after, in a list whose rows are numbered.
+    pub fn after_number(&self) -> Option<i64> {
+        self.after.map(|(number, _)| number.timestamp_micros())
+    }
+
+    /// As [`PageQuery::page`] for rows that are numbered; `number` is the list's sort key.
+    pub fn numbered<T>(&self, rows: Vec<T>, number: impl Fn(&T) -> i64) -> Page<T> {
+        self.page(rows, |row| {
+            let number = DateTime::from_timestamp_micros(number(row));
+            (number.unwrap_or_default(), Uuid::nil())
+        })
+    }
+
     /// `base64url(version, binding, time, id, 16 bytes of HMAC)`.
     fn seal(&self, (time, id): (DateTime<Utc>, Uuid)) -> String {
         let mut bytes = vec![1_u8];

@@ -10,7 +10,8 @@ use diesel::{
 use serde_json::Value;
 
 use super::model::{
-    AgentFilters, AgentId, Label, NewRow, NewVersionRow, Row, VersionFilters, VersionNumber, VersionRow,
+    AgentFilters, AgentId, Label, NewRow, NewVersionRow, Row, SummaryRow, VersionFilters, VersionNumber, VersionRow,
+    VersionSummaryRow,
 };
 use crate::{
     any_of,
@@ -67,8 +68,8 @@ pub(super) fn delete(conn: &mut PgConnection, id: AgentId) -> QueryResult<usize>
     diesel::delete(agents::table.find(id.uuid())).execute(conn)
 }
 
-pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<AgentFilters>) -> QueryResult<Vec<Row>> {
-    let mut rows = agents::table.select(Row::as_select()).limit(query.fetch()).into_boxed();
+pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<AgentFilters>) -> QueryResult<Vec<SummaryRow>> {
+    let mut rows = agents::table.select(SummaryRow::as_select()).limit(query.fetch()).into_boxed();
     let filters = &query.filters;
     any_of!(rows, agents::state => filters.states, agents::framework => filters.frameworks);
     if let Some(time) = filters.created_after {
@@ -176,10 +177,10 @@ pub(super) fn versions(
     conn: &mut PgConnection,
     agent: AgentId,
     query: &PageQuery<VersionFilters>,
-) -> QueryResult<Vec<VersionRow>> {
+) -> QueryResult<Vec<VersionSummaryRow>> {
     let rows = agent_versions::table
         .filter(agent_versions::agent_id.eq(agent.uuid()))
-        .select(VersionRow::as_select())
+        .select(VersionSummaryRow::as_select())
         .limit(query.fetch())
         .into_boxed();
     in_order!(rows, agent_versions, query).load(conn)

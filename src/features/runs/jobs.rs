@@ -1,4 +1,4 @@
-//! The jobs of runs: a step, and the clock.
+//! The jobs of runs: a step, the clock, and the removal of what is kept no longer.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::{
     model::Status,
     service::{
-        self, CLOCK, STEP,
+        self, CLOCK, PURGE, STEP,
         attempt::{self, Attempt, Failed, Outcome},
-        clock, record as recording,
+        clock, purge as purging, record as recording,
     },
 };
 use crate::{
@@ -31,6 +31,7 @@ pub fn register(runner: &mut Runner, providers: Providers) {
     runner.on(STEP, Lane::Steps, move |job| step(job, providers));
     runner.when_given_up(STEP, given_up);
     runner.on(CLOCK, Lane::System, strike);
+    runner.on(PURGE, Lane::System, purge);
 }
 
 /// One attempt at a step: begin, ask, record.
@@ -225,4 +226,10 @@ async fn given_up(job: JobContext) -> Result<()> {
 async fn strike(job: JobContext) -> Result<()> {
     let lease = job.job.clone();
     job.db.tenant(job.scope(), move |tx| clock::strike(tx, &lease)).await
+}
+
+/// Removes what runs of the workspace hold longer than they may.
+async fn purge(job: JobContext) -> Result<()> {
+    let lease = job.job.clone();
+    job.db.tenant(job.scope(), move |tx| purging::purge(tx, &lease)).await
 }

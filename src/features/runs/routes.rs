@@ -7,7 +7,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
     model::{
-        MessageList, Run, RunFilters, RunId, RunPage, RunResult, RunStatus, RunUsage, Status, Step, StepList,
+        MessageFilters, MessagePage, Run, RunFilters, RunId, RunPage, RunResult, RunStatus, RunUsage, Status, Step,
+        StepFilters, StepPage,
         input::{Cancellation, NewExecution},
     },
     service,
@@ -272,19 +273,23 @@ async fn result(
 }
 
 /// List a run's steps.
-#[utoipa::path(operation_id = "runs_list_steps", params(("id" = RunId, Path, description = "The run.")),
-               responses((status = 200, description = "All of them.", body = StepList)),
+#[utoipa::path(operation_id = "runs_list_steps",
+               params(("id" = RunId, Path, description = "The run."),
+                      ("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
+                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
+                      ("order" = Option<String>, Query, description = "`-created_at` (the last first) or `created_at`: by their numbers.")),
+               responses((status = 200, description = "A page of them.", body = StepPage)),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/runs/{id}/steps")]
 async fn list_steps(
     can: Can<perm::RunsRead>,
-    _query: NoQuery,
     db: Data<Db>,
     Path(id): Path<RunId>,
-) -> Result<Json<StepList>> {
-    db.tenant(can, move |tx| service::steps(tx, id))
+    query: PageQuery<StepFilters>,
+) -> Result<Json<StepPage>> {
+    db.tenant(can, move |tx| service::steps(tx, id, &query))
         .await
-        .map(|data| Json(StepList { data }))
+        .map(|page| Json(page.into()))
 }
 
 /// Show a step.
@@ -304,19 +309,24 @@ async fn show_step(
 }
 
 /// List what was said in a run.
-#[utoipa::path(operation_id = "runs_list_messages", params(("id" = RunId, Path, description = "The run.")),
-               responses((status = 200, description = "All of it.", body = MessageList)),
+#[utoipa::path(operation_id = "runs_list_messages",
+               params(("id" = RunId, Path, description = "The run."),
+                      ("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
+                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
+                      ("order" = Option<String>, Query, description = "`-created_at` (the last first) or `created_at`: by their numbers."),
+                      ("scope" = Option<String>, Query, description = "The conversation; `main` if absent.")),
+               responses((status = 200, description = "A page of it.", body = MessagePage)),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/runs/{id}/messages")]
 async fn list_messages(
     can: Can<perm::RunsRead>,
-    _query: NoQuery,
     db: Data<Db>,
     Path(id): Path<RunId>,
-) -> Result<Json<MessageList>> {
-    db.tenant(can, move |tx| service::messages(tx, id))
+    query: PageQuery<MessageFilters>,
+) -> Result<Json<MessagePage>> {
+    db.tenant(can, move |tx| service::messages(tx, id, &query))
         .await
-        .map(|data| Json(MessageList { data }))
+        .map(|page| Json(page.into()))
 }
 
 /// Show what a run cost.

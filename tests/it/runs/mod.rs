@@ -1,6 +1,7 @@
 //! Runs: accepted, executed once, stopped, recovered, paid for.
 
 mod killed;
+mod kept;
 mod limits;
 
 use guildhall::{
@@ -84,12 +85,12 @@ fn events(world: &World, run: &str, kind: &str) -> i64 {
         .expect("a count")
 }
 
-/// How many jobs of the home workspace wait, now or for a time.
+/// How many jobs of the home workspace's runs wait, now or for a time; the removal of old contents always does.
 fn queued_jobs(world: &World) -> i64 {
     let home = world.home().uuid();
     let of = |table: &str| {
         world.count(&format!(
-            "SELECT count(*) FROM guildhall.{table} WHERE workspace_id = '{home}'"
+            "SELECT count(*) FROM guildhall.{table} WHERE workspace_id = '{home}' AND kind <> 'run.purge'"
         ))
     };
     of("run_queue") + of("run_timers")
@@ -136,7 +137,7 @@ async fn a_run_goes_from_pending_over_running_to_completed_with_its_result() {
         owner.get(&format!("{run}/result")).await.ok().body["output"],
         "good day"
     );
-    let steps = owner.get(&format!("{run}/steps")).await.ok().body;
+    let steps = owner.get(&format!("{run}/steps?order=created_at")).await.ok().body;
     let kinds: Vec<_> = steps["data"]
         .as_array()
         .expect("steps")
@@ -144,7 +145,7 @@ async fn a_run_goes_from_pending_over_running_to_completed_with_its_result() {
         .map(|s| format!("{} {}", s["kind"], s["status"]))
         .collect();
     assert_eq!(kinds, ["\"prompt\" \"completed\"", "\"llm\" \"completed\""]);
-    let said = owner.get(&format!("{run}/messages")).await.ok().body;
+    let said = owner.get(&format!("{run}/messages?order=created_at")).await.ok().body;
     let roles: Vec<_> = said["data"]
         .as_array()
         .expect("messages")

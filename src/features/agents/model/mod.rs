@@ -3,6 +3,7 @@
 pub(super) mod config;
 mod input;
 pub mod plan;
+mod summary;
 mod version;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use uuid::Uuid;
 
 pub(in crate::features::agents) use input::judge_label;
 pub use input::{AgentPatch, Draft, NewAgent, NewLabel, NewPublication, NewVersion, Source};
+pub use summary::{AgentSummary, AgentVersionSummary};
+pub(in crate::features::agents) use summary::{SummaryRow, VersionSummaryRow};
 pub use version::{AgentVersion, Frozen, Label, LabelList, LabelMove};
 pub(in crate::features::agents) use version::{NewVersionRow, VersionRow};
 
@@ -278,9 +281,9 @@ pub struct Estimate {
 
 crate::pages! {
     /// A page of agents.
-    pub AgentPage of Agent;
+    pub AgentPage of AgentSummary;
     /// A page of versions.
-    pub AgentVersionPage of AgentVersion;
+    pub AgentVersionPage of AgentVersionSummary;
 }
 
 /// What the list of agents can be filtered by.

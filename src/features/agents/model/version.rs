@@ -83,11 +83,7 @@ impl VersionRow {
     pub fn shown(self, labels: &BTreeMap<String, i32>, authors: &Labels) -> AgentVersion {
         AgentVersion {
             created_by: authors.author(&self.created_by_type, self.created_by_id),
-            labels: labels
-                .iter()
-                .filter(|(_, number)| **number == self.number)
-                .map(|(label, _)| label.clone())
-                .collect(),
+            labels: named(labels, self.number),
             plan_sha256: hex::encode(&self.plan_sha256),
             id: self.id,
             agent_id: self.agent_id,
@@ -101,6 +97,12 @@ impl VersionRow {
             created_at: self.created_at,
         }
     }
+}
+
+/// The labels that mean a version.
+pub(super) fn named(labels: &BTreeMap<String, i32>, number: i32) -> Vec<String> {
+    let those = labels.iter().filter(|(_, meant)| **meant == number);
+    those.map(|(label, _)| label.clone()).collect()
 }
 
 #[derive(Insertable)]

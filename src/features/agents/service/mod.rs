@@ -15,6 +15,7 @@ use self::compile::Compiled;
 use super::{
     model::{
         AGENT_ARCHIVED_EVENT, AGENT_CREATED, AGENT_DELETED, AGENT_UPDATED, Agent, AgentFilters, AgentId, AgentPatch,
+        AgentSummary,
         Draft, Estimate, Framework, NOT_AVAILABLE, NewAgent, NewRow, PLAN_INVALID, PRODUCTION, PlanShape, Row, State,
         Verdict,
     },
@@ -37,6 +38,9 @@ use crate::{
         patch,
     },
 };
+
+/// The largest draft, in bytes of its JSON.
+const LARGEST_DRAFT: usize = 256 << 10;
 
 /// Makes an agent, and its first version if that is wanted.
 ///
@@ -115,7 +119,7 @@ pub fn known(tx: &mut Tenant<'_>, id: AgentId) -> Result<()> {
 ///
 /// # Errors
 /// 503 if the database fails.
-pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<AgentFilters>) -> Result<Page<Agent>> {
+pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<AgentFilters>) -> Result<Page<AgentSummary>> {
     let rows = queries::list(tx.conn(), query)?;
     let page = query.page(rows, |row| (row.created_at, row.id.uuid()));
     let ids: Vec<AgentId> = page.data.iter().map(|row| row.id).collect();
@@ -135,7 +139,7 @@ pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<AgentFilters>) -> Resu
 /// Changes the draft and what describes the agent.
 ///
 /// # Errors
-/// 404, 409 `name-taken`, `slug-taken`, 412, 428, 422 for a framework that cannot change any more.
+/// 404, 409 `name-taken`, `slug-taken`, 412, 428, 422 for a framework that cannot change any more, or a draft that becomes too large.
 pub(super) fn update(
     tx: &mut Tenant<'_>,
     providers: &Providers,
@@ -168,6 +172,7 @@ pub(super) fn update(
     }
     if let Some(change) = &change.config {
         patch::merge(&mut row.config, change);
+        bounded(&row.config)?;
     }
     if let Some(change) = &change.metadata {
         let mut metadata: Metadata = serde_json::from_value(row.metadata).unwrap_or_default();
@@ -260,6 +265,18 @@ pub(super) fn validate_draft(tx: &mut Tenant<'_>, providers: &Providers, id: Age
             config: row.config,
         },
     ))
+}
+
+/// A draft is no larger than what one request can bring: it could not be written whole any more.
+fn bounded(config: &Value) -> Result<()> {
+    match config.to_string().len() {
+        0..=LARGEST_DRAFT => Ok(()),
+        length => Err(invalid(
+            "/config",
+            FieldCode::TooLarge,
+            format!("The draft would have {length} bytes; {LARGEST_DRAFT} are the most."),
+        )),
+    }
 }
 
 fn judged(framework: Framework, config: &Value, providers: &Providers) -> (Option<Compiled>, Vec<FieldError>) {

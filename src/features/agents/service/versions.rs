@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     super::{
         model::{
-            AGENT_ARCHIVED, AgentId, AgentVersion, AgentVersionId, Frozen, NewPublication, NewVersion, NewVersionRow,
+            AGENT_ARCHIVED, AgentId, AgentVersion, AgentVersionId, AgentVersionSummary, Frozen, NewPublication, NewVersion, NewVersionRow,
             PLAN_INVALID, Row, Source, State, VERSION_IN_USE, VERSION_PUBLISHED, VERSION_RETIRED_EVENT, VersionFilters,
             VersionNumber, VersionRow,
         },
@@ -81,7 +81,7 @@ pub(in crate::features::agents) fn list(
     tx: &mut Tenant<'_>,
     agent: AgentId,
     query: &PageQuery<VersionFilters>,
-) -> Result<Page<AgentVersion>> {
+) -> Result<Page<AgentVersionSummary>> {
     queries::find(tx.conn(), agent)?;
     let rows = queries::versions(tx.conn(), agent, query)?;
     let page = query.page(rows, |row| (row.created_at, row.id.uuid()));

@@ -3,13 +3,18 @@
 pub(super) mod input;
 pub(super) mod rows;
 mod step;
+mod summary;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-pub use step::{Message, MessageList, RunUsage, Step, StepId, StepList, StepStatus};
+pub use step::{
+    Message, MessageFilters, MessagePage, RunUsage, Step, StepFilters, StepId, StepPage, StepStatus, StepSummary,
+};
+pub use summary::RunSummary;
+pub(in crate::features::runs) use summary::SummaryRow;
 
 use self::rows::Row;
 use crate::{
@@ -156,8 +161,8 @@ pub struct Run {
     pub subject: Option<String>,
     /// 1 to 10: orders the runs of the workspace.
     pub priority: i32,
-    /// What it was given.
-    #[schema(value_type = Object)]
+    /// What it was given; null once that was removed.
+    #[schema(required, value_type = Option<Object>)]
     pub input: Value,
     /// What came out.
     #[schema(required, value_type = Value)]
@@ -331,7 +336,7 @@ pub struct RunResult {
 
 crate::pages! {
     /// A page of runs.
-    pub RunPage of Run;
+    pub RunPage of RunSummary;
 }
 
 /// What a list of runs can be filtered by.

@@ -13,7 +13,10 @@ use crate::{
         schema::runs::{run_messages, run_steps},
         usage::UsageEvent,
     },
-    kernel::id::{Id, Resource},
+    kernel::{
+        id::{Id, Resource},
+        page::{Filters, Unfit},
+    },
 };
 
 crate::words! {
@@ -103,11 +106,89 @@ pub struct Step {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// The steps of a run.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct StepList {
-    /// In their order.
-    pub data: Vec<Step>,
+/// A step in a list. What it was given and what came out is shown by `GET /runs/{id}/steps/{number}`.
+#[derive(Clone, Debug, Serialize, Queryable, Selectable, ToSchema)]
+#[diesel(table_name = run_steps, check_for_backend(diesel::pg::Pg))]
+pub struct StepSummary {
+    /// Names it.
+    pub id: StepId,
+    /// The run.
+    pub run_id: RunId,
+    /// Its number in the run, from 1.
+    pub number: i32,
+    /// The node of the plan.
+    #[serde(rename = "node")]
+    #[schema(example = "llm")]
+    pub node_id: String,
+    /// The node's place, composites included: `research/llm.2`.
+    #[schema(example = "llm")]
+    pub path: String,
+    /// The tick in which it ran.
+    pub tick: i32,
+    /// What it does: `prompt`, `llm`, `transform` …; more may come.
+    #[schema(example = "llm")]
+    pub kind: String,
+    /// How far it is.
+    pub status: StepStatus,
+    /// Which try this is, from 1.
+    pub attempt: i32,
+    /// As many tries as there are.
+    pub max_attempts: i32,
+    /// The model that answered.
+    #[schema(required)]
+    pub model: Option<String>,
+    /// What it cost, in micros of a US dollar.
+    pub cost_micros: i64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When the present try began.
+    #[schema(required)]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[schema(required)]
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+crate::pages! {
+    /// A page of a run's steps.
+    pub StepPage of StepSummary;
+    /// A page of what was said in a run.
+    pub MessagePage of Message;
+}
+
+/// What the list of steps can be filtered by: nothing.
+#[derive(Clone, Debug, Default)]
+pub struct StepFilters;
+
+impl Filters for StepFilters {
+    const RESOURCE: &'static str = "run_steps";
+    const NAMES: &'static [&'static str] = &[];
+
+    fn add(&mut self, _: &str, _: &str) -> Result<(), Unfit> {
+        Ok(())
+    }
+}
+
+/// Which conversation of a run is listed.
+#[derive(Clone, Debug)]
+pub struct MessageFilters {
+    pub scope: String,
+}
+
+impl Default for MessageFilters {
+    fn default() -> MessageFilters {
+        MessageFilters { scope: "main".into() }
+    }
+}
+
+impl Filters for MessageFilters {
+    const RESOURCE: &'static str = "run_messages";
+    const NAMES: &'static [&'static str] = &["scope"];
+
+    fn add(&mut self, _: &str, value: &str) -> Result<(), Unfit> {
+        value.clone_into(&mut self.scope);
+        Ok(())
+    }
 }
 
 /// Something that was said.
@@ -131,13 +212,6 @@ pub struct Message {
     /// When.
     #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
-}
-
-/// What was said in a run.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MessageList {
-    /// In its order.
-    pub data: Vec<Message>,
 }
 
 /// What a run cost.

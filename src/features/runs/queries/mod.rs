@@ -1,5 +1,6 @@
 //! Statements about runs.
 
+pub(super) mod purge;
 pub(super) mod steps;
 pub(super) mod trail;
 
@@ -8,7 +9,7 @@ use diesel::{
 };
 
 use super::model::{
-    RunFilters, RunId, Status,
+    RunFilters, RunId, Status, SummaryRow,
     rows::{NewRow, Row},
 };
 use crate::{
@@ -92,8 +93,8 @@ pub(super) fn save_money(conn: &mut PgConnection, row: &Row) -> QueryResult<usiz
         .execute(conn)
 }
 
-pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<RunFilters>) -> QueryResult<Vec<Row>> {
-    let mut rows = runs::table.select(Row::as_select()).limit(query.fetch()).into_boxed();
+pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<RunFilters>) -> QueryResult<Vec<SummaryRow>> {
+    let mut rows = runs::table.select(SummaryRow::as_select()).limit(query.fetch()).into_boxed();
     let filters = &query.filters;
     any_of!(rows,
         runs::kind => filters.kinds,

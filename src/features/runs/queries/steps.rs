@@ -8,10 +8,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::model::{
-    RunId, Step, StepId, StepStatus,
+    RunId, Step, StepFilters, StepId, StepStatus, StepSummary,
     rows::{NewStep, StepRow},
 };
-use crate::features::schema::runs::run_steps;
+use crate::{features::schema::runs::run_steps, kernel::page::PageQuery};
 
 const OPEN: [StepStatus; 3] = [StepStatus::Pending, StepStatus::Running, StepStatus::Waiting];
 
@@ -27,13 +27,28 @@ pub(in crate::features::runs) fn find(conn: &mut PgConnection, id: StepId) -> Qu
         .optional()
 }
 
-pub(in crate::features::runs) fn list(conn: &mut PgConnection, run: RunId) -> QueryResult<Vec<Step>> {
-    let those = run_steps::table.filter(run_steps::run_id.eq(run.uuid()));
-    those
-        .order(run_steps::number)
-        .limit(10_000)
-        .select(Step::as_select())
-        .load(conn)
+pub(in crate::features::runs) fn list(
+    conn: &mut PgConnection,
+    run: RunId,
+    query: &PageQuery<StepFilters>,
+) -> QueryResult<Vec<StepSummary>> {
+    let rows = run_steps::table
+        .filter(run_steps::run_id.eq(run.uuid()))
+        .select(StepSummary::as_select())
+        .limit(query.fetch())
+        .into_boxed();
+    let after = query.after_number().map(|number| number as i32);
+    match (query.is_descending(), after) {
+        (true, None) => rows.order(run_steps::number.desc()),
+        (true, Some(number)) => rows
+            .filter(run_steps::number.lt(number))
+            .order(run_steps::number.desc()),
+        (false, None) => rows.order(run_steps::number.asc()),
+        (false, Some(number)) => rows
+            .filter(run_steps::number.gt(number))
+            .order(run_steps::number.asc()),
+    }
+    .load(conn)
 }
 
 pub(in crate::features::runs) fn one(conn: &mut PgConnection, run: RunId, number: i32) -> QueryResult<Step> {

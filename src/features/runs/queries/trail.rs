@@ -4,10 +4,13 @@ use diesel::{ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl
 use serde_json::Value;
 
 use super::super::model::{
-    Message, RunId,
+    Message, MessageFilters, RunId,
     rows::{Checkpoint, NewEvent, NewMessage},
 };
-use crate::features::schema::runs::{run_checkpoints, run_events, run_messages};
+use crate::{
+    features::schema::runs::{run_checkpoints, run_events, run_messages},
+    kernel::page::PageQuery,
+};
 
 pub(in crate::features::runs) fn add_events(conn: &mut PgConnection, events: &[NewEvent]) -> QueryResult<usize> {
     diesel::insert_into(run_events::table).values(events).execute(conn)
@@ -45,13 +48,25 @@ pub(in crate::features::runs) fn said(
         .load(conn)
 }
 
-pub(in crate::features::runs) fn messages(conn: &mut PgConnection, run: RunId) -> QueryResult<Vec<Message>> {
-    let those = run_messages::table.filter(run_messages::run_id.eq(run.uuid()));
-    those
-        .order((run_messages::scope, run_messages::seq))
-        .limit(10_000)
+pub(in crate::features::runs) fn messages(
+    conn: &mut PgConnection,
+    run: RunId,
+    query: &PageQuery<MessageFilters>,
+) -> QueryResult<Vec<Message>> {
+    let rows = run_messages::table
+        .filter(run_messages::run_id.eq(run.uuid()))
+        .filter(run_messages::scope.eq(&query.filters.scope))
         .select(Message::as_select())
-        .load(conn)
+        .limit(query.fetch())
+        .into_boxed();
+    let after = query.after_number().map(|number| number as i32);
+    match (query.is_descending(), after) {
+        (true, None) => rows.order(run_messages::seq.desc()),
+        (true, Some(seq)) => rows.filter(run_messages::seq.lt(seq)).order(run_messages::seq.desc()),
+        (false, None) => rows.order(run_messages::seq.asc()),
+        (false, Some(seq)) => rows.filter(run_messages::seq.gt(seq)).order(run_messages::seq.asc()),
+    }
+    .load(conn)
 }
 
 pub(in crate::features::runs) fn add_checkpoint(

@@ -5,15 +5,19 @@ pub(super) mod attempt;
 mod call;
 pub(super) mod cancel;
 pub(super) mod clock;
+pub(super) mod purge;
 pub(super) mod record;
 mod state;
 mod tick;
 mod turn;
 
-pub(super) use turn::{CLOCK, STEP};
+pub(super) use turn::{CLOCK, PURGE, STEP};
 
 use super::{
-    model::{Message, RUN_NOT_FINISHED, Run, RunFilters, RunId, RunKind, RunResult, RunStatus, RunUsage, Step},
+    model::{
+        Message, MessageFilters, RUN_NOT_FINISHED, Run, RunFilters, RunId, RunKind, RunResult, RunStatus, RunSummary,
+        RunUsage, Step, StepFilters, StepSummary, rows::Row,
+    },
     queries,
 };
 use crate::{
@@ -21,7 +25,7 @@ use crate::{
     kernel::{
         access,
         db::Tenant,
-        error::{NOT_FOUND, Result},
+        error::{GONE, NOT_FOUND, Result},
         page::{Page, PageQuery},
     },
 };
@@ -53,7 +57,7 @@ pub(super) fn execution(tx: &mut Tenant<'_>, id: RunId) -> Result<Run> {
 ///
 /// # Errors
 /// 503 if the database fails.
-pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<RunFilters>) -> Result<Page<Run>> {
+pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<RunFilters>) -> Result<Page<RunSummary>> {
     let rows = queries::list(tx.conn(), query)?;
     let page = query.page(rows, |row| (row.created_at, row.id.uuid()));
     let authors = access::labels(
@@ -62,14 +66,18 @@ pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<RunFilters>) -> Result
             .iter()
             .map(|row| (row.created_by_type.as_str(), row.created_by_id)),
     )?;
-    Ok(page.map(|row| Run::shown(row, &authors)))
+    Ok(page.map(|row| row.shown(&authors)))
 }
 
 /// A page of an agent's executions.
 ///
 /// # Errors
 /// 404.
-pub(super) fn of_agent(tx: &mut Tenant<'_>, agent: AgentId, mut query: PageQuery<RunFilters>) -> Result<Page<Run>> {
+pub(super) fn of_agent(
+    tx: &mut Tenant<'_>,
+    agent: AgentId,
+    mut query: PageQuery<RunFilters>,
+) -> Result<Page<RunSummary>> {
     crate::features::agents::known(tx, agent)?;
     query.filters.agents = vec![agent];
     query.filters.kinds = vec![RunKind::Execution];
@@ -94,9 +102,9 @@ pub(super) fn status(tx: &mut Tenant<'_>, id: RunId) -> Result<RunStatus> {
 /// What came out of a run.
 ///
 /// # Errors
-/// 404, 409 `run-not-finished`.
+/// 404, 409 `run-not-finished`, 410 once it was removed.
 pub(super) fn result(tx: &mut Tenant<'_>, id: RunId) -> Result<RunResult> {
-    let row = queries::find(tx.conn(), id)?;
+    let row = kept(queries::find(tx.conn(), id)?)?;
     if !row.status.is_final() {
         return Err(RUN_NOT_FINISHED.with("state", row.status).into());
     }
@@ -107,13 +115,25 @@ pub(super) fn result(tx: &mut Tenant<'_>, id: RunId) -> Result<RunResult> {
     })
 }
 
-/// The steps of a run.
+/// The run, if its contents are still there.
+fn kept(row: Row) -> Result<Row> {
+    match row.purged_at {
+        None => Ok(row),
+        Some(at) => Err(GONE
+            .because("The contents of the run were removed.")
+            .with("purged_at", at)
+            .into()),
+    }
+}
+
+/// A page of the steps of a run.
 ///
 /// # Errors
 /// 404.
-pub(super) fn steps(tx: &mut Tenant<'_>, id: RunId) -> Result<Vec<Step>> {
+pub(super) fn steps(tx: &mut Tenant<'_>, id: RunId, query: &PageQuery<StepFilters>) -> Result<Page<StepSummary>> {
     queries::find(tx.conn(), id)?;
-    Ok(queries::steps::list(tx.conn(), id)?)
+    let rows = queries::steps::list(tx.conn(), id, query)?;
+    Ok(query.numbered(rows, |step| i64::from(step.number)))
 }
 
 /// One step of a run, by its number.
@@ -124,13 +144,14 @@ pub(super) fn step(tx: &mut Tenant<'_>, id: RunId, number: i32) -> Result<Step> 
     Ok(queries::steps::one(tx.conn(), id, number)?)
 }
 
-/// What was said in a run.
+/// A page of what was said in a run.
 ///
 /// # Errors
-/// 404.
-pub(super) fn messages(tx: &mut Tenant<'_>, id: RunId) -> Result<Vec<Message>> {
-    queries::find(tx.conn(), id)?;
-    Ok(queries::trail::messages(tx.conn(), id)?)
+/// 404, 410 once it was removed.
+pub(super) fn messages(tx: &mut Tenant<'_>, id: RunId, query: &PageQuery<MessageFilters>) -> Result<Page<Message>> {
+    kept(queries::find(tx.conn(), id)?)?;
+    let rows = queries::trail::messages(tx.conn(), id, query)?;
+    Ok(query.numbered(rows, |message| i64::from(message.seq)))
 }
 
 /// What a run cost.

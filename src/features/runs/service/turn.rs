@@ -29,6 +29,9 @@ pub(in crate::features::runs) const STEP: &str = "run.step";
 /// What the job is called that ends a run whose time ran out.
 pub(in crate::features::runs) const CLOCK: &str = "run.clock";
 
+/// What the job is called that removes the contents of runs, one a workspace.
+pub(in crate::features::runs) const PURGE: &str = "run.purge";
+
 /// How long the contents of a run are kept where the plan says nothing, in days.
 const PAYLOAD_DAYS: i64 = 30;
 
@@ -171,6 +174,7 @@ impl<'t, 'c> Turn<'t, 'c> {
         }
         let run = queries::save(tx.conn(), &run)?;
         let group = run.id.uuid();
+        let payload_until = run.payload_until;
         let (priority, status, is_over) = (run.priority as i16, run.status, run.status.is_final());
         let shown = shown(tx, run)?;
         let push = |lane, kind, job_id| Push {
@@ -204,6 +208,18 @@ impl<'t, 'c> Turn<'t, 'c> {
                 ..push(Lane::System, CLOCK, JobId::of(group, CLOCK))
             };
             jobs::push(tx, clock)?;
+        }
+        if let Some(due) = payload_until.filter(|_| before != status) {
+            let workspace = tx.workspace().uuid();
+            let purge = Push::now(Lane::System, PURGE, JobId::of(workspace, PURGE));
+            jobs::push(
+                tx,
+                Push {
+                    due: Some(due),
+                    on_exists: OnExists::Sooner,
+                    ..purge
+                },
+            )?;
         }
         Ok(shown)
     }

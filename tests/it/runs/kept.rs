@@ -1,0 +1,105 @@
+//! What is shown of runs, in pages, and for how long it is kept.
+
+use serde_json::{Value, json};
+
+use super::{echo, finish, ledger, start, worker};
+use crate::world::{Caller, World};
+
+async fn texts(caller: &Caller, path: &str, field: &str) -> (Vec<Value>, Option<String>) {
+    let page = caller.get(path).await.ok().body;
+    let rows = page["data"].as_array().expect("rows").iter();
+    let cursor = page["next_cursor"].as_str().map(str::to_owned);
+    assert_eq!(page["has_more"], cursor.is_some());
+    (rows.map(|row| row[field].clone()).collect(), cursor)
+}
+
+#[actix_web::test]
+async fn lists_show_no_contents_and_come_in_pages() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = echo(&owner).await;
+    let run = start(&owner, &agent, "[[say good day]]").await;
+    finish(&world, &worker(&world), &owner, &run).await;
+
+    for (list, hidden) in [
+        ("/runs".to_owned(), ["input", "output"]),
+        ("/executions".to_owned(), ["input", "output"]),
+        (format!("{agent}/executions"), ["input", "output"]),
+        (format!("{run}/steps"), ["input", "output"]),
+        ("/agents".to_owned(), ["config", "config"]),
+        (format!("{agent}/versions"), ["config", "input_schema"]),
+    ] {
+        let rows = owner.get(&list).await.ok().body;
+        let row = rows["data"][0].as_object().expect("a row");
+        assert!(hidden.iter().all(|field| !row.contains_key(*field)), "{list}");
+    }
+    assert_eq!(owner.get(&format!("{run}/steps/2")).await.ok().body["output"], "good day");
+
+    let (last, cursor) = texts(&owner, &format!("{run}/messages?limit=2"), "role").await;
+    assert_eq!(last, ["assistant", "user"]);
+    let rest = format!("{run}/messages?limit=2&cursor={}", cursor.expect("more"));
+    assert_eq!(texts(&owner, &rest, "role").await, (vec![json!("system")], None));
+    let (first, cursor) = texts(&owner, &format!("{run}/steps?limit=1&order=created_at"), "number").await;
+    assert_eq!(first, [1]);
+    let rest = format!("{run}/steps?limit=1&order=created_at&cursor={}", cursor.expect("more"));
+    assert_eq!(texts(&owner, &rest, "number").await, (vec![json!(2)], None));
+    let other = format!("{run}/messages?scope=other");
+    assert_eq!(texts(&owner, &other, "role").await, (Vec::new(), None));
+}
+
+#[actix_web::test]
+async fn a_draft_does_not_grow_beyond_what_a_request_can_bring() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = echo(&owner).await;
+    for (round, name) in ["a", "b"].iter().enumerate() {
+        let tag = owner.get(&agent).await.ok().header("etag").to_owned();
+        let change = json!({ "config": { *name: "x".repeat(200_000) } });
+        let answer = owner.patch(&agent, change).header("if-match", &tag).await;
+        match round {
+            0 => drop(answer.ok()),
+            _ => drop(answer.invalid("/config", "too-large")),
+        }
+    }
+}
+
+#[actix_web::test]
+async fn contents_are_removed_when_their_time_is_over() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = echo(&owner).await;
+    let worker = worker(&world);
+    let run = start(&owner, &agent, "[[say my secret]]").await;
+    finish(&world, &worker, &owner, &run).await;
+    let failed = start(&owner, &agent, "[[fail 401]]").await;
+    finish(&world, &worker, &owner, &failed).await;
+
+    world.clock.advance(chrono::Duration::hours(12));
+    for _ in 0..3 {
+        worker.turn().await.expect("a turn");
+    }
+    assert_eq!(owner.get(&run).await.ok().body["output"], "my secret");
+
+    world.clock.advance(chrono::Duration::days(31));
+    for _ in 0..3 {
+        worker.turn().await.expect("a turn");
+    }
+    let seen = owner.get(&run).await.ok().body;
+    assert_eq!(
+        (&seen["status"], &seen["input"], &seen["output"]),
+        (&json!("completed"), &json!(null), &json!(null))
+    );
+    assert!(seen["purged_at"].is_string());
+    for what in ["result", "messages"] {
+        owner.get(&format!("{run}/{what}")).await.refused("gone");
+    }
+    assert_eq!(owner.get(&format!("{run}/steps/2")).await.ok().body["output"], json!(null));
+    assert_eq!(ledger(&owner, &run).await, ["call"]);
+    let error = &owner.get(&failed).await.ok().body["error"];
+    assert_eq!((&error["code"], &error["message"]), (&json!("step_failed"), &json!(null)));
+    let id = run.trim_start_matches("/runs/").parse::<guildhall::features::runs::RunId>().expect("an id");
+    for table in ["run_messages", "run_events", "run_checkpoints"] {
+        let left = world.count(&format!("SELECT count(*) FROM guildhall.{table} WHERE run_id = '{}'", id.uuid()));
+        assert_eq!(left, 0, "{table}");
+    }
+}
