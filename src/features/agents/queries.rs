@@ -69,7 +69,10 @@ pub(super) fn delete(conn: &mut PgConnection, id: AgentId) -> QueryResult<usize>
 }
 
 pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<AgentFilters>) -> QueryResult<Vec<SummaryRow>> {
-    let mut rows = agents::table.select(SummaryRow::as_select()).limit(query.fetch()).into_boxed();
+    let mut rows = agents::table
+        .select(SummaryRow::as_select())
+        .limit(query.fetch())
+        .into_boxed();
     let filters = &query.filters;
     any_of!(rows, agents::state => filters.states, agents::framework => filters.frameworks);
     if let Some(time) = filters.created_after {

@@ -124,7 +124,12 @@ fn refusal(kind: &DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Sen
         "no connection to the server",
     ];
     // What the server is out of: disk, memory, room for locks.
-    let exhausted = ["No space left on device", "out of memory", "out of shared memory", "Disk quota exceeded"];
+    let exhausted = [
+        "No space left on device",
+        "out of memory",
+        "out of shared memory",
+        "Disk quota exceeded",
+    ];
     if matches!(kind, DatabaseErrorKind::SerializationFailure) || contention.iter().any(|start| text.starts_with(start))
     {
         Some(OVERLOADED.with("reason", "contention").outcome(Outcome::None))
@@ -161,7 +166,10 @@ mod tests {
             let error = error(DatabaseErrorKind::Unknown, text);
             assert!(error.is(DATABASE_UNAVAILABLE), "{text}");
         }
-        let bug = error(DatabaseErrorKind::Unknown, "value \"out\" is out of range for type integer");
+        let bug = error(
+            DatabaseErrorKind::Unknown,
+            "value \"out\" is out of range for type integer",
+        );
         assert!(matches!(bug, Error::Broken(_)));
     }
 

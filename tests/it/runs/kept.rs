@@ -33,7 +33,10 @@ async fn lists_show_no_contents_and_come_in_pages() {
         let row = rows["data"][0].as_object().expect("a row");
         assert!(hidden.iter().all(|field| !row.contains_key(*field)), "{list}");
     }
-    assert_eq!(owner.get(&format!("{run}/steps/2")).await.ok().body["output"], "good day");
+    assert_eq!(
+        owner.get(&format!("{run}/steps/2")).await.ok().body["output"],
+        "good day"
+    );
 
     let (last, cursor) = texts(&owner, &format!("{run}/messages?limit=2"), "role").await;
     assert_eq!(last, ["assistant", "user"]);
@@ -93,13 +96,25 @@ async fn contents_are_removed_when_their_time_is_over() {
     for what in ["result", "messages"] {
         owner.get(&format!("{run}/{what}")).await.refused("gone");
     }
-    assert_eq!(owner.get(&format!("{run}/steps/2")).await.ok().body["output"], json!(null));
+    assert_eq!(
+        owner.get(&format!("{run}/steps/2")).await.ok().body["output"],
+        json!(null)
+    );
     assert_eq!(ledger(&owner, &run).await, ["call"]);
     let error = &owner.get(&failed).await.ok().body["error"];
-    assert_eq!((&error["code"], &error["message"]), (&json!("step_failed"), &json!(null)));
-    let id = run.trim_start_matches("/runs/").parse::<guildhall::features::runs::RunId>().expect("an id");
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&json!("step_failed"), &json!(null))
+    );
+    let id = run
+        .trim_start_matches("/runs/")
+        .parse::<guildhall::features::runs::RunId>()
+        .expect("an id");
     for table in ["run_messages", "run_events", "run_checkpoints"] {
-        let left = world.count(&format!("SELECT count(*) FROM guildhall.{table} WHERE run_id = '{}'", id.uuid()));
+        let left = world.count(&format!(
+            "SELECT count(*) FROM guildhall.{table} WHERE run_id = '{}'",
+            id.uuid()
+        ));
         assert_eq!(left, 0, "{table}");
     }
 }

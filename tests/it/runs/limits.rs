@@ -123,17 +123,15 @@ async fn a_plans_run_limit_refuses_and_a_budget_ends_a_run() {
 
 #[actix_web::test]
 async fn an_allowance_that_nobody_here_can_read_stops_nobody() {
-    use diesel::RunQueryDsl;
     let world = World::new().await;
     let owner = world.owner();
     let agent = echo(&owner).await;
     let run = start(&owner, &agent, "[[say on]]").await;
-    let home = world.home().uuid();
-    diesel::sql_query(format!(
-        "UPDATE guildhall.workspace_plans SET entitlements = entitlements || '{{\"from_tomorrow\": {{\"a_day\": 5}}}}' WHERE workspace_id = '{home}'"
-    ))
-    .execute(&mut world.superuser())
-    .expect("a newer release writes it");
+    // A newer release writes it.
+    world.admin(&format!(
+        "UPDATE guildhall.workspace_plans SET entitlements = entitlements || '{{\"from_tomorrow\": {{\"a_day\": 5}}}}' WHERE workspace_id = '{}'",
+        world.home().uuid()
+    ));
     assert_eq!(finish(&world, &worker(&world), &owner, &run).await["output"], "on");
 }
 
@@ -146,10 +144,16 @@ async fn a_run_that_was_accepted_is_said_to_be_accepted() {
     let world = World::new().await;
     let owner = world.owner();
     let agent = echo(&owner).await;
-    let ask = owner.post(&format!("{agent}/execute?wait=1"), json!({ "input": { "say": "x" } }));
+    let execute = format!("{agent}/execute?wait=1");
+    let ask = async { owner.post(&execute, json!({ "input": { "say": "x" } })).await };
     let gate = world.deployment.db.gate();
     let crowd = async {
-        let runs = || world.count(&format!("SELECT count(*) FROM guildhall.runs WHERE workspace_id = '{}'", world.home().uuid()));
+        let runs = || {
+            world.count(&format!(
+                "SELECT count(*) FROM guildhall.runs WHERE workspace_id = '{}'",
+                world.home().uuid()
+            ))
+        };
         while runs() == 0 {
             actix_web::rt::time::sleep(Duration::from_millis(2)).await;
         }

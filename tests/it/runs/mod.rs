@@ -1,7 +1,7 @@
 //! Runs: accepted, executed once, stopped, recovered, paid for.
 
-mod killed;
 mod kept;
+mod killed;
 mod limits;
 
 use guildhall::{

@@ -15,9 +15,8 @@ use self::compile::Compiled;
 use super::{
     model::{
         AGENT_ARCHIVED_EVENT, AGENT_CREATED, AGENT_DELETED, AGENT_UPDATED, Agent, AgentFilters, AgentId, AgentPatch,
-        AgentSummary,
-        Draft, Estimate, Framework, NOT_AVAILABLE, NewAgent, NewRow, PLAN_INVALID, PRODUCTION, PlanShape, Row, State,
-        Verdict,
+        AgentSummary, Draft, Estimate, Framework, NOT_AVAILABLE, NewAgent, NewRow, PLAN_INVALID, PRODUCTION, PlanShape,
+        Row, State, Verdict,
     },
     queries,
 };

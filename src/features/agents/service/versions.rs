@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::{
     super::{
         model::{
-            AGENT_ARCHIVED, AgentId, AgentVersion, AgentVersionId, AgentVersionSummary, Frozen, NewPublication, NewVersion, NewVersionRow,
-            PLAN_INVALID, Row, Source, State, VERSION_IN_USE, VERSION_PUBLISHED, VERSION_RETIRED_EVENT, VersionFilters,
-            VersionNumber, VersionRow,
+            AGENT_ARCHIVED, AgentId, AgentVersion, AgentVersionId, AgentVersionSummary, Frozen, NewPublication,
+            NewVersion, NewVersionRow, PLAN_INVALID, Row, Source, State, VERSION_IN_USE, VERSION_PUBLISHED,
+            VERSION_RETIRED_EVENT, VersionFilters, VersionNumber, VersionRow,
         },
         queries,
     },

@@ -326,7 +326,10 @@ mod tests {
         assert!(value.detail.contains("larger than 4 MiB"));
         assert!(fault(&format!("all: {}", list(1, ""))).contains("longer than 1 MiB"));
         for filter in ["|tojson|length", "|string|length", "|join|length"] {
-            assert!(fault(&format!("all: {}", list(1, filter))).contains("too much"), "{filter}");
+            assert!(
+                fault(&format!("all: {}", list(1, filter))).contains("too much"),
+                "{filter}"
+            );
         }
         assert!(fault(&list(1_000, "|length")).contains("50 elements"));
         let bindings = bindings();

@@ -63,9 +63,10 @@ mod tests {
 
     #[test]
     fn a_schema_that_wants_too_much_gets_less() {
-        let nested = (0..12).fold(json!({"type": "string"}), |items, _| {
-            json!({"type": "array", "minItems": 100, "items": items})
-        });
+        let nested = (0..12).fold(
+            json!({"type": "string"}),
+            |items, _| json!({"type": "array", "minItems": 100, "items": items}),
+        );
         let large = json!({"type": "array", "minItems": 100, "items": {"const": "x".repeat(50_000)}});
         for schema in [nested, large] {
             let length = of(&schema, "word").to_string().len();

@@ -94,7 +94,10 @@ pub(super) fn save_money(conn: &mut PgConnection, row: &Row) -> QueryResult<usiz
 }
 
 pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<RunFilters>) -> QueryResult<Vec<SummaryRow>> {
-    let mut rows = runs::table.select(SummaryRow::as_select()).limit(query.fetch()).into_boxed();
+    let mut rows = runs::table
+        .select(SummaryRow::as_select())
+        .limit(query.fetch())
+        .into_boxed();
     let filters = &query.filters;
     any_of!(rows,
         runs::kind => filters.kinds,

@@ -1,10 +1,7 @@
 //! Statements that remove what runs hold once its time is over.
 
 use chrono::{DateTime, Utc};
-use diesel::{
-    ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl,
-    dsl::min,
-};
+use diesel::{ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl, dsl::min};
 use serde_json::{Value, json};
 
 use super::super::model::RunId;

@@ -44,9 +44,7 @@ pub(in crate::features::runs) fn list(
             .filter(run_steps::number.lt(number))
             .order(run_steps::number.desc()),
         (false, None) => rows.order(run_steps::number.asc()),
-        (false, Some(number)) => rows
-            .filter(run_steps::number.gt(number))
-            .order(run_steps::number.asc()),
+        (false, Some(number)) => rows.filter(run_steps::number.gt(number)).order(run_steps::number.asc()),
     }
     .load(conn)
 }

@@ -81,7 +81,11 @@ impl Schema {
             let all = self.validator.iter_errors(value).take(MOST);
             all.map(|error| told(&error, at)).collect()
         } else if self.shape.has_branches() {
-            vec![fault(at, FieldCode::InvalidFormat, "It is not as the schema wants.".into())]
+            vec![fault(
+                at,
+                FieldCode::InvalidFormat,
+                "It is not as the schema wants.".into(),
+            )]
         } else {
             let first = self.validator.validate(value).err();
             first.iter().map(|error| told(error, at)).collect()
@@ -229,7 +233,10 @@ mod tests {
         let began = std::time::Instant::now();
         let faults = accepts(&schema, &nested(40), "/input").expect_err("too deep");
         assert_eq!((faults.len(), faults[0].code), (1, FieldCode::TooLarge));
-        assert_eq!(accepts(&schema, &nested(14), "/input").expect_err("x is missing").len(), 1);
+        assert_eq!(
+            accepts(&schema, &nested(14), "/input").expect_err("x is missing").len(),
+            1
+        );
         assert!(began.elapsed() < std::time::Duration::from_secs(5));
     }
 
@@ -245,15 +252,26 @@ mod tests {
         assert_eq!(accepts(&schema, &many, ""), Ok(()));
         let mut odd = many;
         odd["children"][19_999] = json!({"name": 7});
-        assert_eq!(accepts(&schema, &odd, "").expect_err("one of them")[0].pointer, "/children/19999/name");
+        assert_eq!(
+            accepts(&schema, &odd, "").expect_err("one of them")[0].pointer,
+            "/children/19999/name"
+        );
     }
 
     #[test]
     fn the_deepest_check_that_is_made_has_the_stack_for_it() {
-        let chain = (0..22).fold(json!({"properties": {"x": {"$ref": "#"}}}), |schema, _| json!({"anyOf": [schema]}));
+        let chain = (0..22).fold(
+            json!({"properties": {"x": {"$ref": "#"}}}),
+            |schema, _| json!({"anyOf": [schema]}),
+        );
         let value = (0..120).fold(json!(1), |value, _| json!({ "x": value }));
         assert_eq!(accepts(&chain, &value, ""), Ok(()));
-        let step = |n: usize| (format!("d{n}"), json!({"properties": {"x": {"$ref": format!("#/$defs/d{}", n + 1)}}}));
+        let step = |n: usize| {
+            (
+                format!("d{n}"),
+                json!({"properties": {"x": {"$ref": format!("#/$defs/d{}", n + 1)}}}),
+            )
+        };
         let last = ("d290".to_owned(), json!(true));
         let steps: serde_json::Map<String, Value> = (0..290).map(step).chain([last]).collect();
         check(&json!({"$defs": steps, "$ref": "#/$defs/d0"})).expect("a long way of references compiles");
@@ -261,7 +279,9 @@ mod tests {
 
     #[test]
     fn what_takes_long_to_compile_is_refused_at_once() {
-        let patterns: Vec<Value> = (0..500).map(|n| json!({"pattern": format!(r"\p{{L}}{{40}}{n}")})).collect();
+        let patterns: Vec<Value> = (0..500)
+            .map(|n| json!({"pattern": format!(r"\p{{L}}{{40}}{n}")}))
+            .collect();
         let began = std::time::Instant::now();
         assert!(check(&json!({ "allOf": patterns })).is_err());
         assert!(began.elapsed() < std::time::Duration::from_secs(3));

@@ -33,7 +33,10 @@ mod tests {
     #[test]
     fn a_pattern_is_as_large_as_what_it_means() {
         assert_eq!(size("^[a-z]{3}$"), 4 << 10);
-        assert_eq!(size("^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"), 4 << 10);
+        assert_eq!(
+            size("^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
+            4 << 10
+        );
         assert!(size(r"^(\p{L}{20}){20}$") == LARGEST);
         assert_eq!(size("("), LARGEST);
     }

@@ -23,7 +23,15 @@ const REFUSED: [&str; 4] = [
     "unevaluatedProperties",
 ];
 /// What is only said.
-const SAID: [&str; 7] = ["title", "description", "default", "examples", "$comment", "$schema", "$id"];
+const SAID: [&str; 7] = [
+    "title",
+    "description",
+    "default",
+    "examples",
+    "$comment",
+    "$schema",
+    "$id",
+];
 
 /// Where the schemas under a keyword look.
 #[derive(Clone, Copy, PartialEq, Eq)]

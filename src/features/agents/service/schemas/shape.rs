@@ -244,7 +244,11 @@ mod tests {
             json!({"$ref": "#/$defs/b", "$defs": {"a": true}}),
             json!({"properties": (0..1_000).map(|n| (n.to_string(), json!(true))).collect::<Map<_, _>>()}),
         ] {
-            assert!(Shape::of(&schema).is_err(), "{}", super::super::brief(&schema.to_string()));
+            assert!(
+                Shape::of(&schema).is_err(),
+                "{}",
+                super::super::brief(&schema.to_string())
+            );
         }
     }
 }
