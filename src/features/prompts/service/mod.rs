@@ -5,7 +5,10 @@ mod tags;
 
 use std::{io, sync::LazyLock};
 
-use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, value::ValueKind};
+use minijinja::{
+    Environment, ErrorKind, Output, State, UndefinedBehavior,
+    value::{Serde, ValueKind},
+};
 use serde_json::{Map, Value};
 
 /// Names that a template can read: `input`, `state`, `node`, `run`, `error`.
@@ -85,7 +88,7 @@ pub fn check(source: &str) -> Result<(), Fault> {
 /// # Errors
 /// It uses a value that is missing, does too much, or becomes too long.
 pub fn render(source: &str, bindings: &Binding) -> Result<String, Fault> {
-    render_within(LONGEST, source, bindings)
+    render_within(LONGEST, source, &Serde(bindings).into())
 }
 
 /// The texts that the parts of a prompt become with these values. Together they may be as long as one.
@@ -94,20 +97,21 @@ pub fn render(source: &str, bindings: &Binding) -> Result<String, Fault> {
 /// As [`render`].
 pub fn render_all<'a>(sources: impl IntoIterator<Item = &'a str>, bindings: &Binding) -> Result<Vec<String>, Fault> {
     let mut room = LONGEST;
+    let context: minijinja::Value = Serde(bindings).into();
     let rendered = sources.into_iter().map(|source| {
-        let text = render_within(room, source, bindings)?;
+        let text = render_within(room, source, &context)?;
         room -= text.len();
         Ok(text)
     });
     rendered.collect()
 }
 
-fn render_within(room: usize, source: &str, bindings: &Binding) -> Result<String, Fault> {
+fn render_within(room: usize, source: &str, context: &minijinja::Value) -> Result<String, Fault> {
     check(source)?;
     let mut text = Bounded::of(room);
     ENVIRONMENT
         .template_from_str(source)?
-        .render_captured_to(minijinja::value::Serde(bindings), &mut text)?;
+        .render_captured_to(context.clone(), &mut text)?;
     Ok(text.into_text())
 }
 
@@ -124,9 +128,7 @@ pub fn evaluate(source: &str, bindings: &Binding) -> Result<Value, Fault> {
     let Some(expression) = tags::only_expression(source)? else {
         return render(source, bindings).map(Value::String);
     };
-    let value = ENVIRONMENT
-        .compile_expression(expression)?
-        .eval(minijinja::value::Serde(bindings))?;
+    let value = ENVIRONMENT.compile_expression(expression)?.eval(Serde(bindings))?;
     match value.kind() {
         ValueKind::Undefined => Err(Fault::new(format!("{expression} is missing."))),
         ValueKind::Invalid => Err(Fault::new(format!("{expression} has no value."))),

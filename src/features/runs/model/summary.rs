@@ -61,6 +61,8 @@ pub struct RunSummary {
     pub cost_micros: i64,
     /// Its steps so far.
     pub step_count: i32,
+    /// The number of its last event.
+    pub event_seq: i32,
     /// The first run of its family: itself, if it has no parent.
     pub root_run_id: RunId,
     /// Words to find it by.
@@ -111,6 +113,7 @@ pub(in crate::features::runs) struct SummaryRow {
     pub error: Option<Value>,
     pub cost_micros: i64,
     pub step_seq: i32,
+    pub event_seq: i32,
     pub root_run_id: RunId,
     pub tags: Vec<String>,
     pub metadata: Value,
@@ -147,6 +150,7 @@ impl SummaryRow {
             error: self.error,
             cost_micros: self.cost_micros,
             step_count: self.step_seq,
+            event_seq: self.event_seq,
             root_run_id: self.root_run_id,
             tags: self.tags,
             request_id: self.request_id,

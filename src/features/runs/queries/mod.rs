@@ -43,6 +43,11 @@ pub(super) fn find(conn: &mut PgConnection, id: RunId) -> QueryResult<Row> {
     runs::table.find(id.uuid()).select(Row::as_select()).first(conn)
 }
 
+/// The run without its contents.
+pub(super) fn summary(conn: &mut PgConnection, id: RunId) -> QueryResult<SummaryRow> {
+    runs::table.find(id.uuid()).select(SummaryRow::as_select()).first(conn)
+}
+
 /// The run, locked until the commit: first of all locks.
 pub(super) fn lock(conn: &mut PgConnection, id: RunId) -> QueryResult<Row> {
     runs::table

@@ -13,10 +13,12 @@ mod turn;
 
 pub(super) use turn::{CLOCK, PURGE, STEP};
 
+use chrono::{DateTime, Utc};
+
 use super::{
     model::{
         Message, MessageFilters, RUN_NOT_FINISHED, Run, RunFilters, RunId, RunKind, RunResult, RunStatus, RunSummary,
-        RunUsage, Step, StepFilters, StepSummary, rows::Row,
+        RunUsage, Step, StepFilters, StepSummary,
     },
     queries,
 };
@@ -89,7 +91,7 @@ pub(super) fn of_agent(
 /// # Errors
 /// 404.
 pub(super) fn status(tx: &mut Tenant<'_>, id: RunId) -> Result<RunStatus> {
-    let row = queries::find(tx.conn(), id)?;
+    let row = queries::summary(tx.conn(), id)?;
     Ok(RunStatus {
         status: row.status,
         wait_reason: row.wait_reason,
@@ -104,7 +106,8 @@ pub(super) fn status(tx: &mut Tenant<'_>, id: RunId) -> Result<RunStatus> {
 /// # Errors
 /// 404, 409 `run-not-finished`, 410 once it was removed.
 pub(super) fn result(tx: &mut Tenant<'_>, id: RunId) -> Result<RunResult> {
-    let row = kept(queries::find(tx.conn(), id)?)?;
+    let row = queries::find(tx.conn(), id)?;
+    kept(row.purged_at)?;
     if !row.status.is_final() {
         return Err(RUN_NOT_FINISHED.with("state", row.status).into());
     }
@@ -115,14 +118,11 @@ pub(super) fn result(tx: &mut Tenant<'_>, id: RunId) -> Result<RunResult> {
     })
 }
 
-/// The run, if its contents are still there.
-fn kept(row: Row) -> Result<Row> {
-    match row.purged_at {
-        None => Ok(row),
-        Some(at) => Err(GONE
-            .because("The contents of the run were removed.")
-            .with("purged_at", at)
-            .into()),
+/// Refuses what shows contents of a run once they were removed.
+fn kept(purged_at: Option<DateTime<Utc>>) -> Result<()> {
+    match purged_at {
+        None => Ok(()),
+        Some(_) => Err(GONE.because("The contents of the run were removed.").into()),
     }
 }
 
@@ -131,7 +131,7 @@ fn kept(row: Row) -> Result<Row> {
 /// # Errors
 /// 404.
 pub(super) fn steps(tx: &mut Tenant<'_>, id: RunId, query: &PageQuery<StepFilters>) -> Result<Page<StepSummary>> {
-    queries::find(tx.conn(), id)?;
+    queries::summary(tx.conn(), id)?;
     let rows = queries::steps::list(tx.conn(), id, query)?;
     Ok(query.numbered(rows, |step| i64::from(step.number)))
 }
@@ -149,7 +149,7 @@ pub(super) fn step(tx: &mut Tenant<'_>, id: RunId, number: i32) -> Result<Step> 
 /// # Errors
 /// 404, 410 once it was removed.
 pub(super) fn messages(tx: &mut Tenant<'_>, id: RunId, query: &PageQuery<MessageFilters>) -> Result<Page<Message>> {
-    kept(queries::find(tx.conn(), id)?)?;
+    kept(queries::summary(tx.conn(), id)?.purged_at)?;
     let rows = queries::trail::messages(tx.conn(), id, query)?;
     Ok(query.numbered(rows, |message| i64::from(message.seq)))
 }
