@@ -74,9 +74,7 @@ async fn execute(
         .await?;
     match accepted {
         Once::Now(Accepted(run)) => {
-            // Accepted is accepted: trouble with the waiting is no reason to say that nothing happened.
-            let seen = settled(&db, &scope, run.clone(), wait.0).await;
-            let run = seen.unwrap_or(run);
+            let run = settled(&db, &scope, run, wait.0).await;
             let is_over = run.status.is_final() && !wait.0.is_zero();
             Ok(if is_over {
                 Executed::Over(Json(run))
@@ -105,8 +103,9 @@ impl Responder for Executed {
     }
 }
 
-/// The run as it is once it has ended or waits, or when the time is over.
-async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> Result<Run> {
+/// The run as it is once it has ended or waits, or when the time is over. What was accepted is accepted: trouble with looking again is no
+/// reason to say that nothing happened, so the run is then answered as it was seen last.
+async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> Run {
     // What is left must do for one more look and the way back.
     let spare = scope.call().time_left().saturating_sub(Duration::from_millis(400));
     let until = Instant::now() + wait.min(spare);
@@ -115,9 +114,13 @@ async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> Result
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(200));
         let id = run.id;
-        run = db.tenant(scope.clone(), move |tx| service::get(tx, id)).await?;
+        let look = db.tenant(scope.clone(), move |tx| service::get(tx, id));
+        match tokio::time::timeout_at(until.into(), look).await {
+            Ok(Ok(seen)) => run = seen,
+            Ok(Err(_)) | Err(_) => break,
+        }
     }
-    Ok(run)
+    run
 }
 
 /// `?wait=`: seconds, and nothing else.
@@ -241,7 +244,7 @@ async fn list(can: Can<perm::RunsRead>, db: Data<Db>, query: PageQuery<RunFilter
 async fn show(can: Can<perm::RunsRead>, wait: WaitQuery, db: Data<Db>, Path(id): Path<RunId>) -> Result<Tagged<Run>> {
     let scope = Scope::from(can);
     let run = db.tenant(scope.clone(), move |tx| service::get(tx, id)).await?;
-    settled(&db, &scope, run, wait.0).await.map(Tagged)
+    Ok(Tagged(settled(&db, &scope, run, wait.0).await))
 }
 
 /// Show how far a run is.

@@ -139,7 +139,7 @@ async fn an_allowance_that_nobody_here_can_read_stops_nobody() {
 async fn a_run_that_was_accepted_is_said_to_be_accepted() {
     use std::time::{Duration, Instant};
 
-    use guildhall::kernel::access::Class;
+    use guildhall::kernel::access::{Call, Class};
 
     let world = World::new().await;
     let owner = world.owner();
@@ -157,10 +157,14 @@ async fn a_run_that_was_accepted_is_said_to_be_accepted() {
         while runs() == 0 {
             actix_web::rt::time::sleep(Duration::from_millis(2)).await;
         }
-        let until = Instant::now() + Duration::from_secs(5);
         let mut held = Vec::new();
-        // Whoever asks next waits in line for longer than it has.
-        while let Ok(permit) = gate.enter(Class::Interactive, None, until).await {
+        // Whoever looks next waits for longer than it has.
+        let crowd = Call {
+            class: Class::Interactive,
+            deadline: Instant::now() + Duration::from_secs(5),
+            ..Call::internal("crowd", "req_crowd".into())
+        };
+        while let Ok(permit) = gate.enter(&crowd, None).await {
             held.push(permit);
         }
         held

@@ -128,7 +128,9 @@ pub async fn front(
         Err(Full) => return Err(seen.turned_away().await),
     };
 
-    let judged = AssertUnwindSafe(judge(&mut seen, &request, call, known.is_some())).catch_unwind().await;
+    let judged = AssertUnwindSafe(judge(&mut seen, &request, call, known.is_some()))
+        .catch_unwind()
+        .await;
     let caller = match judged {
         Ok(Ok(caller)) => caller,
         Ok(Err(refused)) => return Err(seen.fail(*refused)),
