@@ -210,19 +210,23 @@ impl<'t, 'c> Turn<'t, 'c> {
             jobs::push(tx, clock)?;
         }
         if let Some(due) = payload_until.filter(|_| before != status) {
-            let workspace = tx.workspace().uuid();
-            let purge = Push::now(Lane::System, PURGE, JobId::of(workspace, PURGE));
-            jobs::push(
-                tx,
-                Push {
-                    due: Some(due),
-                    on_exists: OnExists::Sooner,
-                    ..purge
-                },
-            )?;
+            purge_at(tx, due)?;
         }
         Ok(shown)
     }
+}
+
+/// Has the contents of the workspace's runs removed when the first of them are due.
+fn purge_at(tx: &mut Tenant<'_>, due: DateTime<Utc>) -> Result<()> {
+    let purge = Push::now(Lane::System, PURGE, JobId::of(tx.workspace().uuid(), PURGE));
+    jobs::push(
+        tx,
+        Push {
+            due: Some(due),
+            on_exists: OnExists::Sooner,
+            ..purge
+        },
+    )
 }
 
 /// The event that others hear of when a run comes to this state.
