@@ -8,10 +8,7 @@ mod pool;
 
 pub use ask::Context;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 use diesel::{

@@ -340,7 +340,9 @@ mod tests {
     #[test]
     fn quick_ids_are_new_each_time_and_sort_by_time() {
         let now = crate::kernel::clock::Clock::system().now();
-        let mut ids: Vec<_> = (0..1_000).map(|n| Id::<()>::quick(now + chrono::Duration::milliseconds(n))).collect();
+        let mut ids: Vec<_> = (0..1_000)
+            .map(|n| Id::<()>::quick(now + chrono::Duration::milliseconds(n)))
+            .collect();
         assert!(ids.is_sorted());
         assert_eq!(ids[0].uuid().get_version_num(), 7);
         ids.extend((0..1_000).map(|_| Id::<()>::quick(now)));

@@ -79,7 +79,8 @@ pub(super) fn upsert_platform(
         .set((connections::mode.eq(mode), connections::api_version.eq(version)))
         .execute(conn)?;
     // It is configuration: what it is at this start counts, and nobody disconnects it for good.
-    diesel::update(connections::table.find((workspace, id)))
+    let own = connections::workspace_id.eq(workspace).and(connections::id.eq(id));
+    diesel::update(connections::table.filter(own))
         .filter(connections::state.eq("disconnected"))
         .set(connections::state.eq("active"))
         .execute(conn)

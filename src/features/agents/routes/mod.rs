@@ -97,10 +97,8 @@ async fn validate(
     draft: Valid<Draft>,
 ) -> Result<Json<Verdict>> {
     let scope = Scope::from(can);
-    db.gate()
-        .compute(&scope, move || service::validate(&providers, &draft))
-        .await
-        .map(Json)
+    let verdict = db.gate().compute(&scope, move || service::validate(&providers, &draft));
+    Ok(Json(verdict.await?))
 }
 
 /// Show an agent.

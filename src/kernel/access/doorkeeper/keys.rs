@@ -5,11 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
-use super::{
-    ABSENCE, BELIEF, Doorkeeper, Read, Verdict, looking,
-    memberships::Membership,
-    queries,
-};
+use super::{ABSENCE, BELIEF, Doorkeeper, Read, Verdict, looking, memberships::Membership, queries};
 use crate::kernel::{
     access::{Access, Actor, Call, PermissionSet, Person, Via},
     error::{API_KEY_EXPIRED, API_KEY_REVOKED, INVALID_API_KEY, IP_NOT_ALLOWED, Problem, Result, WORKSPACE_MISMATCH},
