@@ -103,6 +103,9 @@ impl Seen {
         let pause = self.front.gate.pause();
         if pause >= Duration::from_millis(1) {
             tokio::time::sleep(pause).await;
+        } else {
+            // A body that came with its head is taken in meanwhile: the connection can be used again.
+            tokio::task::yield_now().await;
         }
         let full = &self.front.full;
         let (response, code) = (full.answer(&self.request_id), full.code());
