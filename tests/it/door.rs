@@ -62,16 +62,6 @@ async fn every_answer_is_dressed() {
 }
 
 #[actix_web::test]
-async fn a_version_that_there_is_not_is_refused() {
-    let world = World::new().await;
-    let asked = |version: &str| world.owner().get("/workspace").header("guildhall-version", version);
-    asked("2026-11-01").await.ok();
-    for version in ["2020-01-01", "foo", ""] {
-        asked(version).await.refused("unknown-api-version");
-    }
-}
-
-#[actix_web::test]
 async fn a_request_keeps_the_name_that_a_trusted_proxy_gave_it() {
     let trusting = limited(&[]).await;
     let named = |world: &World, id: &str| world.anonymous().get("/nothing").header("x-request-id", id);

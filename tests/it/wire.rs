@@ -202,3 +202,13 @@ async fn a_handler_that_takes_too_long_is_answered_for() {
         );
     }
 }
+
+#[actix_web::test]
+async fn a_version_that_there_is_not_is_refused() {
+    let world = World::new().await;
+    let asked = |version: &str| world.owner().get("/workspace").header("guildhall-version", version);
+    asked("2026-11-01").await.ok();
+    for version in ["2020-01-01", "foo", ""] {
+        asked(version).await.refused("unknown-api-version");
+    }
+}

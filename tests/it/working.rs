@@ -3,10 +3,10 @@
 use std::{
     net::TcpListener,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::world::World;
+use crate::world::{World, patience::within};
 
 /// A process that is killed with the test.
 struct Process(Child);
@@ -21,19 +21,17 @@ impl Drop for Process {
 
 /// What the admin listener says, as soon as it says it.
 async fn answer(port: u16, path: &str, wanted: u16) -> String {
-    let begun = Instant::now();
-    loop {
-        if let Ok(response) = reqwest::get(format!("http://127.0.0.1:{port}{path}")).await
-            && response.status() == wanted
-        {
-            return response.text().await.expect("text");
-        }
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "no {wanted} from {path} within a minute"
-        );
-        actix_web::rt::time::sleep(Duration::from_millis(50)).await;
-    }
+    let mut text = String::new();
+    within(Duration::from_secs(60), path, async || {
+        let answer = reqwest::get(format!("http://127.0.0.1:{port}{path}")).await.ok();
+        let Some(answer) = answer.filter(|answer| answer.status() == wanted) else {
+            return false;
+        };
+        text = answer.text().await.expect("text");
+        true
+    })
+    .await;
+    text
 }
 
 #[actix_web::test]

@@ -170,7 +170,7 @@ async fn a_key_stops_with_its_person_and_with_their_membership() {
     colleague.get("/workspace").await.ok();
     assert_eq!(
         world.audit(),
-        ["api_key.revoked by api_key", "member.removed by api_key"]
+        ["member.removed by api_key", "api_key.revoked by api_key"]
     );
 }
 

@@ -22,7 +22,7 @@ use guildhall::{
 };
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{Answer, World};
 
 const SECRET: &str = "whsec_chain";
 
@@ -152,14 +152,7 @@ impl Shop {
 
     /// Sends an event as Stripe would sign it, whatever it says.
     async fn sends(&self, kind: &str, object: Value) {
-        let now = self.world.clock.now().timestamp();
-        let id = format!("evt_{}", uuid::Uuid::new_v4().simple());
-        let body = json!({ "id": id, "type": kind, "livemode": false, "created": now, "data": { "object": object } })
-            .to_string();
-        let v1 = hex::encode(hmac(SECRET.as_bytes(), format!("{now}.{body}").as_bytes()));
-        let door = self.world.anonymous().act("/inbox/stripe/platform");
-        let signed = door.header("Stripe-Signature", &format!("t={now},v1={v1}"));
-        signed.raw("application/json", body).await.ok();
+        knock(&self.world, kind, object).await.ok();
         self.world.run_jobs().await;
     }
 
@@ -379,4 +372,16 @@ async fn an_account_that_belongs_to_nobody_buys_nothing() {
         (0, 0)
     );
     assert!(shop.count("inbox_events", "state = 'parked' AND parked_on LIKE 'customer:cus_%'") > 0);
+}
+
+/// Sends an event to the operator's door, as Stripe would sign it.
+async fn knock(world: &World, kind: &str, object: Value) -> Answer {
+    let now = world.clock.now().timestamp();
+    let id = format!("evt_{}", uuid::Uuid::new_v4().simple());
+    let body =
+        json!({ "id": id, "type": kind, "livemode": false, "created": now, "data": { "object": object } }).to_string();
+    let v1 = hex::encode(hmac(SECRET.as_bytes(), format!("{now}.{body}").as_bytes()));
+    let door = world.anonymous().act("/inbox/stripe/platform");
+    let signed = door.header("Stripe-Signature", &format!("t={now},v1={v1}"));
+    signed.raw("application/json", body).await
 }

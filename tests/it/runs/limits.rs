@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{echo, events, finish, start, worker};
-use crate::world::World;
+use crate::world::{World, patience::until};
 
 #[actix_web::test]
 async fn time_runs_out_in_the_queue_and_at_work() {
@@ -154,9 +154,7 @@ async fn a_run_that_was_accepted_is_said_to_be_accepted() {
                 world.home().uuid()
             ))
         };
-        while runs() == 0 {
-            actix_web::rt::time::sleep(Duration::from_millis(2)).await;
-        }
+        until("a run", async || runs() > 0).await;
         let mut held = Vec::new();
         // Whoever looks next waits for longer than it has.
         let crowd = Call {

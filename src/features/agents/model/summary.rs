@@ -52,8 +52,10 @@ pub struct AgentSummary {
     /// Who made it.
     pub created_by: Author,
     /// When.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -137,10 +139,12 @@ pub struct AgentVersionSummary {
     pub labels: Vec<String>,
     /// When it was retired.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub retired_at: Option<DateTime<Utc>>,
     /// Who froze it.
     pub created_by: Author,
     /// When.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
 }
 

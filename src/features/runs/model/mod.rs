@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 pub use step::{
     Message, MessageFilters, MessagePage, RunUsage, Step, StepFilters, StepId, StepPage, StepStatus, StepSummary,
 };
-pub use summary::RunSummary;
 pub(in crate::features::runs) use summary::SummaryRow;
+pub use summary::{RunStatus, RunSummary};
 
 use self::rows::Row;
 use crate::{
@@ -293,29 +293,6 @@ impl Located for Run {
 }
 
 impl Versioned for Run {
-    fn version(&self) -> i64 {
-        self.version
-    }
-}
-
-/// How far a run is: cheap to ask often.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct RunStatus {
-    /// How far it is.
-    pub status: Status,
-    /// What it waits for.
-    #[schema(required)]
-    pub wait_reason: Option<String>,
-    /// In percent.
-    pub progress: i32,
-    /// The number of its last event.
-    pub event_seq: i32,
-    /// The `ETag`.
-    #[serde(skip)]
-    pub version: i64,
-}
-
-impl Versioned for RunStatus {
     fn version(&self) -> i64 {
         self.version
     }

@@ -140,12 +140,15 @@ pub struct StepSummary {
     /// What it cost, in micros of a US dollar.
     pub cost_micros: i64,
     /// When it was made.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When the present try began.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub finished_at: Option<DateTime<Utc>>,
 }
 

@@ -16,6 +16,7 @@ use crate::{
     kernel::{
         access::{Author, Labels},
         check::Metadata,
+        http::Versioned,
     },
 };
 
@@ -78,19 +79,25 @@ pub struct RunSummary {
     /// Who started it.
     pub created_by: Author,
     /// When it was accepted.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
     /// When it last changed.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
     /// When its first step began.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub finished_at: Option<DateTime<Utc>>,
     /// When it is given up, however it stands.
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: DateTime<Utc>,
     /// When its contents were removed.
     #[schema(required)]
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub purged_at: Option<DateTime<Utc>>,
 }
 
@@ -162,5 +169,28 @@ impl SummaryRow {
             expires_at: self.expires_at,
             purged_at: self.purged_at,
         }
+    }
+}
+
+/// How far a run is: cheap to ask often.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RunStatus {
+    /// How far it is.
+    pub status: Status,
+    /// What it waits for.
+    #[schema(required)]
+    pub wait_reason: Option<String>,
+    /// In percent.
+    pub progress: i32,
+    /// The number of its last event.
+    pub event_seq: i32,
+    /// The `ETag`.
+    #[serde(skip)]
+    pub version: i64,
+}
+
+impl Versioned for RunStatus {
+    fn version(&self) -> i64 {
+        self.version
     }
 }
