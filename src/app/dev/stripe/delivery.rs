@@ -152,7 +152,8 @@ impl Book {
         let endpoint = self.copy(&delivery.endpoint);
         let secrets = self.secrets.get(&delivery.endpoint).cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let header = signature(&secrets, self.now, &payload);
+        // Whatever time it is at this Stripe, its signature is of the moment at which it is sent.
+        let header = signature(&secrets, self.now - self.ahead, &payload);
         Parcel {
             delivery,
             kind: text(&event["type"]),

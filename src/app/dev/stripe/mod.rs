@@ -209,7 +209,7 @@ impl Stub {
             .secrets
             .get(endpoint)
             .ok_or_else(|| Refusal::no_such("endpoint", endpoint, "id"))?;
-        Ok(endpoints::signature(secrets, book.now, body))
+        Ok(endpoints::signature(secrets, book.now - book.ahead, body))
     }
 
     /// Answers a request as the wire would, without the wire: method, path below `/v1/`, form-encoded parameters.

@@ -19,7 +19,8 @@ pub(in crate::features::licenses) fn holds(
     conn: &mut PgConnection,
     ids: &[Uuid],
 ) -> QueryResult<HashMap<Uuid, Vec<Hold>>> {
-    let rows: Vec<(Uuid, HoldReason, String, Option<String>, DateTime<Utc>)> = license_holds::table
+    type Placed = (Uuid, HoldReason, String, Option<String>, DateTime<Utc>);
+    let rows: Vec<Placed> = license_holds::table
         .filter(license_holds::license_id.eq_any(ids))
         .order((license_holds::placed_at, license_holds::reason, license_holds::ref_))
         .select((

@@ -26,12 +26,14 @@ const BATCH: usize = 100;
 const FLUSH: Duration = Duration::from_secs(1);
 
 type Of<T> = (WorkspaceId, T);
+/// When, and from where.
+type Sight = (DateTime<Utc>, Option<IpAddr>);
 
 /// Uses that are not written yet.
 #[derive(Default)]
 pub(super) struct Sightings {
     sessions: Mutex<HashMap<SessionId, (i64, DateTime<Utc>)>>,
-    keys: Mutex<HashMap<Of<ApiKeyId>, (DateTime<Utc>, Option<IpAddr>)>>,
+    keys: Mutex<HashMap<Of<ApiKeyId>, Sight>>,
     members: Mutex<HashMap<Of<MembershipId>, DateTime<Utc>>>,
 }
 

@@ -159,7 +159,7 @@ async fn a_busy_key_is_spent_from_the_purse_and_a_refusal_puts_everything_back()
     assert_eq!(left(&second, "workspace"), 1_998);
     let closed = Ask::new("execute", SLOW.burst(1));
     for _ in 0..20 {
-        let _one_passes = limits.check(&home, &[busy.clone(), closed.clone()]).await;
+        let _one_passes = limits.check(&home, &[busy, closed]).await;
     }
     let after = left(&limits.check(&home, std::slice::from_ref(&busy)).await, "workspace");
     assert!(
