@@ -89,6 +89,7 @@ pub fn serve_with(
     actix_web::rt::spawn(memory::give_back());
     actix_web::rt::spawn(deployment.keys.clone().keep());
     actix_web::rt::spawn(deployment.doorkeeper.clone().into_inner().keep());
+    actix_web::rt::spawn(deployment.refusals.clone().keep());
     let server = HttpServer::new(move || {
         let state = deployment.clone();
         App::new()

@@ -16,6 +16,7 @@ use crate::{
     features::billing::PlanCache,
     kernel::{
         access::{Call, Doorkeeper},
+        audit::Refusals,
         clock::Clock,
         config::Config,
         crypto::Keyring,
@@ -55,6 +56,7 @@ pub struct Deployment {
     pub mailer: Mailer,
     pub documents: Arc<Documents>,
     pub readiness: Arc<Readiness>,
+    pub refusals: Refusals,
     pub health: Arc<Health>,
     pub door: Door,
     pub redis: Redis,
@@ -93,7 +95,9 @@ impl Deployment {
         let mode = config.auth.key_mode;
         let doorkeeper = Data::new(Doorkeeper::new(db.clone(), clock.clone(), mode, keys.clone(), issuer));
         doorkeeper.join(&redis);
+        let refusals = Refusals::new(db.clone());
         let front = Front {
+            refusals: refusals.clone(),
             acquaintances: Acquaintances::default(),
             gate: db.gate().clone(),
             full: Prebuilt::new(&Full.into(), config.server.public_url.trim_end_matches('/')),
@@ -121,6 +125,7 @@ impl Deployment {
             documents: Arc::new(Documents::new(&document, &front.public_url)?),
             health: Arc::new(Health::new(readiness.clone(), db.clone(), redis.clone())),
             readiness,
+            refusals,
             redis,
             limits,
             outbound: Outbound::new(&config)?,

@@ -59,6 +59,7 @@ pub async fn drain(deployment: &Deployment, server: &ServerHandle) {
     deployment.readiness.drain();
     tokio::time::sleep(Duration::from_secs(patience)).await;
     server.stop(true).await;
+    deployment.refusals.flush().await;
     tracing::info!("nothing is in flight any more");
 }
 

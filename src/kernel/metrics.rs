@@ -97,6 +97,8 @@ metrics! {
     pub RATE_LIMITED: counters = "rate_limited_total" ["bucket"];
     /// Refusals by problem code.
     pub REFUSALS: counters = "refusals_total" ["code"];
+    /// Refusals that did not fit into memory, and are missing in the audit log.
+    pub AUDIT_LOST: counter = "audit_lost_total";
     /// Jobs that are ready, by kind; counted once a minute.
     pub QUEUE_READY: gauges = "queue_ready" ["kind"];
     /// How long the first of them has waited, in seconds.

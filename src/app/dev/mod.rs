@@ -135,6 +135,7 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
             () = signals.first() => console::note("stopping at once"),
         }
         serving.abort();
+        deployment.refusals.flush().await;
         worker.drain(Duration::from_secs(2)).await;
         drop(stack);
         Ok(())

@@ -234,6 +234,20 @@ impl Scope {
         }
     }
 
+    /// The same for what is written about the call once it is over, within that time.
+    pub(in crate::kernel) fn afterwards(&self, within: Duration) -> Scope {
+        let call = Call {
+            class: Class::Job,
+            deadline: Instant::now() + within,
+            read_only: false,
+            ..Call::clone(&self.call)
+        };
+        Scope {
+            call: Arc::new(call),
+            ..self.clone()
+        }
+    }
+
     /// The tenant.
     pub fn workspace(&self) -> WorkspaceId {
         self.workspace

@@ -4,11 +4,13 @@
 mod jobs;
 mod model;
 mod queries;
+mod refusals;
 mod routes;
 mod service;
 
 pub use jobs::{register, retention, sweep};
 pub use model::{AuditCheckpoint, AuditEntry, Broken, Entry, Fault, Subject, Verdict};
+pub use refusals::Refusals;
 pub use routes::routes;
 pub(in crate::kernel) use service::write;
 pub use service::{note, verify};

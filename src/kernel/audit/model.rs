@@ -45,6 +45,8 @@ pub struct Entry {
     pub outcome: AuditOutcome,
     /// The code of a refusal.
     pub code: Option<&'static str>,
+    /// How often it happened.
+    pub occurrences: i32,
     /// Whose the subject is.
     pub reseller: Option<ResellerId>,
     /// Whose the subject is.
@@ -59,6 +61,7 @@ impl Default for Entry {
             changes: json!({}),
             outcome: AuditOutcome::Done,
             code: None,
+            occurrences: 1,
             reseller: None,
             customer: None,
         }
@@ -147,7 +150,7 @@ pub(super) struct Seal {
 pub struct AuditEntry {
     /// Names the entry.
     pub id: AuditId,
-    /// What was done: an event's type, or a name of the same form.
+    /// What was done: an event's type, or a name of the same form. Of what was refused, the operation: `members_update`.
     pub action: String,
     /// Who did it.
     pub actor: Author,
@@ -165,7 +168,7 @@ pub struct AuditEntry {
     /// The code of a refusal.
     #[schema(required)]
     pub code: Option<String>,
-    /// How often it happened within the minute.
+    /// How often it happened within the minute. Address, request and session are the first one's.
     pub occurrences: i32,
     /// The request that caused it.
     #[schema(required)]

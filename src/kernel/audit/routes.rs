@@ -24,7 +24,7 @@ pub fn routes(routes: &mut ServiceConfig) {
 
 /// List audit entries.
 ///
-/// Every change, with who made it and from where. An entry gets its place in the chain within seconds.
+/// Every change, with who made it and from where; and every write that was not allowed, once a minute with a count. An entry gets its place in the chain within seconds.
 #[utoipa::path(operation_id = "audit_entries_list",
                params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
                       ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),

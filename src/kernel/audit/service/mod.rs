@@ -71,7 +71,7 @@ pub(in crate::kernel) fn write(
         changes: entry.changes,
         outcome: entry.outcome,
         code: entry.code.map(str::to_owned),
-        occurrences: 1,
+        occurrences: entry.occurrences,
         request_id: Some(call.request_id.to_string()),
         session_id: call.session.map(|id| id.uuid()),
         reseller_id: entry.reseller.map(|id| id.uuid()),

@@ -18,7 +18,7 @@ use actix_web::{
 
 use super::{Front, unread::Unread};
 use crate::kernel::{
-    access::{Actor, Call, Caller},
+    access::{Actor, Call, Caller, Scope},
     error::{DEADLINE_EXCEEDED, INTERNAL, Outcome, Problem},
     gate::Place,
     http::{
@@ -27,7 +27,6 @@ use crate::kernel::{
         operations::{Operation, RateClass},
         problem::{self, Broke},
     },
-    id::WorkspaceId,
     metrics,
     trace::Trace,
 };
@@ -49,7 +48,8 @@ pub(super) struct Seen {
     /// Its place inside the admission gate. Its answer leaves it.
     pub(super) place: Option<Arc<Place>>,
     who: Option<Actor>,
-    workspace: Option<WorkspaceId>,
+    /// Where they were let in.
+    scope: Option<Scope>,
 }
 
 impl Seen {
@@ -77,7 +77,7 @@ impl Seen {
             unread: None,
             place: None,
             who: None,
-            workspace: None,
+            scope: None,
         }
     }
 
@@ -86,7 +86,7 @@ impl Seen {
         match (&caller.access, &caller.person) {
             (Ok(access), _) => {
                 self.who = Some(access.scope().actor());
-                self.workspace = Some(access.scope().workspace());
+                self.scope = Some(access.scope().clone());
             }
             (Err(_), Ok(person)) => {
                 self.who = Some(Actor::User {
@@ -124,6 +124,7 @@ impl Seen {
 
     /// Completes an answer.
     pub(super) fn finish(&mut self, mut response: HttpResponse) -> HttpResponse {
+        self.remember(&response);
         if let Some(place) = &self.place {
             place.leave();
         }
@@ -182,6 +183,15 @@ impl Seen {
         self.fail(INTERNAL.into())
     }
 
+    /// Has a write that was not allowed noted in the workspace's audit log. Whatever it began was rolled back by now.
+    fn remember(&self, response: &HttpResponse) {
+        if let Some(scope) = self.scope.as_ref().filter(|_| self.method != Method::GET)
+            && let Some(problem) = response.extensions().get::<Problem>()
+        {
+            self.front.refusals.note(scope, self.operation.id, problem);
+        }
+    }
+
     fn count(&self, response: &HttpResponse, code: &'static str, took: Duration) {
         let status = response.status().as_u16();
         let class = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status / 100).clamp(1, 5) - 1];
@@ -208,7 +218,7 @@ impl Seen {
             status = response.status().as_u16(),
             code,
             ms = took.as_secs_f64() * 1_000.0,
-            workspace = self.workspace.map(|workspace| workspace.to_string()),
+            workspace = self.scope.as_ref().map(|scope| scope.workspace().to_string()),
             actor_kind = self.who.map(|who| who.kind()),
             actor_id = self.who.and_then(|who| who.public_id()),
             "request"

@@ -48,6 +48,7 @@ use super::{
 };
 use crate::kernel::{
     access::{Call, Caller, Class, Doorkeeper},
+    audit::Refusals,
     clock::Clock,
     error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_API_VERSION, UNKNOWN_PARAMETER},
     gate::{Full, Gate},
@@ -59,6 +60,8 @@ use crate::kernel::{
 pub struct Front {
     /// Every mounted operation.
     pub operations: Arc<Operations>,
+    /// What of the refused is kept.
+    pub refusals: Refusals,
     /// Who may come in.
     pub doorkeeper: Data<Doorkeeper>,
     /// Whose credentials were good a moment ago.

@@ -1,0 +1,126 @@
+//! What was not allowed is in the log too: once a minute, with a count, sealed like everything else.
+
+use std::{net::TcpListener, time::Duration};
+
+use guildhall::{
+    app::{api, serve},
+    kernel::audit,
+};
+use serde_json::{Value, json};
+
+use super::{column, hook, rename, rows, seal};
+use crate::world::{Answer, Caller, World};
+
+fn product(name: &str) -> Value {
+    json!({ "name": name, "code": name })
+}
+
+async fn refusals(owner: &Caller) -> Answer {
+    owner.get("/audit-entries?outcome=refused&order=created_at").await.ok()
+}
+
+/// Looks until the process has written that many by itself.
+async fn written(owner: &Caller, count: usize) -> Answer {
+    let wait = async {
+        loop {
+            let found = refusals(owner).await;
+            if rows(&found).len() >= count {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .expect("the refusals are written")
+}
+
+#[actix_web::test]
+async fn a_write_that_is_not_allowed_is_an_entry_with_a_count() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let viewer = world.viewer().with("user-agent", "walk/1");
+    let first = viewer.post("/products", product("one")).await.refused("forbidden");
+    for n in 0..4 {
+        viewer
+            .post("/products", product(&format!("p{n}")))
+            .await
+            .refused("forbidden");
+    }
+    viewer
+        .patch("/workspace", json!({ "name": "Mine" }))
+        .await
+        .refused("forbidden");
+    world
+        .api_key(["members:read"])
+        .post("/products", product("one"))
+        .await
+        .refused("scope-missing");
+    // What was only looked at, and what was merely wrong, is no entry.
+    viewer.get("/api-keys").await.refused("forbidden");
+    owner.post("/products", json!({})).await.refused("validation-failed");
+    owner
+        .patch("/members/mem_1", json!({ "role": "viewer" }))
+        .await
+        .refused("not-found");
+    assert_eq!(
+        rows(&refusals(&owner).await),
+        Vec::<Value>::new(),
+        "their minute is not over"
+    );
+
+    world.clock.advance(chrono::Duration::seconds(61));
+    let log = written(&owner, 3).await;
+    assert_eq!(
+        column(&log, "/action"),
+        ["products_create", "workspace_update", "products_create"]
+    );
+    assert_eq!(column(&log, "/code"), ["forbidden", "forbidden", "scope-missing"]);
+    let counts: Vec<_> = rows(&log).iter().map(|row| row["occurrences"].clone()).collect();
+    assert_eq!(counts, [5, 1, 1]);
+    let entry = &rows(&log)[0];
+    assert_eq!(entry["request_id"], first.header("x-request-id"));
+    assert_eq!(
+        (&entry["ip"], &entry["user_agent"]),
+        (&json!(world.address), &json!("walk/1"))
+    );
+    assert_eq!(entry["actor"]["type"], "api_key");
+    let stranger = world.stranger();
+    assert_eq!(rows(&refusals(&stranger).await), Vec::<Value>::new());
+
+    // The next minute is the next entry, and the chain holds with both.
+    viewer.post("/products", product("one")).await.refused("forbidden");
+    world.deployment.refusals.flush().await;
+    rename(&owner, "Renamed").await;
+    seal(&world).await;
+    let log = refusals(&owner).await;
+    assert_eq!(rows(&log).len(), 4);
+    assert!(rows(&log).iter().all(|row| row["seal"]["seq"].is_i64()), "{}", log.text);
+    let (db, keys) = (&world.deployment.db, &world.deployment.keys);
+    let verdict = audit::verify(db, keys, world.home()).await.expect("a verdict");
+    assert_eq!((verdict.places, verdict.broken), (5, None));
+}
+
+#[actix_web::test]
+async fn an_address_inside_of_a_network_is_noted_and_a_process_that_ends_writes_the_rest() {
+    let world = World::with(&[("SERVER__DRAIN_SECONDS", "0")]).await;
+    let owner = world.owner();
+    let inside = json!({ "url": "https://169.254.169.254/latest/meta-data", "events": ["*"] });
+    for _ in 0..3 {
+        owner
+            .post("/webhook-endpoints", inside.clone())
+            .await
+            .refused("target-not-allowed");
+    }
+    owner.post("/webhook-endpoints", hook()).await.created();
+    let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let server = api::serve(world.deployment.clone(), socket).expect("a server");
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    serve::drain(&world.deployment, &handle).await;
+
+    let log = refusals(&owner).await;
+    assert_eq!(column(&log, "/action"), ["webhook_endpoints_create"]);
+    assert_eq!(column(&log, "/code"), ["target-not-allowed"]);
+    assert_eq!(rows(&log)[0]["occurrences"], 3);
+}
