@@ -1,6 +1,6 @@
 //! What was not allowed is in the log too: once a minute, with a count, sealed like everything else.
 
-use std::{net::TcpListener, time::Duration};
+use std::net::TcpListener;
 
 use guildhall::{
     app::{api, serve},
@@ -9,7 +9,7 @@ use guildhall::{
 use serde_json::{Value, json};
 
 use super::{column, hook, rename, rows, seal};
-use crate::world::{Answer, Caller, World};
+use crate::world::{Answer, Caller, World, patience::until};
 
 fn product(name: &str) -> Value {
     json!({ "name": name, "code": name })
@@ -21,18 +21,8 @@ async fn refusals(owner: &Caller) -> Answer {
 
 /// Looks until the process has written that many by itself.
 async fn written(owner: &Caller, count: usize) -> Answer {
-    let wait = async {
-        loop {
-            let found = refusals(owner).await;
-            if rows(&found).len() >= count {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), wait)
-        .await
-        .expect("the refusals are written")
+    until("the refusals are written", async || rows(&refusals(owner).await).len() >= count).await;
+    refusals(owner).await
 }
 
 #[actix_web::test]
