@@ -21,7 +21,10 @@ async fn refusals(owner: &Caller) -> Answer {
 
 /// Looks until the process has written that many by itself.
 async fn written(owner: &Caller, count: usize) -> Answer {
-    until("the refusals are written", async || rows(&refusals(owner).await).len() >= count).await;
+    until("the refusals are written", async || {
+        rows(&refusals(owner).await).len() >= count
+    })
+    .await;
     refusals(owner).await
 }
 
