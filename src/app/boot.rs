@@ -79,11 +79,7 @@ impl Deployment {
         let keyring = Arc::new(keyring(&config)?);
         let document = api::document();
         let operations = Arc::new(Operations::read(&document)?);
-        let redis = Redis::open(
-            config.redis_url().map(|url| url.expose().as_str()),
-            &config.redis.prefix,
-        )?;
-        wake::join(db.wakes(), &redis);
+        let redis = redis(&config, &db)?;
         let limits = Limits::new(config.limits.clone(), redis.clone(), config.server.replicas);
         limits.keep_tidy();
         let readiness = Arc::new(Readiness::default());
@@ -96,29 +92,29 @@ impl Deployment {
         let doorkeeper = Data::new(Doorkeeper::new(db.clone(), clock.clone(), mode, keys.clone(), issuer));
         doorkeeper.join(&redis);
         let refusals = Refusals::new(db.clone());
+        let public_url = config.server.public_url.trim_end_matches('/').to_owned();
         let front = Front {
             refusals: refusals.clone(),
             acquaintances: Acquaintances::default(),
             gate: db.gate().clone(),
-            full: Prebuilt::new(&Full.into(), config.server.public_url.trim_end_matches('/')),
+            full: Prebuilt::new(&Full.into(), &public_url),
             limits: limits.clone(),
             origins,
             draining: readiness.draining(),
             operations: operations.clone(),
             doorkeeper: doorkeeper.clone(),
             clock: clock.clone(),
-            public_url: config.server.public_url.trim_end_matches('/').to_owned(),
+            public_url,
             trusted_proxies: config.server.trusted_proxies.clone(),
         };
-        let door = Door::new(db.clone(), keyring.clone(), config.stripe.signing_secrets());
         let stripe = Stripe::new(Some(&config.stripe.api_base)).context("stripe.api_base is no address")?;
         Ok(Deployment {
             stripe,
             plans: PlanCache::default(),
             mailer: Mailer::new(&config.mail)?,
             peppers: Peppers::new(db.clone(), keyring.clone()),
+            door: Door::new(db.clone(), keyring.clone(), config.stripe.signing_secrets()),
             keyring,
-            door,
             keys,
             identity,
             cursors: cursor_key(&config)?,
@@ -152,6 +148,14 @@ fn database(config: &Config, clock: &Clock) -> Result<Db> {
         kernel: config.database.kernel_connections,
     };
     Ok(Db::open(tenant, kernel, sizes, clock.clone()))
+}
+
+/// Redis, through which processes wake each other.
+fn redis(config: &Config, db: &Db) -> Result<Redis> {
+    let url = config.redis_url().map(|url| url.expose().as_str());
+    let redis = Redis::open(url, &config.redis.prefix)?;
+    wake::join(db.wakes(), &redis);
+    Ok(redis)
 }
 
 /// What encrypts and decrypts what is stored.
