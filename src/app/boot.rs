@@ -178,11 +178,14 @@ fn cursor_key(config: &Config) -> Result<CursorKey> {
 }
 
 impl Deployment {
-    /// Makes what every deployment has: the operator's connection to Stripe and, by a job, what the operator sells. Safe to repeat.
+    /// Makes what every deployment has: signing keys, the operator's connection to Stripe and, by a job, what the operator sells. Safe to
+    /// repeat.
     ///
     /// # Errors
-    /// The database cannot be reached, or is not migrated.
+    /// The database cannot be reached, or is not migrated; keys that cannot be opened.
     pub async fn prepare(&self) -> Result<()> {
+        let keys = self.keys.wait().await;
+        keys.map_err(|error| anyhow!("the signing keys cannot be used: {error}"))?;
         let request: Arc<str> = RequestId::new(self.clock.now()).to_string().into();
         let call = Call::internal("boot.prepare", request);
         let live = self.config.stripe.is_live();

@@ -45,8 +45,6 @@ pub fn run(config: Config) -> Result<()> {
 /// Passes the boot gate, and then has nothing more to say: it only comes back with what keeps the process from serving.
 async fn gate(deployment: &Deployment) -> Result<()> {
     guard::may_serve(&deployment.db, deployment.config.is_production()).await?;
-    let keys = deployment.keys.wait().await;
-    keys.map_err(|error| anyhow::anyhow!("the signing keys cannot be used: {error}"))?;
     deployment.prepare().await?;
     deployment.readiness.booted();
     std::future::pending().await

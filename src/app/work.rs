@@ -47,8 +47,6 @@ pub fn run(config: Config) -> Result<()> {
 /// Passes the boot gate, then takes work.
 async fn begin(deployment: &Deployment) -> Result<crate::kernel::jobs::Worker> {
     guard::may_work(&deployment.db, deployment.config.is_production()).await?;
-    let keys = deployment.keys.wait().await;
-    keys.map_err(|error| anyhow::anyhow!("the signing keys cannot be used: {error}"))?;
     deployment.prepare().await?;
     worker::start(deployment)
 }

@@ -71,13 +71,18 @@ impl Clock {
 
 /// An instant, or perhaps none, as JSON shows it.
 pub trait Moment {
-    /// RFC 3339 in UTC with three decimals, also where they are zeros.
+    /// As [`written`] has it, if there is one.
     fn text(&self) -> Option<String>;
+}
+
+/// An instant as answers, events and refusals write it: RFC 3339 in UTC with three decimals.
+pub fn written(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 impl Moment for DateTime<Utc> {
     fn text(&self) -> Option<String> {
-        Some(self.to_rfc3339_opts(SecondsFormat::Millis, true))
+        Some(written(*self))
     }
 }
 

@@ -332,6 +332,22 @@ macro_rules! in_order {
     };
 }
 
+/// The same for rows that are counted within something: `number` is their place in it.
+#[macro_export]
+macro_rules! in_number {
+    ($rows:expr, $number:expr, $query:expr) => {
+        match (
+            $query.is_descending(),
+            $query.after_number().map(|number| number as i32),
+        ) {
+            (true, None) => $rows.order($number.desc()),
+            (true, Some(after)) => $rows.filter($number.lt(after)).order($number.desc()),
+            (false, None) => $rows.order($number.asc()),
+            (false, Some(after)) => $rows.filter($number.gt(after)).order($number.asc()),
+        }
+    };
+}
+
 /// Narrows a boxed query to rows whose column is any of the values, where there are values. A single one is compared by `=`: the index that
 /// begins with the column then gives the page in its order, which it cannot for a list of values.
 #[macro_export]

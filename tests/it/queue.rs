@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     database::{Database, PLATFORM, enter, number, run, text},
-    world::{World, until},
+    world::{World, patience::found, until},
 };
 
 /// Two jobs.
@@ -56,11 +56,20 @@ const DRIFT: &str = "SELECT count(*) FROM workspace_slots s
 fn until_blocked(admin: &mut PgConnection) {
     let waiting =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let begun = std::time::Instant::now();
-    while number(admin, waiting) == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(30), "nobody waits");
-        thread::yield_now();
-    }
+    let look = || (number(admin, waiting) > 0).then_some(());
+    found(Duration::from_secs(30), || "somebody waits".into(), look);
+}
+
+/// Pushes the job while the worker still holds it, who then commits.
+fn push_meanwhile(admin: &mut PgConnection, worker: &mut PgConnection, mut writer: PgConnection) {
+    let pushing = thread::spawn(move || {
+        enter(&mut writer, PLATFORM);
+        push(&mut writer, "deliveries", ONE, "NULL");
+        run(&mut writer, "COMMIT");
+    });
+    until_blocked(admin);
+    run(worker, "COMMIT");
+    pushing.join().expect("pushed");
 }
 
 #[test]
@@ -79,14 +88,7 @@ fn a_job_that_changes_its_lane_while_it_is_pushed_is_counted_where_it_is() {
         &format!("job_retry('{ONE}', 1, app_now() + interval '1 hour', 'deliveries_slow')"),
     );
     assert_eq!(moved.as_deref(), Some("true"));
-    let pushing = thread::spawn(move || {
-        enter(&mut writer, PLATFORM);
-        push(&mut writer, "deliveries", ONE, "NULL");
-        run(&mut writer, "COMMIT");
-    });
-    until_blocked(&mut admin);
-    run(&mut worker, "COMMIT");
-    pushing.join().expect("pushed");
+    push_meanwhile(&mut admin, &mut worker, writer);
 
     assert_eq!(number(&mut admin, DRIFT), 0, "a counter has drifted");
     let ready = "SELECT count(*) FROM run_queue q JOIN workspace_slots s USING (lane, workspace_id)
@@ -112,14 +114,7 @@ fn a_job_that_ends_while_it_is_pushed_comes_again_where_it_is_wanted() {
         text(&mut worker, &format!("job_finish('{ONE}', 1)")).as_deref(),
         Some("true")
     );
-    let pushing = thread::spawn(move || {
-        enter(&mut writer, PLATFORM);
-        push(&mut writer, "deliveries", ONE, "NULL");
-        run(&mut writer, "COMMIT");
-    });
-    until_blocked(&mut admin);
-    run(&mut worker, "COMMIT");
-    pushing.join().expect("pushed");
+    push_meanwhile(&mut admin, &mut worker, writer);
     assert_eq!(number(&mut admin, DRIFT), 0);
     let there = "SELECT count(*) FROM run_queue WHERE lane = 'deliveries'";
     assert_eq!(number(&mut admin, there), 1);

@@ -11,10 +11,9 @@ use actix_web::{
     web::{Bytes, Data, Path, Query, ServiceConfig, get, resource},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::clock::Clock;
+use crate::kernel::clock::{Clock, written};
 
 /// Requests that one name keeps; the oldest goes first.
 const KEPT: usize = 200;
@@ -117,10 +116,6 @@ async fn read(name: Path<String>, hooks: Data<Hooks>) -> HttpResponse {
 async fn forget(name: Path<String>, hooks: Data<Hooks>) -> HttpResponse {
     hooks.forget(&name);
     HttpResponse::NoContent().finish()
-}
-
-fn written(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 #[cfg(test)]

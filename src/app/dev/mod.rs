@@ -111,8 +111,6 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
         let handle = server.handle();
         let serving = actix_web::rt::spawn(server);
         actix_web::rt::spawn(admin::serve(deployment.clone(), stack.admin_socket.try_clone()?)?);
-        let keys = deployment.keys.wait().await;
-        keys.map_err(|error| anyhow::anyhow!("the signing keys cannot be used: {error}"))?;
         guard::may_work(&deployment.db, false).await?;
         deployment.prepare().await?;
         let worker = worker::start(&deployment)?;

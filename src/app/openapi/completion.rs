@@ -71,9 +71,8 @@ fn tag(id: &str) -> &str {
 
 /// Why an operation that writes takes no `Idempotency-Key`, if it takes none: the list that may only shrink.
 fn unkeyed(id: &str) -> Option<&'static str> {
-    static LIST: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
-        toml::from_str(include_str!("../../../tests/it/registry/unkeyed.toml")).expect("a test reads the list")
-    });
+    static LIST: LazyLock<BTreeMap<String, String>> =
+        LazyLock::new(|| toml::from_str(include_str!("unkeyed.toml")).expect("a test reads the list"));
     LIST.get(id).map(String::as_str)
 }
 

@@ -9,8 +9,6 @@ mod scope;
 
 use std::{marker::PhantomData, sync::Arc};
 
-use chrono::{DateTime, SecondsFormat, Utc};
-
 pub use authors::{Author, Labels, labels};
 pub use doorkeeper::{Credential, Doorkeeper, LICENSE_UNKNOWN, PROBLEMS};
 pub use permissions::{Needs, Permission, PermissionSet, perm};
@@ -18,6 +16,7 @@ pub use roles::SystemRole;
 pub use scope::{Actor, Call, Class, Reach, Scope, public_id};
 
 use crate::kernel::{
+    clock,
     entitlements::AccessLevel,
     error::{FORBIDDEN, PAYMENT_REQUIRED, Problem, SCOPE_MISSING},
     id::{ApiKeyId, SessionId, UserId},
@@ -114,7 +113,7 @@ impl Access {
     fn paid_for(&self) -> Result<(), Problem> {
         match self.scope.plan().access {
             AccessLevel::ReadOnly if !self.scope.call().works_unpaid => Err(PAYMENT_REQUIRED
-                .with("since", self.scope.plan().unpaid_since.map(written))
+                .with("since", self.scope.plan().unpaid_since.map(clock::written))
                 .link("portal_url", BILL)),
             AccessLevel::ReadOnly | AccessLevel::Full => Ok(()),
         }
@@ -138,11 +137,6 @@ impl Access {
 
 /// The bill of a workspace.
 const BILL: &str = "/api/v1/billing";
-
-/// As answers write an instant.
-fn written(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
 
 /// Proof that the caller has permission `P` in a workspace. The first argument of a handler; it does no I/O, so it always answers first.
 pub struct Can<P> {

@@ -131,6 +131,15 @@ impl Class {
         Class::Job,
     ];
 
+    /// The class of requests that has this name.
+    pub fn of_requests(name: &str) -> Option<Class> {
+        let of_requests = |class: &Class| !matches!(class, Class::Credential | Class::Job);
+        Class::ALL
+            .into_iter()
+            .filter(of_requests)
+            .find(|class| class.name() == name)
+    }
+
     /// As `x-admission` and the metrics name it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -64,6 +64,7 @@ pub(in crate::kernel) mod names {
     use super::HeaderName;
 
     pub(in crate::kernel) static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+    pub(in crate::kernel) static VERSION: HeaderName = HeaderName::from_static("guildhall-version");
     pub(in crate::kernel) static WORKSPACE: HeaderName = HeaderName::from_static("guildhall-workspace");
     pub(in crate::kernel) static TRACE: HeaderName = HeaderName::from_static("traceparent");
     pub(in crate::kernel) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -222,15 +222,9 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
     let rate = said("x-rate-class")
         .and_then(RateClass::named)
         .with_context(|| format!("{id}: no known x-rate-class"))?;
-    let admission = match said("x-admission") {
-        Some("account") => Class::Account,
-        Some("password") => Class::Password,
-        Some("interactive") => Class::Interactive,
-        Some("long") => Class::Long,
-        Some("cpu") => Class::Cpu,
-        Some("ingress") => Class::Ingress,
-        _ => anyhow::bail!("{id}: no known x-admission"),
-    };
+    let admission = said("x-admission")
+        .and_then(Class::of_requests)
+        .with_context(|| format!("{id}: no known x-admission"))?;
     let limit = described
         .extensions
         .as_ref()

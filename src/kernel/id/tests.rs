@@ -69,3 +69,13 @@ fn ids_of_later_instants_sort_later() {
     let now = crate::kernel::clock::Clock::system().now();
     assert!(UserId::new(now) < UserId::new(now + chrono::Duration::milliseconds(2)));
 }
+
+#[test]
+fn ids_that_one_thread_makes_of_one_instant_are_in_the_order_of_their_making() {
+    let now = crate::kernel::clock::Clock::system().now();
+    let ids: Vec<_> = (0..10_000).map(|_| Id::<()>::new(now)).collect();
+    assert!(ids.is_sorted());
+    assert_eq!(ids[0].uuid().get_version_num(), 7);
+    let elsewhere = std::thread::spawn(move || Id::<()>::new(now)).join().expect("an id");
+    assert!(!ids.contains(&elsewhere));
+}

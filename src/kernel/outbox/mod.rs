@@ -4,7 +4,6 @@ mod catalogue;
 mod queries;
 mod relay;
 
-use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -15,6 +14,7 @@ pub use relay::Relay;
 use crate::kernel::{
     access::{Actor, Call, public_id},
     audit::{self, Entry, Subject},
+    clock,
     db::{Kernel, Tenant},
     error::Result,
     http::front::API_VERSION,
@@ -188,7 +188,7 @@ impl Event {
         let mut envelope = json!({
             "id": self.id,
             "type": self.kind,
-            "timestamp": self.created_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            "timestamp": clock::written(self.created_at),
             "api_version": self.api_version,
             "workspace_id": self.workspace_id,
             "actor": { "type": self.actor_type, "id": self.actor() },

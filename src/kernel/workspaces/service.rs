@@ -276,8 +276,8 @@ fn go(tx: &mut Tenant<'_>, owners: &[MembershipId], member: &Member) -> Result<U
         let workspace = tx.workspace();
         queries::free_seat(tx.conn(), workspace)?;
     }
-    api_keys::end_with_membership(tx, gone.user_id)?;
     outbox::emit(tx, MEMBER_REMOVED.of(gone.id, &gone).was(member))?;
+    api_keys::end_with_membership(tx, gone.user_id)?;
     Ok(gone.user_id)
 }
 

@@ -18,7 +18,7 @@ use guildhall::{
 };
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{Answer, Caller, World};
 use receiver::{Got, Receiver};
 
 /// What matches events with endpoints, and nothing that sends.
@@ -52,6 +52,12 @@ fn unmatched(world: &World) -> i64 {
     ))
 }
 
+/// An endpoint at the receiver for these events.
+async fn listens(owner: &Caller, receiver: &Receiver, events: &[&str]) -> Answer {
+    let new = json!({ "url": receiver.url, "events": events });
+    owner.post("/webhook-endpoints", new).await.created()
+}
+
 /// Whether a signature is what a receiver computes with the secret.
 fn verifies(got: &Got, secret: &str) -> bool {
     let key = STANDARD.decode(secret.trim_start_matches("whsec_")).expect("base64");
@@ -73,13 +79,7 @@ fn verifies(got: &Got, secret: &str) -> bool {
 async fn an_event_reaches_the_endpoint_signed_and_once() {
     let (world, receiver) = (World::new().await, Receiver::new());
     let owner = world.owner();
-    let endpoint = owner
-        .post(
-            "/webhook-endpoints",
-            json!({ "url": receiver.url, "events": ["workspace.*"] }),
-        )
-        .await
-        .created();
+    let endpoint = listens(&owner, &receiver, &["workspace.*"]).await;
     let secret = endpoint.text_at("/secret");
     owner.patch("/workspace", json!({ "name": "Renamed" })).await.ok();
     world.run_jobs().await;
@@ -117,10 +117,7 @@ async fn an_event_reaches_the_endpoint_signed_and_once() {
 async fn an_endpoint_that_fails_is_tried_again_with_the_same_id() {
     let (world, receiver) = (World::new().await, Receiver::new());
     let owner = world.owner();
-    owner
-        .post("/webhook-endpoints", json!({ "url": receiver.url, "events": ["*"] }))
-        .await
-        .created();
+    listens(&owner, &receiver, &["*"]).await;
     receiver.answers("500 Internal Server Error", 2);
     owner.patch("/workspace", json!({ "name": "Twice" })).await.ok();
     world.run_jobs().await;
@@ -154,13 +151,7 @@ async fn an_endpoint_that_fails_is_tried_again_with_the_same_id() {
 async fn a_receiver_that_is_gone_is_left_alone_and_a_disabled_endpoint_gets_nothing() {
     let (world, receiver) = (World::new().await, Receiver::new());
     let owner = world.owner();
-    let endpoint = owner
-        .post(
-            "/webhook-endpoints",
-            json!({ "url": receiver.url, "events": ["workspace.updated"] }),
-        )
-        .await
-        .created();
+    let endpoint = listens(&owner, &receiver, &["workspace.updated"]).await;
     let path = endpoint.path();
     receiver.answers("410 Gone", 1);
     owner.patch("/workspace", json!({ "name": "One" })).await.ok();
@@ -186,10 +177,7 @@ async fn a_receiver_that_is_gone_is_left_alone_and_a_disabled_endpoint_gets_noth
 async fn what_was_refused_is_told_to_nobody() {
     let (world, receiver) = (World::new().await, Receiver::new());
     let owner = world.owner();
-    owner
-        .post("/webhook-endpoints", json!({ "url": receiver.url, "events": ["*"] }))
-        .await
-        .created();
+    listens(&owner, &receiver, &["*"]).await;
     owner
         .patch("/workspace", json!({ "name": "" }))
         .await
@@ -216,13 +204,7 @@ async fn what_was_refused_is_told_to_nobody() {
 async fn a_test_is_sent_at_once_and_a_delivery_can_be_sent_again() {
     let (world, receiver) = (World::new().await, Receiver::new());
     let owner = world.owner();
-    let endpoint = owner
-        .post(
-            "/webhook-endpoints",
-            json!({ "url": receiver.url, "events": ["workspace.updated"] }),
-        )
-        .await
-        .created();
+    let endpoint = listens(&owner, &receiver, &["workspace.updated"]).await;
     let tried = owner
         .post(
             &format!("{}/test", endpoint.path()),

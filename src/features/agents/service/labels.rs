@@ -7,7 +7,7 @@ use super::super::{
 use crate::kernel::{
     check::Check,
     db::Tenant,
-    error::{Error, FieldCode, NOT_FOUND, Problem, Result, VALIDATION_FAILED, missing},
+    error::{Error, FieldCode, NOT_FOUND, OrElse, Problem, Result, VALIDATION_FAILED, missing},
     http::IfMatch,
     outbox,
 };
@@ -89,10 +89,8 @@ pub(super) fn point(tx: &mut Tenant<'_>, agent: AgentId, name: &str, number: i32
     if let Some(label) = known.filter(|label| label.number == number) {
         return Ok(label.clone());
     }
-    let version = queries::version(tx.conn(), agent, number).map_err(|error| match Error::from(error) {
-        error if error.is(NOT_FOUND) => missing("/number", "version"),
-        error => error,
-    })?;
+    let version = queries::version(tx.conn(), agent, number).map_err(Error::from);
+    let version = version.or_refuse(missing("/number", "version"))?;
     if version.retired_at.is_some() {
         return Err(VERSION_RETIRED.into());
     }

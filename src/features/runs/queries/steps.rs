@@ -11,7 +11,7 @@ use super::super::model::{
     RunId, Step, StepFilters, StepId, StepStatus, StepSummary,
     rows::{NewStep, StepRow},
 };
-use crate::{features::schema::runs::run_steps, kernel::page::PageQuery};
+use crate::{features::schema::runs::run_steps, in_number, kernel::page::PageQuery};
 
 const OPEN: [StepStatus; 3] = [StepStatus::Pending, StepStatus::Running, StepStatus::Waiting];
 
@@ -37,16 +37,7 @@ pub(in crate::features::runs) fn list(
         .select(StepSummary::as_select())
         .limit(query.fetch())
         .into_boxed();
-    let after = query.after_number().map(|number| number as i32);
-    match (query.is_descending(), after) {
-        (true, None) => rows.order(run_steps::number.desc()),
-        (true, Some(number)) => rows
-            .filter(run_steps::number.lt(number))
-            .order(run_steps::number.desc()),
-        (false, None) => rows.order(run_steps::number.asc()),
-        (false, Some(number)) => rows.filter(run_steps::number.gt(number)).order(run_steps::number.asc()),
-    }
-    .load(conn)
+    in_number!(rows, run_steps::number, query).load(conn)
 }
 
 pub(in crate::features::runs) fn one(conn: &mut PgConnection, run: RunId, number: i32) -> QueryResult<Step> {

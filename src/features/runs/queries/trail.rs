@@ -9,6 +9,7 @@ use super::super::model::{
 };
 use crate::{
     features::schema::runs::{run_checkpoints, run_events, run_messages},
+    in_number,
     kernel::page::PageQuery,
 };
 
@@ -59,14 +60,7 @@ pub(in crate::features::runs) fn messages(
         .select(Message::as_select())
         .limit(query.fetch())
         .into_boxed();
-    let after = query.after_number().map(|number| number as i32);
-    match (query.is_descending(), after) {
-        (true, None) => rows.order(run_messages::seq.desc()),
-        (true, Some(seq)) => rows.filter(run_messages::seq.lt(seq)).order(run_messages::seq.desc()),
-        (false, None) => rows.order(run_messages::seq.asc()),
-        (false, Some(seq)) => rows.filter(run_messages::seq.gt(seq)).order(run_messages::seq.asc()),
-    }
-    .load(conn)
+    in_number!(rows, run_messages::seq, query).load(conn)
 }
 
 pub(in crate::features::runs) fn add_checkpoint(

@@ -131,7 +131,8 @@ async fn reconcile(looker: Looker, job: JobContext) -> Result<()> {
             break;
         }
     }
-    if missed > 0 {
+    // At the first look everything is new: nothing was missed that nobody waited for.
+    if missed > 0 && known.is_some() {
         metrics::RECONCILE_DRIFT.with_label_values(&["event"]).inc_by(missed);
         tracing::warn!(missed, "Stripe lists events that never came in");
     }

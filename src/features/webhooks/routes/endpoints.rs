@@ -22,7 +22,7 @@ use crate::{
     kernel::{
         access::{Can, perm},
         check::{Check, Validate},
-        clock::Clock,
+        clock::{Clock, written},
         crypto::Keyring,
         db::Db,
         error::{Error, FieldCode, Result, invalid},
@@ -254,7 +254,7 @@ async fn test(
         .await?;
     let event = EventId::new(now);
     let body = json!({
-        "id": event, "type": known.name, "timestamp": now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        "id": event, "type": known.name, "timestamp": written(now),
         "api_version": endpoint.api_version, "workspace_id": workspace, "test": true, "data": known.example(),
     });
     let delivery = Taken {

@@ -169,7 +169,7 @@ fn judge_head(request: &ServiceRequest) -> Result<(), Box<Problem>> {
     if size + target + host > HEAD {
         return Err(Box::new(HEAD_TOO_LARGE.into()));
     }
-    match request.headers().get("guildhall-version") {
+    match request.headers().get(&headers::names::VERSION) {
         Some(asked) if asked != API_VERSION => {
             let known = format!("The one that there is, is {API_VERSION}.");
             Err(Box::new(UNKNOWN_API_VERSION.because(known)))
