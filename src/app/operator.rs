@@ -5,7 +5,7 @@ use clap::Subcommand;
 
 use crate::{
     app::{boot::Deployment, guard},
-    kernel::{audit, clock::Clock, config::Config, id::WorkspaceId},
+    kernel::{audit, clock::Clock, config::Config, error::NOT_FOUND, id::WorkspaceId},
 };
 
 /// What the operator can do by hand.
@@ -64,7 +64,10 @@ async fn bootstrap(deployment: &Deployment, email: &str) -> Result<()> {
 
 async fn verify(deployment: &Deployment, workspace: WorkspaceId) -> Result<()> {
     let verdict = audit::verify(&deployment.db, &deployment.keys, workspace).await;
-    let verdict = verdict.map_err(|error| anyhow!("{error}"))?;
+    let verdict = verdict.map_err(|error| match error.is(NOT_FOUND) {
+        true => anyhow!("there is no workspace {workspace}"),
+        false => anyhow!("{error}"),
+    })?;
     if let Some(broken) = verdict.broken {
         let entry = broken.entry.map(|entry| format!(" ({entry})")).unwrap_or_default();
         bail!(

@@ -3,14 +3,10 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use chrono::{DateTime, Datelike, Utc};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::kernel::{
-    error::{FieldCode, FieldError, Problem, Result, VALIDATION_FAILED},
-    id::NOT_FOUND_MARK,
-};
+use crate::kernel::error::{Error, FieldCode, FieldError, Problem, Result, VALIDATION_FAILED};
 
 /// An input that can be judged by itself, without the database.
 pub trait Validate {
@@ -156,20 +152,24 @@ impl Check {
     /// # Errors
     /// 422 `validation-failed` with everything that was noted.
     pub fn done(self) -> Result<()> {
-        match self.errors.len() {
-            0 => Ok(()),
-            1 => Err(Problem {
-                errors: self.errors,
-                ..VALIDATION_FAILED.because("1 field needs attention.")
-            }
-            .into()),
-            n => Err(Problem {
-                errors: self.errors,
-                ..VALIDATION_FAILED.because(format!("{n} fields need attention."))
-            }
-            .into()),
+        match self.errors.is_empty() {
+            true => Ok(()),
+            false => Err(unfit(self.errors)),
         }
     }
+}
+
+/// 422 `validation-failed` with all of these.
+pub fn unfit(errors: Vec<FieldError>) -> Error {
+    let detail = match errors.len() {
+        1 => "1 field needs attention.".to_owned(),
+        n => format!("{n} fields need attention."),
+    };
+    Problem {
+        errors,
+        ..VALIDATION_FAILED.because(detail)
+    }
+    .into()
 }
 
 fn characters(count: usize) -> String {
@@ -183,68 +183,6 @@ fn characters(count: usize) -> String {
 /// A reference token of a JSON pointer (RFC 6901).
 pub fn escape(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
-}
-
-/// Gives a part of a document its shape: what a slice keeps as JSON until it is needed. `at` is the pointer of that part.
-///
-/// # Errors
-/// The first field that does not fit.
-pub fn read<T: DeserializeOwned>(part: &Value, at: &str) -> Result<T, FieldError> {
-    serde_path_to_error::deserialize(part).map_err(|error| {
-        let error = misfit(error);
-        FieldError {
-            pointer: format!("{at}{}", error.pointer),
-            ..error
-        }
-    })
-}
-
-/// serde's refusal as a field error.
-pub(in crate::kernel) fn misfit(error: serde_path_to_error::Error<serde_json::Error>) -> FieldError {
-    let mut pointer: String = error
-        .path()
-        .iter()
-        .filter_map(|segment| match segment {
-            serde_path_to_error::Segment::Seq { index } => Some(format!("/{index}")),
-            serde_path_to_error::Segment::Map { key } => Some(format!("/{}", escape(key))),
-            _ => None,
-        })
-        .collect();
-    let text = error.inner().to_string();
-    let quoted = || text.split('`').nth(1).unwrap_or_default().to_owned();
-    let (code, detail) = if let Some(detail) = text.strip_prefix(NOT_FOUND_MARK) {
-        (FieldCode::NotFound, detail.to_owned())
-    } else if text.starts_with("unknown field") {
-        if !pointer.ends_with(&format!("/{}", escape(&quoted()))) {
-            pointer += &format!("/{}", escape(&quoted()));
-        }
-        let known = text
-            .split_once("expected ")
-            .map(|(_, known)| format!(" Known are {}.", known.replace('`', "").replace("one of ", "")));
-        (
-            FieldCode::UnknownField,
-            format!("There is no such field.{}", known.unwrap_or_default()),
-        )
-    } else if text.starts_with("missing field") {
-        pointer += &format!("/{}", escape(&quoted()));
-        (FieldCode::Required, "This field is required.".to_owned())
-    } else if text.starts_with("unknown variant") {
-        let choices = text
-            .split_once("expected ")
-            .map_or("", |(_, choices)| choices)
-            .replace('`', "");
-        (FieldCode::InvalidChoice, format!("Expected {choices}."))
-    } else if let Some((_, wanted)) = text
-        .split_once("expected ")
-        .filter(|_| text.starts_with("invalid type"))
-    {
-        (FieldCode::WrongType, format!("Expected {wanted}."))
-    } else if text.starts_with("invalid value") {
-        (FieldCode::TooLarge, "The value is out of range.".to_owned())
-    } else {
-        (FieldCode::InvalidFormat, "The value is not acceptable.".to_owned())
-    };
-    FieldError { pointer, code, detail }
 }
 
 /// A customer's own tags.
@@ -277,6 +215,22 @@ pub fn tidy(text: &str) -> String {
 /// Whatever the inner type refuses.
 pub fn patched<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// For `#[serde(default, deserialize_with)]` on what may be absent but cannot be cleared: `null` is refused.
+///
+/// # Errors
+/// Whatever the inner type refuses.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// The same for human text, as [`trimmed`].
+///
+/// # Errors
+/// Not a string.
+pub fn trimmed_given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    trimmed(deserializer).map(Some)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::kernel::{
 
 /// What one entitlement says. In JSON: `true`, `5`, or `null` for unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "Expected true, false, an integer, or null.")]
 pub enum Allowance {
     /// The plan has it, or has not.
     Flag(bool),

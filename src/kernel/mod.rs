@@ -33,6 +33,7 @@ pub mod plans;
 pub mod redis;
 mod schema;
 pub mod secret;
+pub mod shape;
 pub mod stripe;
 pub mod telemetry;
 pub mod trace;

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::world::{Wire, World};
+use crate::{
+    identity::{login, someone},
+    world::{Wire, World},
+};
 
 const JSON: &str = "content-type: application/json\r\n";
 
@@ -182,4 +185,141 @@ async fn nobody_waits_for_a_body_that_nobody_reads() {
     answer.refused("token-invalid");
     assert!(answer.closes().await);
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[actix_web::test]
+async fn a_list_is_taken_for_no_object() {
+    let world = World::new().await;
+    let (anybody, owner) = (world.anonymous(), world.owner());
+    let address = world.email("list");
+    let list = json!([address, "correct horse battery staple 9", null, null, null, null, null]);
+    let refused = anybody.post("/auth/register", list).await.invalid("", "wrong-type");
+    assert_eq!(refused.body["errors"][0]["detail"], "Expected an object.");
+    anybody
+        .post("/auth/register", json!("text"))
+        .await
+        .invalid("", "wrong-type");
+    owner
+        .patch("/workspace", json!(["Mine", null]))
+        .await
+        .invalid("", "wrong-type");
+    owner
+        .patch("/customers/cst_1", json!([]))
+        .await
+        .invalid("", "wrong-type");
+    let policy = "pol_00000000000000000000000000";
+    for (customer, pointer, code, detail) in [
+        (
+            json!(["ann@example.com", null]),
+            "/customer",
+            "wrong-type",
+            "Expected a customer's id, or an object with an email.",
+        ),
+        (
+            json!({ "email": "ann@example.com", "external_id": "7" }),
+            "/customer/external_id",
+            "unknown-field",
+            "There is no such field.",
+        ),
+        (
+            json!({ "name": "Ann" }),
+            "/customer/email",
+            "required",
+            "This field is required.",
+        ),
+        (json!("cst_1"), "/customer", "not-found", "There is no such cst."),
+    ] {
+        let license = json!({ "policy_id": policy, "customer": customer });
+        let refused = owner.post("/licenses", license).await.invalid(pointer, code);
+        let said = refused.body["errors"][0]["detail"].as_str().unwrap_or_default();
+        assert!(said.starts_with(detail), "{}", refused.text);
+    }
+}
+
+#[actix_web::test]
+async fn everything_that_is_wrong_is_said_at_once() {
+    let world = World::new().await;
+    let refused = world.anonymous().post("/auth/register", json!({})).await;
+    let refused = refused.invalid("/email", "required").invalid("/password", "required");
+    assert_eq!(refused.body["detail"], "2 fields need attention.");
+    let agent = json!({ "framework": "abacus", "name": 7, "slug": [], "tail": 1 });
+    let refused = world.owner().post("/agents", agent).await;
+    refused
+        .invalid("/framework", "invalid-choice")
+        .invalid("/name", "wrong-type")
+        .invalid("/slug", "wrong-type")
+        .invalid("/tail", "unknown-field");
+    let product = world
+        .owner()
+        .patch("/products/prd_1", json!({ "name": 7, "code": 7 }))
+        .await;
+    product.invalid("/name", "wrong-type").invalid("/code", "immutable");
+}
+
+#[actix_web::test]
+async fn null_clears_only_what_can_be_empty() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let person = someone(&world).await;
+    world.join(world.home(), person.user, "owner");
+    let session = login(&world, &person).await;
+    for (path, field) in [
+        ("/me", "display_name"),
+        ("/me", "time_zone"),
+        ("/me/preferences", "theme"),
+    ] {
+        let refused = session.caller.patch(path, json!({ field: null })).await;
+        refused.invalid(&format!("/{field}"), "wrong-type");
+    }
+    session
+        .caller
+        .patch("/me", json!({ "time_zone": "Mars/Phobos" }))
+        .await
+        .invalid("/time_zone", "invalid-format");
+    session
+        .caller
+        .patch(
+            "/me",
+            json!({ "time_zone": "America/Argentina/Ushuaia", "username": null }),
+        )
+        .await
+        .ok();
+    owner
+        .patch("/workspace", json!({ "name": null }))
+        .await
+        .invalid("/name", "wrong-type");
+    session
+        .caller
+        .patch("/api-keys/key_1", json!({ "permissions": null }))
+        .await
+        .invalid("/permissions", "wrong-type");
+    owner
+        .patch("/webhook-endpoints/whe_1", json!({ "events": null }))
+        .await
+        .invalid("/events", "wrong-type");
+    owner
+        .patch("/agents/agt_1", json!({ "config": null }))
+        .await
+        .invalid("/config", "wrong-type");
+}
+
+#[actix_web::test]
+async fn where_every_field_may_be_absent_the_body_may_be_too() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let hook = json!({ "url": "https://hooks.example.com/in", "events": ["*"] });
+    let endpoint = owner.post("/webhook-endpoints", hook).await.created();
+    let rotate = format!("{}/secret/rotate", endpoint.path());
+    owner
+        .act(&rotate)
+        .header("if-match", "\"99\"")
+        .await
+        .refused("version-mismatch");
+    owner.act(&rotate).await.created();
+    owner.act("/runs/run_1/cancel").await.refused("not-found");
+    owner.act("/products").await.refused("unsupported-media-type");
+    let document = world.anonymous().get("/openapi.json").await.ok().body;
+    let needed = |path: &str| document["paths"][path]["post"]["requestBody"]["required"].clone();
+    assert_eq!(needed("/api/v1/runs/{id}/cancel"), false);
+    assert_eq!(needed("/api/v1/products"), true);
 }

@@ -351,4 +351,14 @@ async fn without_a_database_callers_are_told_to_come_back_and_never_that_they_ar
         .await
         .ok();
     there.get("/nothing").await.refused("route-not-found");
+    // What is everybody's looks nobody up: that would take a second here.
+    for path in ["/healthz", "/problems", "/openapi.json"] {
+        let begun = Instant::now();
+        known.get(path).await.ok();
+        assert!(
+            begun.elapsed() < Duration::from_millis(500),
+            "{path}: {:?}",
+            begun.elapsed()
+        );
+    }
 }

@@ -163,6 +163,13 @@ async fn the_operator_sees_whether_an_audit_log_was_altered() {
         !said.status.success() && text.contains("is broken at place 1: altered (aud_"),
         "{said:?}"
     );
+    let unknown = WorkspaceId::nil().to_string();
+    let said = fresh.admin(&["audit", "verify", "--workspace", &unknown]);
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        !said.status.success() && text.contains("there is no workspace wsp_"),
+        "{said:?}"
+    );
     assert!(
         !fresh
             .admin(&["audit", "verify", "--workspace", "nonsense"])

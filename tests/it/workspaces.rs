@@ -97,6 +97,15 @@ async fn a_stale_if_match_loses_nothing() {
     assert_eq!(refused.body["current_version"], 2);
     let now = owner.get("/workspace").header("if-none-match", "\"2\"").await;
     assert_eq!((now.status.as_u16(), now.text.as_str()), (304, ""));
+    for (tags, status) in [
+        ("W/\"2\"", 304),
+        ("\"1\", W/\"2\"", 304),
+        ("W/\"1\"", 200),
+        ("W/2", 200),
+    ] {
+        let now = owner.get("/workspace").header("if-none-match", tags).await;
+        assert_eq!(now.status.as_u16(), status, "{tags}");
+    }
 }
 
 #[actix_web::test]

@@ -20,12 +20,16 @@ pub(super) fn complete(document: &mut Value) -> Result<()> {
     components.insert("parameters".into(), parameters());
     components.insert("headers".into(), headers());
 
+    let schemas = document["components"]["schemas"].clone();
     let mut ids = Vec::new();
     let paths = document["paths"].as_object_mut().context("no paths")?;
     for (path, item) in paths.iter_mut() {
         for method in ["get", "post", "put", "patch", "delete"] {
             if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
                 ids.push(operation_id(operation).with_context(|| format!("{method} {path}"))?);
+                if method == "post" && path.contains('{') {
+                    spare_body(operation, &schemas);
+                }
                 finish(path, method, operation);
             }
         }
@@ -48,6 +52,20 @@ pub(super) fn complete(document: &mut Value) -> Result<()> {
         .map(|name| json!({"name": name, "description": about(name)}))
         .collect();
     Ok(())
+}
+
+/// The body of a verb may be absent if all of its fields may be.
+fn spare_body(operation: &mut Map<String, Value>, schemas: &Value) {
+    let Some(body) = operation.get_mut("requestBody") else {
+        return;
+    };
+    let name = body["content"]["application/json"]["schema"]["$ref"].as_str();
+    let schema = name.and_then(|name| schemas.get(name.rsplit('/').next()?));
+    let needs_none =
+        |schema: &Value| schema["type"] == "object" && schema["required"].as_array().is_none_or(Vec::is_empty);
+    if schema.is_some_and(needs_none) {
+        body["required"] = json!(false);
+    }
 }
 
 /// `resource_action`.

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::kernel::{
+    access::public_id,
     db::Tenant,
     error::Result,
-    id::{ApiKeyId, CustomerId, GrantId, Id, LicenseId, Resource, TriggerId, UserId},
     schema::{api_keys, memberships},
 };
 
@@ -74,24 +74,8 @@ impl Labels {
     pub fn author(&self, kind: &str, id: Option<Uuid>) -> Author {
         Author {
             kind: kind.to_owned(),
-            id: id.map(|id| public(kind, id)),
+            id: id.and_then(|id| public_id(kind, id)),
             label: id.and_then(|id| self.0.get(&id).cloned()),
         }
-    }
-}
-
-/// As the API shows the id of an actor.
-fn public(kind: &str, id: Uuid) -> String {
-    fn of<T: Resource>(wrap: fn(Uuid) -> Id<T>, id: Uuid) -> String {
-        wrap(id).to_string()
-    }
-    match kind {
-        "user" => of(UserId::from_uuid, id),
-        "api_key" => of(ApiKeyId::from_uuid, id),
-        "grant" => of(GrantId::from_uuid, id),
-        "trigger" => of(TriggerId::from_uuid, id),
-        "license" => of(LicenseId::from_uuid, id),
-        "customer" => of(CustomerId::from_uuid, id),
-        _ => id.to_string(),
     }
 }

@@ -11,7 +11,9 @@ use uuid::Uuid;
 use crate::kernel::{
     entitlements::Plan,
     gate::Place,
-    id::{ApiKeyId, CustomerId, GrantId, JobId, LicenseId, ResellerId, SessionId, TriggerId, UserId, WorkspaceId},
+    id::{
+        ApiKeyId, CustomerId, GrantId, JobId, LicenseId, ResellerId, SessionId, TriggerId, UserId, WorkspaceId, public,
+    },
     trace::Trace,
 };
 
@@ -75,7 +77,7 @@ impl Actor {
             Actor::ApiKey(id) => Some(id.to_string()),
             Actor::Grant(id) => Some(id.to_string()),
             Actor::Trigger(id) => Some(id.to_string()),
-            Actor::Job(id) => Some(id.0.to_string()),
+            Actor::Job(id) => Some(public("job", id.0)),
             Actor::License(id) => Some(id.to_string()),
             Actor::Customer(id) => Some(id.to_string()),
             Actor::Visitor | Actor::System => None,
@@ -92,7 +94,7 @@ pub fn public_id(kind: &str, id: Uuid) -> Option<String> {
         "trigger" => TriggerId::from_uuid(id).to_string(),
         "license" => LicenseId::from_uuid(id).to_string(),
         "customer" => CustomerId::from_uuid(id).to_string(),
-        "job" => id.to_string(),
+        "job" => public("job", id),
         _ => return None,
     })
 }
@@ -249,6 +251,7 @@ impl Scope {
             class: Class::Job,
             deadline: Instant::now() + within,
             read_only: false,
+            place: None,
             ..Call::clone(&self.call)
         };
         Scope {
@@ -280,5 +283,22 @@ impl Scope {
     /// The call that this is about.
     pub fn call(&self) -> &Arc<Call> {
         &self.call
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_actor_has_a_public_id_of_the_same_form() {
+        let id = Uuid::from_u128(7);
+        for kind in ["user", "api_key", "grant", "trigger", "license", "customer", "job"] {
+            let shown = public_id(kind, id).expect("they have one");
+            let (prefix, same) = crate::kernel::id::parts(&shown).expect("a TypeID");
+            assert_eq!((prefix.len(), same), (3, id), "{shown}");
+        }
+        assert_eq!(Actor::Job(JobId(id)).public_id(), public_id("job", id));
+        assert_eq!(public_id("system", id), None);
     }
 }

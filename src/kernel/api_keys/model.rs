@@ -155,16 +155,16 @@ impl Validate for NewApiKey {
 #[schema(example = json!({"name": "CI (staging)"}))]
 pub struct ApiKeyPatch {
     /// What people call it.
-    #[serde(default, deserialize_with = "crate::kernel::check::trimmed_option")]
-    #[schema(min_length = 1, max_length = 100)]
+    #[serde(default, deserialize_with = "crate::kernel::check::trimmed_given")]
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
     pub name: Option<String>,
     /// What it may do.
-    #[serde(default)]
-    #[schema(max_items = 200)]
+    #[serde(default, deserialize_with = "crate::kernel::check::given")]
+    #[schema(nullable = false, max_items = 200)]
     pub permissions: Option<Vec<String>>,
     /// Where it may be used from.
-    #[serde(default)]
-    #[schema(max_items = 50)]
+    #[serde(default, deserialize_with = "crate::kernel::check::given")]
+    #[schema(nullable = false, max_items = 50)]
     pub ip_allowlist: Option<Vec<String>>,
 }
 

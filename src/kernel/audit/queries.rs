@@ -14,7 +14,9 @@ use crate::{
     kernel::{
         id::{AuditId, WorkspaceId},
         page::PageQuery,
-        schema::{audit_checkpoints, audit_log, audit_pending, audit_personal, audit_seals, workspace_plans},
+        schema::{
+            audit_checkpoints, audit_log, audit_pending, audit_personal, audit_seals, workspace_plans, workspaces,
+        },
     },
 };
 
@@ -135,6 +137,11 @@ pub(super) fn kept_days(
         .into_iter()
         .map(|(id, access, plan)| (WorkspaceId::from_uuid(id), days(&access, &plan)))
         .collect())
+}
+
+/// Whether there is such a workspace.
+pub(super) fn is_known(conn: &mut PgConnection, workspace: WorkspaceId) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(workspaces::table.find(workspace))).get_result(conn)
 }
 
 /// The next entries that wait, oldest first.

@@ -148,7 +148,9 @@ pub(in crate::kernel) fn write<R: Reply>(reply: &R, request: &HttpRequest) -> Ht
         let matches = known.is_some_and(|known| {
             known
                 .split(',')
-                .any(|one| matches!(one.trim(), "*") || one.trim() == tag)
+                .map(str::trim)
+                // Compressing proxies weaken tags; this comparison is the weak one (RFC 9110 §13.1.2).
+                .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
         });
         if matches && reply.status() == 200 && (request.method() == "GET" || request.method() == "HEAD") {
             return response.status(StatusCode::NOT_MODIFIED).finish();

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::kernel::{
-    check::read,
     error::{Error, FieldCode, INVALID_PARAMETER, Problem, Result, UNKNOWN_PARAMETER},
+    shape::read,
 };
 
 /// The query as a `T` whose fields are texts or words. Each parameter may be given once; unknown ones are refused.

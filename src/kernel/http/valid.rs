@@ -9,7 +9,10 @@ use std::{
 use actix_web::{
     FromRequest, HttpRequest,
     dev::Payload,
-    http::header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    http::{
+        Method,
+        header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    },
 };
 use aws_lc_rs::digest;
 use serde::de::DeserializeOwned;
@@ -17,9 +20,10 @@ use serde_json::Value;
 
 use super::{body, operations::Operations};
 use crate::kernel::{
-    check::{Check, Validate, escape, misfit},
-    error::{Error, FieldCode, INVALID_JSON, Problem, Result, VALIDATION_FAILED},
+    check::{Check, Validate, escape, unfit},
+    error::{Error, FieldCode, INVALID_JSON, Result},
     idempotency::Fingerprint,
+    shape::shape,
 };
 
 /// An acceptable `T` from a JSON body.
@@ -59,6 +63,13 @@ impl<T: DeserializeOwned + Validate + 'static> FromRequest for Valid<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Valid<T>>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        // Of a verb whose fields may all be absent, the body may be, too.
+        if *request.method() == Method::POST
+            && is_absent(request)
+            && let Ok(valid) = parse::<T>(b"{}")
+        {
+            return Box::pin(ready(Ok(valid)));
+        }
         let request = request.clone();
         let mut payload = payload.take();
         Box::pin(async move {
@@ -81,14 +92,19 @@ impl<T: DeserializeOwned + Validate + 'static> FromRequest for IfAny<T> {
     type Future = Pin<Box<dyn Future<Output = Result<IfAny<T>>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let headers = request.headers();
-        let length = headers.get(CONTENT_LENGTH).map(|length| length.as_bytes());
-        if length.is_none_or(|length| length == b"0") && !headers.contains_key(TRANSFER_ENCODING) {
+        if is_absent(request) {
             return Box::pin(ready(Ok(IfAny(None))));
         }
         let valid = Valid::from_request(request, payload);
         Box::pin(async move { valid.await.map(|valid| IfAny(Some(valid))) })
     }
+}
+
+/// True if the request has no body at all.
+fn is_absent(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let length = headers.get(CONTENT_LENGTH).map(|length| length.as_bytes());
+    length.is_none_or(|length| length == b"0") && !headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// Reads and judges a JSON document.
@@ -106,10 +122,7 @@ pub(in crate::kernel) fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> 
         .as_ref()
         .try_into()
         .expect("32 bytes");
-    let value: T = serde_path_to_error::deserialize(&document).map_err(|error| Problem {
-        errors: vec![misfit(error)],
-        ..Problem::from(VALIDATION_FAILED)
-    })?;
+    let value: T = shape(&document).map_err(unfit)?;
     let mut check = Check::default();
     value.validate(&mut check);
     check.done()?;

@@ -89,11 +89,11 @@ macro_rules! templates {
 }
 
 templates! {
-    /// Proves an address: `link`, `minutes`.
+    /// Proves an address: `link`, `within`.
     VERIFY_EMAIL = "verify_email";
     /// Somebody registered with an address that has an account already: `link` (to reset the password).
     ACCOUNT_EXISTS = "account_exists";
-    /// Sets a new password: `link`, `minutes`.
+    /// Sets a new password: `link`, `within`.
     PASSWORD_RESET = "password_reset";
     /// The password was changed: `at`, `ip`, `link` (to reset it).
     PASSWORD_CHANGED = "password_changed";

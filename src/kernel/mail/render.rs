@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     fn everything() -> Value {
-        json!({ "link": "https://app.example.com/auth/verify#gld_test_ot_abc", "minutes": 60, "at": "20 November 2026, 17:30 UTC",
+        json!({ "link": "https://app.example.com/auth/verify#gld_test_ot_abc", "within": "60 minutes", "at": "20 November 2026, 17:30 UTC",
                 "ip": "192.0.2.7", "workspace": "Acme", "inviter": "Ann", "role": "member", "days": 7,
                 "url": "https://hooks.example.com/in", "event": "run.completed", "reason": "the receiver is gone" })
     }

@@ -11,8 +11,9 @@ use utoipa::{
 
 use super::merge;
 use crate::kernel::{
-    check::{Check, Validate, read},
-    error::{FieldCode, FieldError, Problem, Result, VALIDATION_FAILED},
+    check::{Check, Validate, unfit},
+    error::{FieldCode, FieldError, Result},
+    shape::shape,
 };
 
 /// What may be changed of a thing.
@@ -35,9 +36,7 @@ impl<T: Patchable> Patch<T> {
     /// # Errors
     /// 422 `validation-failed` if it would not be acceptable any more.
     pub fn apply(&self, before: &T) -> Result<T> {
-        let after: T = self
-            .merged(before)
-            .map_err(|error| Problem::from(VALIDATION_FAILED).field(error.pointer, error.code, error.detail))?;
+        let after: T = self.merged(before).map_err(unfit)?;
         let mut check = Check::default();
         after.validate(&mut check);
         check.done()?;
@@ -49,7 +48,7 @@ impl<T: Patchable> Patch<T> {
         self.changes.contains_key(field)
     }
 
-    fn merged(&self, before: &T) -> Result<T, FieldError> {
+    fn merged(&self, before: &T) -> Result<T, Vec<FieldError>> {
         let mut document = serde_json::to_value(before).expect("resources are plain values");
         for (field, change) in &self.changes {
             let target = &mut document[field.as_str()];
@@ -59,7 +58,7 @@ impl<T: Patchable> Patch<T> {
                 whole => *target = whole.clone(),
             }
         }
-        read(&document, "")
+        shape(&document)
     }
 }
 
@@ -80,8 +79,10 @@ impl<T: Patchable> Validate for Patch<T> {
                 check.refuse(format!("/{field}"), FieldCode::Immutable, "This field is written once.");
             }
         }
-        if let Err(error) = self.merged(&T::default()) {
-            check.refuse(error.pointer, error.code, error.detail);
+        if let Err(errors) = self.merged(&T::default()) {
+            for error in errors {
+                check.refuse(error.pointer, error.code, error.detail);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::kernel::{
     access::SystemRole,
-    check::{Check, Validate, trimmed, trimmed_option},
+    check::{Check, Validate, trimmed, trimmed_given, trimmed_option},
     error::FieldCode,
     http::{Located, Versioned},
     id::{Id, MembershipId, RoleId, UserId, WorkspaceId},
@@ -95,6 +95,11 @@ pub struct OwnWorkspace {
 pub struct OwnWorkspaces {
     /// Oldest membership first.
     pub data: Vec<OwnWorkspace>,
+    /// Always null: this is all of them.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+    /// Always false.
+    pub has_more: bool,
 }
 
 /// What a new workspace needs.
@@ -152,12 +157,12 @@ fn judge_slug(check: &mut Check, slug: &str) {
 #[schema(example = json!({"name": "Acme Inc."}))]
 pub struct WorkspacePatch {
     /// What people call it.
-    #[serde(default, deserialize_with = "trimmed_option")]
-    #[schema(min_length = 1, max_length = 100)]
+    #[serde(default, deserialize_with = "trimmed_given")]
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
     pub name: Option<String>,
     /// The readable name in addresses. The old one leads here for another 90 days.
-    #[serde(default, deserialize_with = "trimmed_option")]
-    #[schema(min_length = 3, max_length = 40)]
+    #[serde(default, deserialize_with = "trimmed_given")]
+    #[schema(nullable = false, min_length = 3, max_length = 40)]
     pub slug: Option<String>,
 }
 

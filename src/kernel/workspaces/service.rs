@@ -172,6 +172,8 @@ pub(in crate::kernel) fn own(tx: &mut Kernel<'_>, user: UserId) -> Result<OwnWor
             .into_iter()
             .map(|(workspace, role)| OwnWorkspace { workspace, role })
             .collect(),
+        next_cursor: None,
+        has_more: false,
     })
 }
 

@@ -20,6 +20,17 @@ async fn a_person_sees_where_they_are_signed_in() {
 
     let listed = here.caller.get("/me/sessions").await.ok();
     assert_eq!(listed.text_at("/data/0/id"), here.session);
+    for list in ["/me/sessions", "/me/workspaces", "/workspaces"] {
+        let body = here.caller.get(list).await.ok().body;
+        assert!(
+            body["next_cursor"].is_null() && body["has_more"] == false,
+            "{list}: {body}"
+        );
+        assert!(
+            body.as_object().is_some_and(|body| body.contains_key("next_cursor")),
+            "{list}"
+        );
+    }
     assert_eq!(listed.body["data"][0]["current"], true);
     assert_eq!(listed.text_at("/data/1/device"), "Firefox on Linux");
     assert_eq!(listed.body["data"][1]["current"], false);

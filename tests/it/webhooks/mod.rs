@@ -96,7 +96,14 @@ async fn an_event_reaches_the_endpoint_signed_and_once() {
     world.run_jobs().await;
     assert_eq!(receiver.got().len(), 1);
 
-    let log = owner.get("/webhook-deliveries?state=delivered").await.ok();
+    for status in ["abc", "99", "600", ""] {
+        let log = owner.get(&format!("/webhook-deliveries?http_status={status}")).await;
+        log.refused("invalid-parameter");
+    }
+    let log = owner
+        .get("/webhook-deliveries?state=delivered&http_status=204")
+        .await
+        .ok();
     let id = log.text_at("/data/0/id");
     let delivery = owner.get(&format!("/webhook-deliveries/{id}")).await.ok();
     assert_eq!(delivery.body["attempts_log"][0]["http_status"], 204);

@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 
 use super::Framework;
 use crate::kernel::{
-    check::{Check, Metadata, Validate, patched, trimmed, trimmed_option},
+    check::{Check, Metadata, Validate, given, patched, trimmed, trimmed_given, trimmed_option},
+    error::FieldCode,
     patch::MetadataPatch,
 };
 
@@ -59,10 +60,11 @@ impl Validate for NewAgent {
 #[schema(example = json!({"config": {"temperature": 0.2}}))]
 pub struct AgentPatch {
     /// Unique in the workspace; 1 to 100 characters.
-    #[serde(deserialize_with = "trimmed_option")]
+    #[serde(deserialize_with = "trimmed_given")]
     #[schema(nullable = false)]
     pub name: Option<String>,
     /// Unique in the workspace.
+    #[serde(deserialize_with = "given")]
     #[schema(nullable = false)]
     pub slug: Option<String>,
     /// For people; null takes it away.
@@ -70,12 +72,15 @@ pub struct AgentPatch {
     #[schema(value_type = Option<String>)]
     pub description: Option<Option<String>>,
     /// Only while no version exists.
+    #[serde(deserialize_with = "given")]
     #[schema(nullable = false)]
     pub framework: Option<Framework>,
     /// Merged into the draft; null takes a field away.
+    #[serde(deserialize_with = "given")]
     #[schema(value_type = Object, nullable = false)]
     pub config: Option<Value>,
     /// Merged into the tags; null takes one away.
+    #[serde(deserialize_with = "given")]
     #[schema(value_type = Object, nullable = false)]
     pub metadata: Option<MetadataPatch>,
 }
@@ -89,6 +94,9 @@ impl Validate for AgentPatch {
             check.slug("/slug", slug, 1..=63);
         }
         check.text_if("/description", self.description.iter().flatten().next(), 0..=2_000);
+        if self.config.as_ref().is_some_and(|config| !config.is_object()) {
+            check.refuse("/config", FieldCode::WrongType, "Expected an object.");
+        }
     }
 }
 
@@ -110,7 +118,7 @@ impl Validate for Draft {
 
 /// What a version is frozen from: `"draft"`, or a configuration.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "Expected \"draft\", or a configuration.")]
 pub enum Source {
     /// The draft.
     Draft(DraftWord),

@@ -5,45 +5,23 @@ use diesel::AsChangeset;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{HoldReason, Row, Via};
+use super::{
+    HoldReason, Row, Via,
+    holder::{CustomerChoice, either},
+};
 use crate::{
     features::{
         policies::{Overrides, PolicyId},
         schema::licensing::licenses,
     },
     kernel::{
-        check::{Check, Metadata, Validate, trimmed, trimmed_option},
+        check::{Check, Metadata, Validate, trimmed_option},
         error::FieldCode,
         id::CustomerId,
         jsonb::Jsonb,
         patch::{Patch, Patchable},
     },
 };
-
-/// Whose a new licence is.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum CustomerChoice {
-    /// A customer that there is.
-    Known(CustomerId),
-    /// A person, found by the address, or added.
-    Person(Person),
-}
-
-/// A person by address.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"email": "ann@example.com", "name": "Ann"}))]
-pub struct Person {
-    /// Where to write to.
-    #[serde(deserialize_with = "trimmed")]
-    #[schema(max_length = 254)]
-    pub email: String,
-    /// What they are called.
-    #[serde(default, deserialize_with = "trimmed_option")]
-    #[schema(max_length = 200)]
-    pub name: Option<String>,
-}
 
 /// What a new licence needs.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -53,7 +31,7 @@ pub struct NewLicense {
     /// What it is issued by.
     pub policy_id: PolicyId,
     /// Whose it is: an id, or a person by address.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "either")]
     pub customer: Option<CustomerChoice>,
     /// What differs from the policy.
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! Licences as rows and on the wire.
 
 mod facts;
+mod holder;
 mod input;
 mod machine;
 mod verdict;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use facts::{Facts, FactsSql, KeyFacts, MachineFacts, Question};
+pub use holder::CustomerChoice;
 pub use input::*;
 pub use machine::{
     EVENTS as MACHINE_EVENTS, MACHINE_ACTIVATED, MACHINE_DEACTIVATED, MACHINE_DEAD, MACHINE_RESURRECTED, Machine,

@@ -60,7 +60,7 @@ impl Default for NewExecution {
 
 /// A version as a caller may write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "Expected the number of a version, draft or latest.")]
 pub enum WhichVersion {
     /// A number.
     Number(i32),

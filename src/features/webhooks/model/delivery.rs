@@ -12,6 +12,7 @@ use crate::{
     features::schema::webhooks::{webhook_attempts, webhook_deliveries},
     kernel::{
         crypto,
+        error::FieldCode,
         http::Versioned,
         id::{EventId, Id, Resource},
         page::{Filters, Unfit, id_filter, time_filter},
@@ -203,7 +204,11 @@ impl Filters for DeliveryFilters {
                 let state = DeliveryState::named(value).ok_or_else(|| Unfit::choice(DeliveryState::WORDS))?;
                 self.states.push(state);
             }
-            "http_status" => self.statuses.push(value.parse().unwrap_or(-1)),
+            "http_status" => {
+                let status = value.parse::<i32>().ok().filter(|status| (100..=599).contains(status));
+                let unfit = || Unfit(FieldCode::InvalidFormat, "An HTTP status, as 204.".into());
+                self.statuses.push(status.ok_or_else(unfit)?);
+            }
             "created_after" => self.after = Some(time_filter(value)?),
             _ => self.before = Some(time_filter(value)?),
         }

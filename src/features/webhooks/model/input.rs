@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{Ordering, Payload};
 use crate::kernel::{
-    check::{Check, Validate, patched, trimmed},
+    check::{Check, Validate, given, patched, trimmed},
     error::FieldCode,
 };
 
@@ -98,40 +98,44 @@ impl Validate for NewEndpoint {
 #[schema(as = WebhookEndpointPatch, example = json!({"events": ["run.completed", "run.failed"]}))]
 pub struct EndpointPatch {
     /// Where events are sent.
-    #[serde(default)]
-    #[schema(max_length = 2048)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, max_length = 2048)]
     pub url: Option<String>,
     /// Which events.
-    #[serde(default)]
-    #[schema(max_items = 100)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, max_items = 100)]
     pub events: Option<Vec<String>>,
     /// What people call it.
-    #[serde(default)]
-    #[schema(max_length = 500)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, max_length = 500)]
     pub description: Option<String>,
     /// Only events whose fields have one of these values.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub filter: Option<BTreeMap<String, Vec<String>>>,
     /// How much of the resource an event carries.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub payload: Option<Payload>,
     /// In which order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub ordering: Option<Ordering>,
     /// How long one that is retried holds up the others.
-    #[serde(default)]
-    #[schema(minimum = 0, maximum = 86400)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, minimum = 0, maximum = 86400)]
     pub max_hold_seconds: Option<i32>,
     /// At most so many attempts a second.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 10)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, minimum = 1, maximum = 10)]
     pub rate_per_s: Option<i32>,
     /// At most so many attempts at once.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 50)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, minimum = 1, maximum = 50)]
     pub max_in_flight: Option<i32>,
     /// Headers to send beside ours: all of them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub headers: Option<BTreeMap<String, String>>,
     /// Ends then; null: never.
     #[serde(default, deserialize_with = "patched")]

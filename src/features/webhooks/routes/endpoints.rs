@@ -311,12 +311,13 @@ async fn rotate(
     db: Data<Db>,
     keyring: Data<Keyring>,
     id: Path<EndpointId>,
+    seen: IfMatch,
     key: IdempotencyKey,
     wish: Valid<Rotation>,
 ) -> Result<Once<Created<CreatedEndpoint>>> {
     db.tenant(can, move |tx| {
         once(tx, &key, &wish, |tx| {
-            service::rotate(tx, &keyring, id.0, &wish).map(Created)
+            service::rotate(tx, &keyring, id.0, &seen, &wish).map(Created)
         })
     })
     .await

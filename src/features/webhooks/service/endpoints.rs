@@ -246,8 +246,15 @@ pub fn reveal(tx: &mut Tenant<'_>, keyring: &Keyring, id: EndpointId) -> Result<
 }
 
 /// A new secret; the old ones go on signing for a while.
-pub fn rotate(tx: &mut Tenant<'_>, keyring: &Keyring, id: EndpointId, rotation: &Rotation) -> Result<CreatedEndpoint> {
+pub fn rotate(
+    tx: &mut Tenant<'_>,
+    keyring: &Keyring,
+    id: EndpointId,
+    seen: &IfMatch,
+    rotation: &Rotation,
+) -> Result<CreatedEndpoint> {
     let endpoint = queries::lock_endpoint(tx.conn(), id)?;
+    seen.allows(endpoint.version)?;
     let now = tx.now()?;
     queries::retire_secrets(tx.conn(), id, now, now + Duration::seconds(rotation.grace_seconds))?;
     let secret = add_secret(tx, keyring, id)?;

@@ -9,7 +9,7 @@ use crate::kernel::{
     crypto,
     db::{Db, Tenant},
     entitlements::Plan,
-    error::Result,
+    error::{NOT_FOUND, Result},
     id::{RequestId, WorkspaceId},
     identity::Keys,
 };
@@ -20,14 +20,20 @@ const BATCH: i64 = 1_000;
 /// Looks at every place of a workspace's chain, and says where it does not hold.
 ///
 /// # Errors
-/// 503 if the database fails.
+/// 404 if there is no such workspace, 503 if the database fails.
 pub async fn verify(db: &Db, keys: &Keys, workspace: WorkspaceId) -> Result<Verdict> {
     let keys = Arc::new(keys.auditors().await?);
     // Read first: what is signed meanwhile is no head that the walk should have reached.
     let signed = db
-        .tenant(scope(db, workspace), |tx| Ok(queries::last_checkpoint(tx.conn())?))
-        .await?
-        .map(|head| head.seq);
+        .tenant(scope(db, workspace), move |tx| {
+            let head = queries::last_checkpoint(tx.conn())?;
+            // Of a workspace that never was, a chain without places would hold.
+            if head.is_none() && !queries::is_known(tx.conn(), workspace)? {
+                return Err(NOT_FOUND.into());
+            }
+            Ok(head.map(|head| head.seq))
+        })
+        .await?;
     let mut walk = Walk::default();
     loop {
         let keys = keys.clone();

@@ -47,7 +47,7 @@ use super::{
     problem::Prebuilt,
 };
 use crate::kernel::{
-    access::{Call, Caller, Class, Doorkeeper},
+    access::{Call, Caller, Class, Credential, Doorkeeper},
     audit::Refusals,
     clock::Clock,
     error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_API_VERSION, UNKNOWN_PARAMETER},
@@ -220,7 +220,11 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     let (limits, doorkeeper) = (&front.limits, &front.doorkeeper);
     let (ip, class) = (call.ip, seen.operation.rate);
     let headers = request.headers();
-    let credential = credentials::credential(headers);
+    // Probes, documents and pages are everybody's: what is sent along is not looked up.
+    let credential = match request.path().starts_with("/api/") {
+        true => credentials::credential(headers),
+        false => Credential::None,
+    };
     let met = front.acquaintances.meet(&credential);
     let arrival = match class {
         RateClass::Free => None,

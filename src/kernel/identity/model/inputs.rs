@@ -236,14 +236,17 @@ impl Validate for Login {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"refresh_token": "gld_live_rt_00000000000000000000000000000000000000000000000000280nRb"}))]
 pub struct Renewal {
-    /// The refresh token. Browsers whose tokens travel in cookies send no body at all.
-    #[schema(value_type = String, max_length = 200)]
-    pub refresh_token: Secret<String>,
+    /// The refresh token. Browsers whose tokens travel in cookies leave it out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 200)]
+    pub refresh_token: Option<Secret<String>>,
 }
 
 impl Validate for Renewal {
     fn validate(&self, check: &mut Check) {
-        judge_token(check, "/refresh_token", &self.refresh_token);
+        if let Some(token) = &self.refresh_token {
+            judge_token(check, "/refresh_token", token);
+        }
     }
 }
 

@@ -94,6 +94,11 @@ impl Session {
 pub struct SessionList {
     /// Most recently used first.
     pub data: Vec<Session>,
+    /// Always null: this is all of them.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+    /// Always false.
+    pub has_more: bool,
 }
 
 /// How many sessions were ended.

@@ -168,8 +168,9 @@ pub(super) async fn renew(
     door: Data<Doorkeeper>,
     renewal: IfAny<Renewal>,
 ) -> Result<WithCookies<SignIn>> {
-    let (text, transport) = match (renewal.0, cookies::read(&request, REFRESH_COOKIE)) {
-        (Some(renewal), None) => (renewal.into_inner().refresh_token, Transport::Body),
+    let given = renewal.0.and_then(|renewal| renewal.into_inner().refresh_token);
+    let (text, transport) = match (given, cookies::read(&request, REFRESH_COOKIE)) {
+        (Some(token), None) => (token, Transport::Body),
         (None, Some(cookie)) => {
             expect_own_page(&identity.desk.origins, request.headers())?;
             (cookie, Transport::Cookie)
@@ -212,9 +213,10 @@ pub(super) async fn log_out(
 ) -> Result<WithCookies<()>> {
     let call = visit.0;
     let mode = identity.desk.auth.key_mode;
-    let known = match (somebody.0, renewal.0) {
+    let given = renewal.0.and_then(|renewal| renewal.into_inner().refresh_token);
+    let known = match (somebody.0, given) {
         (Ok(person), _) => Some((session_of(&person)?, person.user)),
-        (Err(_), Some(renewal)) => match Presented::read(renewal.refresh_token.expose(), mode) {
+        (Err(_), Some(token)) => match Presented::read(token.expose(), mode) {
             Some(presented) => {
                 let desk = identity.desk.clone();
                 identity

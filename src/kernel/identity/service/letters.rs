@@ -88,11 +88,11 @@ pub fn send(
     let (template, data) = match letter {
         Letter::Verify(token) => (
             Template::VERIFY_EMAIL,
-            json!({ "link": with_token("verify", token), "minutes": VERIFY_MINUTES }),
+            json!({ "link": with_token("verify", token), "within": "a day" }),
         ),
         Letter::Reset(token) => (
             Template::PASSWORD_RESET,
-            json!({ "link": with_token("reset", token), "minutes": RESET_MINUTES }),
+            json!({ "link": with_token("reset", token), "within": format!("{RESET_MINUTES} minutes") }),
         ),
         Letter::AccountExists => (Template::ACCOUNT_EXISTS, json!({ "link": page("reset") })),
         Letter::PasswordChanged => (Template::PASSWORD_CHANGED, about()),

@@ -165,6 +165,8 @@ pub fn list(tx: &mut Kernel<'_>, user: UserId, current: SessionId) -> Result<Ses
     let rows = queries::sessions::live(tx, user, now)?;
     Ok(SessionList {
         data: rows.into_iter().map(|row| Session::of(row, current)).collect(),
+        next_cursor: None,
+        has_more: false,
     })
 }
 

@@ -17,8 +17,9 @@ use super::{
 use crate::{
     features::providers::{Providers, ResponseFormat, Role},
     kernel::{
-        check::{self, Check},
+        check::Check,
         error::{FieldCode, FieldError},
+        shape,
     },
 };
 
@@ -30,7 +31,7 @@ const OUTPUT_TOKENS: u32 = 4_096;
 /// # Errors
 /// Everything that is wrong with the configuration.
 pub(super) fn compile(config: &Value, providers: &Providers) -> Result<Plan, Vec<FieldError>> {
-    let config: OpenAi = check::read(config, "/config").map_err(|fault| vec![fault])?;
+    let config: OpenAi = shape::read(config, "/config").map_err(|fault| vec![fault])?;
     let mut check = Check::default();
     let messages = conversation(&config, &mut check);
     let max_output_tokens = settings(&config, providers, &mut check);
