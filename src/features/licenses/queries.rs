@@ -7,8 +7,8 @@ mod renewals;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, PgConnection, QueryDsl, QueryResult,
-    RunQueryDsl, SelectableHelper,
+    BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl,
+    QueryResult, RunQueryDsl, SelectableHelper,
     dsl::{exists, max, select},
     sql_types::{Array, Binary, Nullable, Text, Uuid as UuidSql},
 };
@@ -312,6 +312,18 @@ pub(super) fn begin(
             licenses::expires_at.eq(expires_at),
         ))
         .execute(conn)
+}
+
+/// Locks a licence if nobody else has.
+pub(super) fn try_lock(conn: &mut PgConnection, id: LicenseId) -> QueryResult<bool> {
+    let locked = licenses::table
+        .find(id.uuid())
+        .select(licenses::id)
+        .for_no_key_update()
+        .skip_locked()
+        .first::<LicenseId>(conn)
+        .optional()?;
+    Ok(locked.is_some())
 }
 
 /// Notes when a licence was last asked about.

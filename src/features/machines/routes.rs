@@ -39,7 +39,7 @@ pub fn routes(routes: &mut ServiceConfig) {
                responses((status = 201, description = "It has a place now.", body = Activated),
                          (status = 200, description = "It had its place already.", body = Activated)),
                extensions(("x-permission" = json!("machines:write")), ("x-license" = json!(true)), ("x-idempotent" = json!(true)),
-                          ("x-body-limit" = json!(65_536)), ("x-rate-class" = json!("public")), ("x-admission" = json!("interactive"))))]
+                          ("x-body-limit" = json!(65_536)), ("x-rate-class" = json!("activation")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/activate")]
 async fn activate(
     holder: Holder<perm::MachinesWrite>,

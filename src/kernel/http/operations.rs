@@ -83,6 +83,8 @@ pub enum RateClass {
     Execute,
     /// The customer's software.
     Public,
+    /// The customer's software takes a place for a machine.
+    Activation,
     /// Without a credential.
     Anonymous,
     /// Providers' events: limited by their address, and let in by their signature.
@@ -101,6 +103,7 @@ impl RateClass {
             "export" => RateClass::Export,
             "execute" => RateClass::Execute,
             "public" => RateClass::Public,
+            "activation" => RateClass::Activation,
             "anonymous" => RateClass::Anonymous,
             "ingress" => RateClass::Ingress,
             "free" => RateClass::Free,

@@ -63,7 +63,7 @@ fn statuses(answers: &[Answer], status: u16) -> usize {
 #[actix_web::test]
 async fn as_many_as_the_limit_says_get_a_place_and_not_one_more() {
     let shop = Shop::new().await;
-    for limit in [1, 5] {
+    for limit in [1, 5, 50] {
         let policy = shop
             .policy_as(&format!("up-to-{limit}"), json!({ "max_machines": limit }))
             .await;

@@ -8,6 +8,7 @@ mod holders;
 mod issuing;
 mod keys;
 mod lifecycle;
+mod limits;
 mod people;
 mod terms;
 mod validation;

@@ -2,11 +2,12 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
+use diesel::connection::SimpleConnection;
 use guildhall::kernel::crypto;
 use serde_json::{Value, json};
 
 use super::Shop;
-use crate::world::Caller;
+use crate::world::{Caller, patience::until};
 
 /// What is under the signature, if it is one of these keys' over this text.
 pub(super) fn open(signed: &str, jwks: &Value) -> Option<Value> {
@@ -315,4 +316,49 @@ async fn a_vendor_that_is_barred_for_abuse_gets_no_verdicts() {
         .await
         .refused("workspace-suspended");
     software.get("/licenses/me").await.refused("workspace-suspended");
+}
+
+#[actix_web::test]
+async fn a_verdict_does_not_wait_for_the_note_that_it_was_asked_for() {
+    let shop = Shop::new().await;
+    let licence = shop.licence(json!({})).await;
+    let mut other = shop.world.superuser();
+    let id = licence.uuid();
+    let lock = format!("BEGIN; SELECT 1 FROM guildhall.licenses WHERE id = '{id}' FOR UPDATE");
+    other.batch_execute(&lock).expect("a lock");
+    assert_eq!(shop.verdict(&licence, json!({})).await["code"], "valid");
+    assert_eq!(shop.show(&licence).await["last_validated_at"], json!(null));
+    other.batch_execute("ROLLBACK").expect("an end");
+    shop.verdict(&licence, json!({})).await;
+    assert_ne!(shop.show(&licence).await["last_validated_at"], json!(null));
+}
+
+#[actix_web::test]
+async fn of_two_first_validations_both_answer_with_the_term_that_has_begun() {
+    let shop = Shop::new().await;
+    let rules = json!({ "term_count": 1, "term_unit": "month", "expiration_basis": "from_first_validation" });
+    let licence = shop.licence(rules).await;
+    let mut other = shop.world.superuser();
+    let id = licence.uuid();
+    let lock = format!("BEGIN; SELECT 1 FROM guildhall.licenses WHERE id = '{id}' FOR UPDATE");
+    other.batch_execute(&lock).expect("a lock");
+    let opening = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND usename = 'app_tenant' AND wait_event_type = 'Lock'";
+        until("both wait for the licence", async || shop.world.count(waiting) == 2).await;
+        other.batch_execute("ROLLBACK").expect("an end");
+    };
+    let (one, two, ()) = futures_util::join!(
+        shop.verdict(&licence, json!({})),
+        shop.verdict(&licence, json!({})),
+        opening
+    );
+    let ends = shop.show(&licence).await["expires_at"].clone();
+    assert_ne!(ends, json!(null));
+    for verdict in [&one, &two] {
+        assert_eq!(
+            (&verdict["code"], &verdict["license"]["expires_at"]),
+            (&json!("valid"), &ends)
+        );
+    }
 }

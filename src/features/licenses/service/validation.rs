@@ -1,6 +1,8 @@
 //! Asking whether a licence is valid. The question goes to the database in one round trip, the verdict is a pure function of the answer, and
 //! nothing of it is remembered here: revocation bites at commit.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -34,6 +36,8 @@ use crate::{
     },
 };
 
+/// How long a verdict waits for the note that it was asked for.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// How often it is noted that a licence was asked about.
 const NOTED: TimeDelta = TimeDelta::minutes(15);
 
@@ -84,23 +88,47 @@ pub(in crate::features::licenses) async fn validate(
         return Ok(verdict);
     };
     // What has to be written is rare: the term's beginning once, the last time every quarter of an hour.
-    db.tenant(scope, move |tx| {
-        if effect.begins
-            && begin(
-                tx,
-                facts.license,
-                &facts.terms.rules,
-                ExpirationBasis::FromFirstValidation,
-            )?
-        {
-            queries::seen(tx.conn(), facts.license, facts.now)?;
-            let facts = queries::facts(tx.conn(), question)?.unwrap_or(facts);
-            return Ok(verdict::judge(&facts, asked));
+    match effect {
+        Effect::Begins => start(db, scope, facts, question, asked).await,
+        Effect::Seen => {
+            note(db, scope, &facts).await;
+            Ok(verdict)
         }
+    }
+}
+
+/// The term begins with this validation or with a twin's, for whose lock it waited: either way the verdict is of what is true then.
+async fn start(db: &Db, scope: Scope, facts: Facts, question: Question, asked: Asked) -> Result<Verdict> {
+    db.tenant(scope, move |tx| {
+        begin(
+            tx,
+            facts.license,
+            &facts.terms.rules,
+            ExpirationBasis::FromFirstValidation,
+        )?;
         queries::seen(tx.conn(), facts.license, facts.now)?;
-        Ok(verdict)
+        Ok(match queries::facts(tx.conn(), question)? {
+            Some(facts) => verdict::judge(&facts, asked),
+            None => verdict::unknown(asked, facts.now),
+        })
     })
     .await
+}
+
+/// Notes that the licence was asked about. The verdict is known: whatever keeps this from being written keeps nobody from hearing it.
+async fn note(db: &Db, scope: Scope, facts: &Facts) {
+    let (license, now) = (facts.license, facts.now);
+    let noting = db.tenant(scope, move |tx| {
+        if queries::try_lock(tx.conn(), license)? {
+            queries::seen(tx.conn(), license, now)?;
+        }
+        Ok(())
+    });
+    match tokio::time::timeout(PATIENCE, noting).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(?error, "it is not noted that a licence was asked about"),
+        Err(_) => tracing::debug!("it is noted later that a licence was asked about, or not at all"),
+    }
 }
 
 /// The same about nothing in particular, and without leaving a trace: no term begins with it, and it is no sign of use.
@@ -128,8 +156,9 @@ pub(in crate::features::licenses) fn nowhere(asked: Asked, now: DateTime<Utc>) -
 }
 
 /// What a validation leaves behind.
-struct Effect {
-    begins: bool,
+enum Effect {
+    Begins,
+    Seen,
 }
 
 impl Effect {
@@ -141,7 +170,11 @@ impl Effect {
         let first = facts.terms.rules.expiration_basis == ExpirationBasis::FromFirstValidation;
         let begins = first && facts.started_at.is_none() && verdict.valid;
         let due = facts.last_validated_at.is_none_or(|last| last + NOTED <= facts.now);
-        (begins || due).then_some(Effect { begins })
+        match (begins, due) {
+            (true, _) => Some(Effect::Begins),
+            (false, true) => Some(Effect::Seen),
+            (false, false) => None,
+        }
     }
 }
 

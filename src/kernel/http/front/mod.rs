@@ -8,6 +8,7 @@ mod credentials;
 mod unread;
 
 use std::{
+    net::IpAddr,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -42,12 +43,12 @@ pub use super::headers::API_VERSION;
 use super::{
     cors::{self, Origins},
     headers,
-    limits::{Limits, Shown},
+    limits::{Limits, Shown, Verdict},
     operations::{Operation, Operations, RateClass},
     problem::Prebuilt,
 };
 use crate::kernel::{
-    access::{Call, Caller, Class, Credential, Doorkeeper},
+    access::{Call, Caller, Class, Credential, Doorkeeper, LICENSE_UNKNOWN},
     audit::Refusals,
     clock::Clock,
     error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_API_VERSION, UNKNOWN_PARAMETER},
@@ -141,7 +142,7 @@ pub async fn front(
     };
     request.extensions_mut().insert(caller);
 
-    let patience = operation.deadline() + body_time(&request);
+    let patience = operation.deadline() + body_time(&request, operation);
     let work = tokio::time::timeout(patience, next.call(request));
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(Ok(Ok(answered))) => {
@@ -226,10 +227,10 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
         false => Credential::None,
     };
     let met = front.acquaintances.meet(&credential);
-    let arrival = match class {
-        RateClass::Free => None,
+    let arrival = match (class, &credential) {
+        (RateClass::Free, _) => None,
         // The customer's software is counted by its licence, providers' events are known by their signature.
-        RateClass::Public | RateClass::Ingress => Some(limits.arrive(ip, Shown::Known).await),
+        (RateClass::Ingress, _) | (_, Credential::License(_)) => Some(limits.arrive(ip, Shown::Known).await),
         _ => Some(limits.arrive(ip, met.shown).await),
     };
     if let Some(refused) = arrival.as_ref().and_then(|arrival| arrival.verdict.problem()) {
@@ -251,15 +252,10 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     if let (Some(place), Ok(access), true) = (&seen.place, &caller.access, in_workspace) {
         place.belong_to(access.scope().workspace())?;
     }
-    if seen.verdict.is_allowed() && !matches!(class, RateClass::Free | RateClass::Ingress) {
-        let inside = match (&caller.access, &caller.person) {
-            (Ok(access), _) if seen.operation.permission.is_some() => Some(limits.admit(access.scope(), class).await),
-            (_, Ok(person)) if seen.operation.permission.is_none() => Some(limits.admit_person(person).await),
-            _ => None,
-        };
-        if let Some(inside) = inside {
-            seen.verdict = std::mem::take(&mut seen.verdict).and(inside);
-        }
+    if seen.verdict.is_allowed()
+        && let Some(own) = own_limits(limits, seen.operation, &caller, ip).await
+    {
+        seen.verdict = std::mem::take(&mut seen.verdict).and(own);
     }
     if let Some(refused) = seen.verdict.problem() {
         return Err(Box::new(refused));
@@ -273,6 +269,17 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
         caller.access = caller.access.and(Err(refused));
     }
     Ok(caller)
+}
+
+/// What is counted of whoever calls, now that it is known who that is: their workspace's limits, their licence's, or their own.
+async fn own_limits(limits: &Limits, operation: &Operation, caller: &Caller, ip: Option<IpAddr>) -> Option<Verdict> {
+    match (&caller.access, &caller.person) {
+        _ if matches!(operation.rate, RateClass::Free | RateClass::Ingress) => None,
+        (Err(refusal), _) if refusal.kind() == LICENSE_UNKNOWN => Some(limits.refuse_guessing(ip).await),
+        (Ok(access), _) if operation.permission.is_some() => Some(limits.admit(access.scope(), operation.rate).await),
+        (_, Ok(person)) if operation.permission.is_none() => Some(limits.admit_person(person).await),
+        _ => None,
+    }
 }
 
 /// True if the credential could not be judged: that is not its fault.
@@ -312,7 +319,7 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
             .unwrap_or_default(),
         operation: operation.id,
         class: operation.admission,
-        deadline: started + operation.deadline() + body_time(request),
+        deadline: started + operation.deadline() + body_time(request, operation),
         read_only: request.method() == Method::GET,
         works_unpaid: operation.works_unpaid,
         session: None,
@@ -322,16 +329,46 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
     }
 }
 
-/// A body may take its time to arrive; the handler's own time begins after it.
-fn body_time(request: &ServiceRequest) -> Duration {
+/// A body may take its time to arrive; the handler's own time begins after it. One that the operation does not take gives it none.
+fn body_time(request: &ServiceRequest, operation: &Operation) -> Duration {
+    if operation.reads {
+        return Duration::ZERO;
+    }
+    let longest = operation.body_limit as u64;
     let length = request
         .headers()
         .get(&CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match length {
         Some(0) => Duration::ZERO,
-        Some(bytes) => Duration::from_secs(10 + bytes / 65_536),
-        None if request.headers().contains_key(&TRANSFER_ENCODING) => Duration::from_secs(10 + 16),
+        Some(bytes) => Duration::from_secs(10 + bytes.min(longest) / 65_536),
+        None if request.headers().contains_key(&TRANSFER_ENCODING) => Duration::from_secs(10 + longest / 65_536),
         None => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_length_gives_no_more_time_than_the_longest_body_takes() {
+        let operations = Operations::read(&utoipa::openapi::OpenApi::default()).expect("an empty document");
+        let writes = operations.unlisted();
+        let reads = Operation {
+            reads: true,
+            ..writes.clone()
+        };
+        let time = |operation: &Operation, length: &str| {
+            let request = TestRequest::default().insert_header((CONTENT_LENGTH, length));
+            body_time(&request.to_srv_request(), operation).as_secs()
+        };
+        for (length, seconds) in [("0", 0), ("10", 10), ("131072", 12), ("4294967296", 14), ("-1", 0)] {
+            assert_eq!((time(writes, length), time(&reads, length)), (seconds, 0), "{length}");
+        }
+        let chunked = TestRequest::default().insert_header((TRANSFER_ENCODING, "chunked"));
+        assert_eq!(body_time(&chunked.to_srv_request(), writes).as_secs(), 14);
     }
 }

@@ -1,5 +1,7 @@
 //! Which buckets a request has to pass, and how large they are: by address from the configuration, in a workspace from its plan.
 
+use std::net::IpAddr;
+
 use super::{Ask, Quota};
 use crate::kernel::{
     access::{Actor, Person, Scope, Via},
@@ -33,6 +35,22 @@ pub(super) fn doubtful(settings: &Settings) -> Ask {
 pub(super) fn address(settings: &Settings) -> Ask {
     let quota = Quota::per_minute(settings.ip_per_minute).burst(settings.ip_burst);
     Ask::new("ip", quota.times(settings.factor))
+}
+
+/// Licence keys that lead nowhere, from one address. Others from there go on: behind it may be a whole company that has paid.
+pub(super) fn unknown_license(settings: &Settings) -> Ask {
+    Ask::new("unknown-license", Quota::per_minute(20).times(settings.factor))
+}
+
+/// What the customer's software has to pass: its licence's own buckets, and none of the vendor's. Whoever has one licence, a dead one perhaps,
+/// keeps nobody else's from being answered.
+pub(super) fn of_license(settings: &Settings, address: Option<IpAddr>, class: RateClass) -> Vec<Ask> {
+    let wide = |quota: Quota| quota.times(settings.factor);
+    let mut asks = vec![Ask::new("public", wide(Quota::per_second(10).burst(30))).from(address)];
+    if class == RateClass::Activation {
+        asks.push(Ask::new("activation", wide(Quota::per_second(5).burst(100))));
+    }
+    asks
 }
 
 /// Everything that a request in a workspace has to pass, narrowest first.
@@ -77,7 +95,7 @@ pub(super) fn of_class(settings: &Settings, plan: &Plan, class: RateClass, cost:
         Some(Quota::per_minute((whole.count.saturating_mul(percent) / 100).max(1)))
     };
     let (bucket, quota) = match class {
-        RateClass::Write => ("write", share(50)),
+        RateClass::Write | RateClass::Activation => ("write", share(50)),
         RateClass::Search => ("search", share(20)),
         RateClass::Bulk => ("bulk", per_minute(plan, "rate.bulk", BULK)),
         RateClass::Export => ("export", limit(plan, "rate.export", EXPORT).map(Quota::per_hour)),
@@ -181,6 +199,18 @@ mod tests {
             sizes(plan(&own), RateClass::Write),
             [("write", 3_000), ("credential", 3_000), ("workspace", 6_000)]
         );
+    }
+
+    #[test]
+    fn software_has_the_buckets_of_its_licence_and_none_of_the_vendors() {
+        let [one, two] = ["203.0.113.7", "2001:db8::1"].map(|text| text.parse().ok());
+        let asks = of_license(&settings(), one, RateClass::Public);
+        assert_eq!(asks, [Ask::new("public", Quota::per_second(10).burst(30)).from(one)]);
+        assert_ne!(asks, of_license(&settings(), two, RateClass::Public));
+        let activation = of_license(&settings(), one, RateClass::Activation);
+        assert_eq!(activation[1], Ask::new("activation", Quota::per_second(5).burst(100)));
+        assert_eq!(activation.len(), 2);
+        assert_eq!(sizes(plan(&[]), RateClass::Activation)[0], ("write", 150));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use self::{
 };
 use super::operations::RateClass;
 use crate::kernel::{
-    access::{Person, Scope},
+    access::{Actor, Person, Scope},
     config,
     error::Result,
     metrics,
@@ -143,8 +143,18 @@ impl Limits {
         verdict
     }
 
-    /// Judges a request inside a workspace by its credential, person, workspace and class.
+    /// Judges a request with a licence key that leads nowhere, by its address.
+    pub async fn refuse_guessing(&self, address: Option<IpAddr>) -> Verdict {
+        let ask = buckets::unknown_license(&self.0.settings);
+        self.check(&Home::address(address), &[ask]).await
+    }
+
+    /// Judges a request inside a workspace by its credential, person, workspace and class, or by its licence.
     pub async fn admit(&self, scope: &Scope, class: RateClass) -> Verdict {
+        if let Actor::License(license) = scope.actor() {
+            let asks = buckets::of_license(&self.0.settings, scope.call().ip, class);
+            return self.check(&Home::license(license), &asks).await;
+        }
         let asks = buckets::in_workspace(&self.0.settings, scope, class);
         self.check(&Home::workspace(scope.workspace()), &asks).await
     }

@@ -8,7 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::kernel::id::{UserId, WorkspaceId};
+use crate::kernel::id::{LicenseId, UserId, WorkspaceId};
 
 /// So many in a window, sustained, and so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,6 +105,16 @@ impl Ask {
     pub fn of(self, key: Uuid) -> Ask {
         Ask { key: Some(key), ..self }
     }
+
+    /// The bucket of an address within the home. All that are not known share one.
+    pub fn from(self, address: Option<IpAddr>) -> Ask {
+        let bits = match address.map(network) {
+            Some(IpAddr::V4(address)) => u128::from(address.to_bits()),
+            Some(IpAddr::V6(address)) => address.to_bits(),
+            None => 0,
+        };
+        self.of(Uuid::from_u128(bits))
+    }
 }
 
 /// What the buckets of one call have in common: they live on one Redis node, because a call is judged there at once.
@@ -115,6 +125,7 @@ pub struct Home(Whose);
 enum Whose {
     Workspace(Uuid),
     Person(Uuid),
+    License(Uuid),
     Address(Option<IpAddr>),
 }
 
@@ -127,6 +138,11 @@ impl Home {
     /// Buckets of a person, whatever the workspace.
     pub fn person(id: UserId) -> Home {
         Home(Whose::Person(id.uuid()))
+    }
+
+    /// Buckets of a licence, whatever else its vendor's workspace has.
+    pub fn license(id: LicenseId) -> Home {
+        Home(Whose::License(id.uuid()))
     }
 
     /// Buckets of an address: of its /64 for version 6, where one household has that many.
@@ -149,6 +165,7 @@ impl fmt::Display for Home {
         match self.0 {
             Whose::Workspace(id) => write!(f, "ws:{{{id}}}"),
             Whose::Person(id) => write!(f, "usr:{{{id}}}"),
+            Whose::License(id) => write!(f, "lic:{{{id}}}"),
             Whose::Address(Some(address)) => write!(f, "ip:{{{address}}}"),
             Whose::Address(None) => f.write_str("ip:{unknown}"),
         }
