@@ -20,7 +20,7 @@ use crate::{
         clock::Clock,
         config::Config,
         crypto::Keyring,
-        db::{Db, Sizes},
+        db::{self, Db, Sizes},
         gate::Full,
         http::{
             CursorKey,
@@ -138,8 +138,9 @@ impl Deployment {
 /// The two doors to PostgreSQL.
 fn database(config: &Config, clock: &Clock) -> Result<Db> {
     let url = |url: &Option<Secret<String>>, name: &str| {
-        url.clone()
-            .with_context(|| format!("{name} is not set: it is how this process reaches PostgreSQL"))
+        let url = url.as_ref();
+        let url = url.with_context(|| format!("{name} is not set: it is how this process reaches PostgreSQL"))?;
+        db::address(name, url)
     };
     let tenant = url(&config.database.tenant_url, "DATABASE_TENANT_URL")?;
     let kernel = url(&config.database.kernel_url, "DATABASE_KERNEL_URL")?;

@@ -9,7 +9,7 @@ use crate::{
         catalogue::{self, Depth, Severity},
         clock::Clock,
         config::Config,
-        db::{Db, Sizes},
+        db::{self, Db, Sizes},
         redis::{Redis, State},
         secret::Secret,
         vitals::{self, Vitals},
@@ -106,9 +106,15 @@ async fn database(config: &Config) -> Vec<Line> {
             fix,
         )];
     };
+    let readable = db::address("DATABASE_TENANT_URL", tenant)
+        .and_then(|tenant| Ok((tenant, db::address("DATABASE_KERNEL_URL", kernel)?)));
+    let (tenant, kernel) = match readable {
+        Ok(urls) => urls,
+        Err(wrong) => return vec![Line::wrong(format!("database: {wrong}"), "Correct the variable.")],
+    };
     let clock = Clock::system();
     let sizes = Sizes { tenant: 1, kernel: 1 };
-    let db = Db::open(tenant.clone(), kernel.clone(), sizes, clock.clone());
+    let db = Db::open(tenant, kernel, sizes, clock.clone());
     if !db.answers().await {
         let fix = "Is PostgreSQL up, and do app_tenant and app_kernel log in with these passwords?";
         return vec![Line::wrong("database: it cannot be reached through both doors", fix)];

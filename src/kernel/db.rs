@@ -2,10 +2,12 @@
 //! [`Db::unscoped`] is for what happens before a workspace is known, and only the kernel can name it. [`Db::ask`] is the first door for
 //! a single question.
 
+mod address;
 mod ask;
 mod opening;
 mod pool;
 
+pub use address::{address, told};
 pub use ask::Context;
 
 use std::{sync::Arc, time::Instant};
@@ -160,7 +162,7 @@ impl Db {
     /// The database cannot be reached.
     pub(in crate::kernel) fn lifeline(&self) -> diesel::ConnectionResult<PgConnection> {
         #[expect(clippy::disallowed_methods, reason = "the heartbeat's own connection")]
-        PgConnection::establish(self.kernel_url.expose())
+        PgConnection::establish(self.kernel_url.expose()).map_err(told)
     }
 
     /// The clock that the doors hand to the database.

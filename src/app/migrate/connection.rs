@@ -1,14 +1,17 @@
 //! Connections by hand, for what runs before the two doors exist, and the quoting that such SQL needs.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use diesel::{Connection, PgConnection};
 use url::Url;
 
+use crate::kernel::{db, secret::Secret};
+
 /// Opens a connection.
 pub(super) fn connect(url: &str) -> Result<PgConnection> {
+    let url = parse(url)?;
     #[expect(clippy::disallowed_methods, reason = "migrations run before the two doors exist")]
-    let link = PgConnection::establish(url);
-    link.with_context(|| format!("PostgreSQL cannot be reached at {}", without_password(url)))
+    let link = PgConnection::establish(url.as_str()).map_err(db::told);
+    link.with_context(|| format!("PostgreSQL cannot be reached at {}", without_password(url.as_str())))
 }
 
 /// The same server as somebody else, in another database.
@@ -50,14 +53,8 @@ pub(super) fn database_of(url: &str) -> Result<String> {
 }
 
 fn parse(url: &str) -> Result<Url> {
-    let parsed = Url::parse(url)
-        .context("the database's address is no URL; expected postgres://user:password@host:5432/database")?;
-    ensure!(
-        matches!(parsed.scheme(), "postgres" | "postgresql"),
-        "the database's address begins with {}://; expected postgres://",
-        parsed.scheme()
-    );
-    Ok(parsed)
+    let url = db::address("the database's address", &Secret::new(url.to_owned()))?;
+    Ok(Url::parse(url.expose())?)
 }
 
 /// For messages.

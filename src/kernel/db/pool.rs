@@ -11,6 +11,7 @@ use std::{
 use diesel::{Connection, PgConnection, r2d2::R2D2Connection};
 use r2d2::PooledConnection;
 
+use super::address::told;
 use crate::kernel::{
     error::{DATABASE_UNAVAILABLE, Outcome, Problem},
     secret::Secret,
@@ -94,7 +95,7 @@ impl r2d2::ManageConnection for Manager {
             }
             Err(error) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                Err(diesel::r2d2::Error::ConnectionError(error))
+                Err(diesel::r2d2::Error::ConnectionError(told(error)))
             }
         }
     }
@@ -122,20 +123,14 @@ const PATIENCE: [(&str, &str); 6] = [
     ("target_session_attrs", "read-write"),
 ];
 
-/// The same address, a URL or `key=value` words, with whatever it does not say itself about [`PATIENCE`].
+/// The same address, with whatever it does not say itself about [`PATIENCE`].
 pub(super) fn impatient(address: Secret<String>) -> Secret<String> {
     let mut text = address.expose().clone();
-    let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
     for (name, value) in PATIENCE {
-        if text.contains(&format!("{name}=")) {
-            continue;
+        if !text.contains(&format!("{name}=")) {
+            let joint = if text.contains('?') { '&' } else { '?' };
+            text += &format!("{joint}{name}={value}");
         }
-        let joint = match is_url {
-            true if text.contains('?') => "&",
-            true => "?",
-            false => " ",
-        };
-        text += &format!("{joint}{name}={value}");
     }
     Secret::new(text)
 }
@@ -160,10 +155,6 @@ mod tests {
         assert_eq!(
             told("postgresql://db1:5432,db2:5433/x?connect_timeout=9"),
             format!("postgresql://db1:5432,db2:5433/x?connect_timeout=9&{rest}")
-        );
-        assert_eq!(
-            told("host=/run/pg dbname=x"),
-            format!("host=/run/pg dbname=x connect_timeout=2 {}", rest.replace('&', " "))
         );
     }
 
