@@ -17,8 +17,8 @@ help: ## List what can be made
 run: ## Start Guildhall with a PostgreSQL and a Redis of its own (ARGS="--port 9000" and the like)
 	@scripts/setup run
 	@echo "run: building (the first time takes minutes)" >&2
-	@cargo build --locked --profile stack --features stripe-stub
-	@exec "$${CARGO_TARGET_DIR:-target}/stack/guildhall" dev $(ARGS)
+	@cargo build --locked --features stripe-stub
+	@exec "$${CARGO_TARGET_DIR:-target}/debug/guildhall" dev $(ARGS)
 
 test: ## Run the tests on throwaway servers (REDIS=off: without Redis; ARGS="name" picks some)
 	@scripts/setup test
@@ -26,7 +26,7 @@ test: ## Run the tests on throwaway servers (REDIS=off: without Redis; ARGS="nam
 
 bench: ## Measure against ceilings of this machine (PATHS="licenses rows" picks some; ARGS="--help" tells more)
 	@scripts/setup run
-	@cargo bench --locked --profile stack --features stripe-stub --bench paths -- $(PATHS) $(ARGS)
+	@cargo bench --locked --features stripe-stub --bench paths -- $(PATHS) $(ARGS)
 
 check: ## What has to pass before a change is proposed: formatting, lints, the API document, the tests
 	@.ci/run
