@@ -49,4 +49,24 @@ mod tests {
             assert!(shaped && !event.description().is_empty(), "{}", event.name);
         }
     }
+
+    /// What receivers are given to build on: a schema that stands alone, and an example that says something.
+    #[test]
+    fn every_example_is_one_of_the_schema_that_is_served() {
+        for event in catalogue() {
+            let schema = event.schema_json();
+            let judge = jsonschema::draft202012::options()
+                .should_validate_formats(true)
+                .build(&schema)
+                .unwrap_or_else(|error| panic!("{}: {error}", event.name));
+            let example = event.example();
+            let faults: Vec<_> = judge.iter_errors(&example).map(|fault| fault.to_string()).collect();
+            assert!(faults.is_empty(), "{}: {faults:?}\n{example}", event.name);
+            assert!(
+                example.as_object().is_some_and(|members| members.len() > 1),
+                "{}: {example}",
+                event.name
+            );
+        }
+    }
 }

@@ -13,6 +13,7 @@ pub mod db;
 pub mod directory;
 pub mod entitlements;
 pub mod error;
+pub mod example;
 pub mod gate;
 pub mod http;
 pub mod id;

@@ -125,6 +125,9 @@ fn everything_in_the_document_is_described() {
         if schema["description"].as_str().is_none_or(str::is_empty) {
             broken.push(format!("schema {name} has no description"));
         }
+        if schema["type"] == "object" && schema.get("example").is_none() && schema.get("examples").is_none() {
+            broken.push(format!("schema {name} has no example"));
+        }
         for (property, described) in schema["properties"].as_object().into_iter().flatten() {
             let said = described["description"].as_str().is_some_and(|text| !text.is_empty());
             let referred =
@@ -206,6 +209,23 @@ fn every_example_is_one_of_its_schema() {
         }
     }
     none("examples", broken);
+}
+
+#[test]
+fn every_event_that_endpoints_can_ask_for_is_a_webhook_of_the_document() {
+    let document = document();
+    let webhooks = document["webhooks"].as_object().expect("webhooks");
+    let told = guildhall::app::events::catalogue();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|event| event.audience.webhook)
+        .map(|event| event.name)
+        .collect();
+    assert_eq!(webhooks.keys().collect::<Vec<_>>(), told);
+    for (name, webhook) in webhooks {
+        let schema = &webhook["post"]["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(schema["allOf"][1]["properties"]["type"]["const"], *name);
+    }
 }
 
 /// The names that a file's types have in the document: what `schema(as = …)` says, or their own.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::kernel::http::front::API_VERSION;
+use crate::kernel::{example::example, http::front::API_VERSION};
 
 /// Completes the description of the mounted routes.
 ///
@@ -21,6 +21,7 @@ pub(super) fn complete(document: &mut Value) -> Result<()> {
     components.insert("headers".into(), headers());
 
     let schemas = document["components"]["schemas"].clone();
+    exemplify(&mut document["components"]["schemas"], &schemas);
     let mut ids = Vec::new();
     let paths = document["paths"].as_object_mut().context("no paths")?;
     for (path, item) in paths.iter_mut() {
@@ -52,6 +53,15 @@ pub(super) fn complete(document: &mut Value) -> Result<()> {
         .map(|name| json!({"name": name, "description": about(name)}))
         .collect();
     Ok(())
+}
+
+/// Whatever has several parts and no example of its own gets one that is made of its parts' examples.
+fn exemplify(described: &mut Value, schemas: &Value) {
+    for schema in described.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if schema["type"] == "object" && schema.get("example").is_none() && schema.get("examples").is_none() {
+            schema["example"] = example(schema, &|name| schemas.get(name));
+        }
+    }
 }
 
 /// The body of a verb may be absent if all of its fields may be.

@@ -1,12 +1,15 @@
 //! The API's description of itself: made from the mounted routes, completed by rule, and served in 3.1 and 3.0.
 
 mod completion;
+mod events;
 mod older;
 
 use actix_web::web::Bytes;
 use anyhow::Result;
 use serde_json::Value;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+
+use crate::app::events::catalogue;
 
 /// The documents as they are served.
 pub struct Documents {
@@ -23,6 +26,7 @@ impl Documents {
     /// A description that breaks a rule of the house; it names the operation.
     pub fn new(routes: &OpenApi, public_url: &str) -> Result<Documents> {
         let mut current = serde_json::to_value(routes)?;
+        events::describe(&mut current, &catalogue());
         completion::complete(&mut current)?;
         current["servers"] = serde_json::json!([{ "url": public_url, "description": "This deployment." }]);
         let older = older::downgraded(&current);

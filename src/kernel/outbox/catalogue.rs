@@ -1,8 +1,14 @@
 //! The types of events: one const each, the source of the API's list, of the webhooks in the OpenAPI document and of every sample.
 
-use std::{borrow::Cow, marker::PhantomData, ops::Deref, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData, ops::Deref, sync::Arc};
 
 use serde_json::Value;
+use utoipa::openapi::{RefOr, schema::Schema};
+
+use crate::kernel::example::example;
+
+/// A schema, as types tell it of themselves.
+type Shape = RefOr<Schema>;
 
 /// Who hears of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +72,9 @@ pub struct EventInfo {
     /// The name of the schema of its `data`.
     pub schema: fn() -> Cow<'static, str>,
     /// That schema.
-    pub shape: fn() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>,
+    pub shape: fn() -> Shape,
+    /// The schemas that it refers to, by name.
+    pub parts: fn(&mut Vec<(String, Shape)>),
 }
 
 impl EventInfo {
@@ -82,20 +90,48 @@ impl EventInfo {
 }
 
 impl EventInfo {
-    /// The JSON schema of its `data`.
+    /// The schema of its `data` and all that it refers to, by name, as the OpenAPI document has them.
+    pub fn schemas(&self) -> BTreeMap<String, Value> {
+        let mut schemas = vec![((self.schema)().into_owned(), (self.shape)())];
+        (self.parts)(&mut schemas);
+        let json = |shape| serde_json::to_value(shape).unwrap_or_default();
+        schemas.into_iter().map(|(name, shape)| (name, json(shape))).collect()
+    }
+
+    /// The JSON schema of its `data`, whole: what it refers to is among its `$defs`.
     pub fn schema_json(&self) -> Value {
-        serde_json::to_value((self.shape)()).unwrap_or_default()
+        let mut parts = self.schemas();
+        let mut schema = parts.remove(&*(self.schema)()).unwrap_or_default();
+        if !parts.is_empty() {
+            schema["$defs"] = parts.into_iter().collect();
+        }
+        refer(&mut schema);
+        schema
     }
 
     /// An example of its `data`.
     pub fn example(&self) -> Value {
-        let schema = self.schema_json();
-        [schema.get("example"), schema.pointer("/examples/0")]
-            .into_iter()
-            .flatten()
-            .next()
-            .cloned()
-            .unwrap_or_else(|| serde_json::json!({}))
+        let schemas = self.schemas();
+        let own = schemas.get(&*(self.schema)());
+        own.map_or_else(Default::default, |own| example(own, &|name| schemas.get(name)))
+    }
+}
+
+/// Points references to where a schema that stands alone has its parts.
+fn refer(schema: &mut Value) {
+    match schema {
+        Value::Array(elements) => elements.iter_mut().for_each(refer),
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(place) if name == "$ref" => {
+                        *place = place.replace("#/components/schemas/", "#/$defs/")
+                    }
+                    member => refer(member),
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -164,6 +200,7 @@ macro_rules! events {
                     audience: $crate::kernel::outbox::Audience::NONE$(.$who())*,
                     schema: <$data as ::utoipa::ToSchema>::name,
                     shape: <$data as ::utoipa::PartialSchema>::schema,
+                    parts: <$data as ::utoipa::ToSchema>::schemas,
                 });
         )*
         /// Every type of event that this module declares.
