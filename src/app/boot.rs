@@ -161,7 +161,8 @@ fn redis(config: &Config, db: &Db) -> Result<Redis> {
 
 /// What encrypts and decrypts what is stored.
 fn keyring(config: &Config) -> Result<Keyring> {
-    let keks = secret_or_file(&config.secrets.keks, &config.secrets.keks_file)?.context(
+    let keks = secret_or_file(&config.secrets.keks, &config.secrets.keks_file).context("secrets.keks_file")?;
+    let keks = keks.context(
         "secrets.keks is not set: `id:` and base64 of 32 random bytes, for example `k1:$(openssl rand -base64 32)`",
     )?;
     Keyring::parse(&keks)
@@ -169,7 +170,9 @@ fn keyring(config: &Config) -> Result<Keyring> {
 
 /// What signs cursors.
 fn cursor_key(config: &Config) -> Result<CursorKey> {
-    let signing = secret_or_file(&config.secrets.signing, &config.secrets.signing_file)?
+    let signing =
+        secret_or_file(&config.secrets.signing, &config.secrets.signing_file).context("secrets.signing_file")?;
+    let signing = signing
         .context("secrets.signing is not set: base64 of 32 random bytes, for example from `openssl rand -base64 32`")?;
     let signing = STANDARD
         .decode(signing.expose().trim())

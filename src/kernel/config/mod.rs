@@ -1,14 +1,14 @@
 //! The configuration: `config/default.toml`, the environment's own file, a file named by `GUILDHALL_CONFIG`, then environment variables.
 //! An unknown key refuses to boot, and so does what is unsafe in production; both name the key.
 
+mod safety;
 mod sections;
 
 use std::{fmt, path::Path};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use config::{Config as Layers, Environment as Variables, File, FileFormat};
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
 
 pub use sections::*;
 
@@ -66,6 +66,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("GUILDHALL_REPLICAS", "server.replicas"),
 ];
 
+/// The keys that hold lists: in a variable their entries are separated by commas.
+const LISTS: [&str; 3] = ["server.trusted_proxies", "cors.origins", "http.allow_targets"];
+
 impl Config {
     /// Reads the configuration of `environment` with the process's environment variables.
     ///
@@ -118,12 +121,11 @@ impl Config {
             .into_iter()
             .filter(|(name, _)| name.starts_with("GUILDHALL__"))
             .collect();
-        let lists = ["server.trusted_proxies", "cors.origins", "http.allow_targets"];
         let mut source = Variables::with_prefix("GUILDHALL")
             .prefix_separator("__")
             .separator("__")
             .source(Some(own));
-        source = lists
+        source = LISTS
             .iter()
             .fold(source.try_parsing(true).list_separator(","), |source, key| {
                 source.with_list_parse_key(key)
@@ -150,96 +152,6 @@ impl Config {
     /// The Redis to use, if any. `off` means none.
     pub fn redis_url(&self) -> Option<&Secret<String>> {
         self.redis.url.as_ref().filter(|url| url.expose() != "off")
-    }
-
-    fn refuse_out_of_bounds(&self) -> Result<()> {
-        ensure!(
-            self.auth.password_min_length >= 8,
-            "auth.password_min_length: the floor is 8"
-        );
-        ensure!(self.server.replicas >= 1, "server.replicas: at least 1");
-        ensure!(self.limits.factor >= 1, "limits.factor: at least 1");
-        let connections = [
-            ("tenant_connections", self.database.tenant_connections),
-            ("kernel_connections", self.database.kernel_connections),
-            ("worker_tenant_connections", self.database.worker_tenant_connections),
-            ("worker_kernel_connections", self.database.worker_kernel_connections),
-        ];
-        for (key, count) in connections {
-            ensure!((2..=1_000).contains(&count), "database.{key}: 2 to 1000");
-        }
-        ensure!(
-            (60..=3_600).contains(&self.auth.access_token_seconds),
-            "auth.access_token_seconds: 60 to 3600"
-        );
-        ensure!(
-            self.log.level.parse::<EnvFilter>().is_ok(),
-            "log.level: {} is none; `info`, or `info,guildhall=debug`",
-            self.log.level
-        );
-        Ok(())
-    }
-
-    /// Whether a process may serve with it.
-    ///
-    /// # Errors
-    /// What is out of bounds, or not safe in production: it names the key.
-    pub fn refuse_unsafe(&self) -> Result<()> {
-        self.refuse_out_of_bounds()?;
-        if !self.is_production() {
-            return Ok(());
-        }
-        let unsafe_keys = [
-            (
-                "http.allow_targets",
-                !self.http.allow_targets.is_empty(),
-                "lets customers reach private addresses",
-            ),
-            (
-                "http.allow_plain",
-                self.http.allow_plain,
-                "sends customers' data unencrypted",
-            ),
-            ("runs.sandbox", self.runs.sandbox, "answers without a model"),
-            (
-                "mail.transport",
-                self.mail.transport == MailTransport::Mailbox,
-                "sends no mail",
-            ),
-            (
-                "auth.key_mode",
-                self.auth.key_mode == KeyMode::Test,
-                "marks live credentials as test ones",
-            ),
-            (
-                "server.public_url",
-                !self.server.public_url.starts_with("https://"),
-                "must begin with https://",
-            ),
-            (
-                "limits.enabled",
-                !self.limits.enabled,
-                "leaves the server without rate limits",
-            ),
-            ("limits.factor", self.limits.factor > 1, "raises every rate limit"),
-            (
-                "server.trusted_proxies",
-                self.server
-                    .trusted_proxies
-                    .iter()
-                    .any(|network| network.prefix_len() == 0),
-                "lets every caller choose its own address",
-            ),
-            (
-                "stripe.api_base",
-                self.stripe.api_base != "https://api.stripe.com",
-                "sends payments elsewhere",
-            ),
-        ];
-        match unsafe_keys.iter().find(|(_, found, _)| *found) {
-            Some((key, _, why)) => bail!("configuration key {key} is not safe in production: it {why}"),
-            None => Ok(()),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::kernel::secret::Secret;
 
@@ -17,9 +17,21 @@ pub struct Server {
     pub admin_port: u16,
     pub public_url: String,
     pub workers: usize,
+    #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     pub drain_seconds: u64,
     pub replicas: u32,
+}
+
+/// Networks, and addresses, each of which is a network of its own.
+fn networks<'de, D: Deserializer<'de>>(read: D) -> Result<Vec<IpNet>, D::Error> {
+    let entries = Vec::<String>::deserialize(read)?;
+    let network = |entry: String| {
+        let address = || entry.parse::<IpAddr>().ok().map(IpNet::from);
+        let wrong = || D::Error::custom(format!("{entry:?} is neither an address nor a network"));
+        entry.parse().ok().or_else(address).ok_or_else(wrong)
+    };
+    entries.into_iter().map(network).collect()
 }
 
 /// The database. The URLs usually come from `DATABASE_TENANT_URL`, `DATABASE_KERNEL_URL`, `DATABASE_MIGRATOR_URL` and `DATABASE_URL`.

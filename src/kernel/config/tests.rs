@@ -18,14 +18,15 @@ fn the_environment_overrides_the_files() {
         Environment::Development,
         &[
             ("GUILDHALL__SERVER__PORT", "8081"),
-            ("GUILDHALL__SERVER__TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.1/32"),
+            ("GUILDHALL__SERVER__TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.1,2001:db8::7"),
             ("DATABASE_TENANT_URL", "postgres://a"),
             ("REDIS_URL", "off"),
         ],
     )
     .expect("acceptable");
     assert_eq!(config.server.port, 8081);
-    assert_eq!(config.server.trusted_proxies.len(), 2);
+    let proxies: Vec<String> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::7/128"]);
     assert!(
         config
             .database
@@ -44,6 +45,47 @@ fn an_unknown_key_is_named() {
 }
 
 #[test]
+fn what_makes_no_sense_is_refused_everywhere_and_named() {
+    for (variable, value) in [
+        ("SERVER__REPLICAS", "0"),
+        ("SERVER__TRUSTED_PROXIES", "192.0.2.1,here"),
+        ("SERVER__PUBLIC_URL", "https://"),
+        ("SERVER__PUBLIC_URL", "ftp://api.example.com"),
+        ("SERVER__PUBLIC_URL", "https://api.example.com?a=b"),
+        ("SERVER__PUBLIC_URL", "https://api.example.com/#top"),
+        ("SERVER__PUBLIC_URL", "https://ann:secret@api.example.com"),
+        ("DATABASE__TENANT_CONNECTIONS", "0"),
+        ("DATABASE__WORKER_KERNEL_CONNECTIONS", "1"),
+        ("REDIS__PREFIX", ""),
+        ("AUTH__ACCESS_TOKEN_SECONDS", "0"),
+        ("AUTH__SESSION_SECONDS", "0"),
+        ("AUTH__SESSION_IDLE_SECONDS", "0"),
+        ("AUTH__SESSION_SHORT_SECONDS", "0"),
+        ("AUTH__SESSIONS_PER_USER", "0"),
+        ("AUTH__PASSWORD_MIN_LENGTH", "6"),
+        ("AUTH__SIGN_UPS_PER_HOUR", "-1"),
+        ("LIMITS__FACTOR", "0"),
+        ("LIMITS__ANONYMOUS_PER_MINUTE", "0"),
+        ("LIMITS__ANONYMOUS_BURST", "0"),
+        ("LIMITS__IP_PER_MINUTE", "0"),
+        ("LIMITS__IP_BURST", "0"),
+        ("WORKER__CONCURRENCY", "0"),
+        ("LOG__LEVEL", "foo"),
+        ("LOG__LEVEL", "info,loud"),
+        ("LOG__LEVEL", "info,guildhall=loud"),
+        ("LOG__LEVEL", ""),
+        ("SENTRY__DSN", "sentry.example.com"),
+    ] {
+        let refused = refusal(Environment::Development, &[(&format!("GUILDHALL__{variable}"), value)]);
+        let key = variable.to_lowercase().replace("__", ".");
+        assert!(refused.contains(&key), "{variable}={value}: {refused}");
+    }
+    for level in ["warn", "INFO", "info,guildhall=debug", "off", "error,actix_http=trace"] {
+        load(Environment::Development, &[("GUILDHALL__LOG__LEVEL", level)]).expect(level);
+    }
+}
+
+#[test]
 fn production_refuses_what_is_unsafe_and_names_it() {
     let https = ("GUILDHALL__SERVER__PUBLIC_URL", "https://api.example.com");
     load(Environment::Production, &[https]).expect("safe");
@@ -58,8 +100,32 @@ fn production_refuses_what_is_unsafe_and_names_it() {
             "http://api.example.com",
             "server.public_url",
         ),
+        ("GUILDHALL__SERVER__ADMIN_HOST", "0.0.0.0", "server.admin_host"),
+        ("GUILDHALL__SERVER__ADMIN_HOST", "::", "server.admin_host"),
+        ("GUILDHALL__SERVER__ADMIN_HOST", "93.184.215.14", "server.admin_host"),
+        ("GUILDHALL__SERVER__ADMIN_HOST", "2606:4700::1111", "server.admin_host"),
         ("GUILDHALL__LIMITS__FACTOR", "2", "limits.factor"),
         ("GUILDHALL__SERVER__TRUSTED_PROXIES", "::/0", "server.trusted_proxies"),
+        (
+            "GUILDHALL__SERVER__TRUSTED_PROXIES",
+            "10.0.0.0/8,0.0.0.0/0",
+            "server.trusted_proxies",
+        ),
+        (
+            "GUILDHALL__SERVER__TRUSTED_PROXIES",
+            "128.0.0.0/1",
+            "server.trusted_proxies",
+        ),
+        (
+            "GUILDHALL__MAIL__SMTP_URL",
+            "smtp://user:secret@smtp.example.com",
+            "mail.smtp_url",
+        ),
+        (
+            "GUILDHALL__MAIL__SMTP_URL",
+            "smtp://smtp.example.com?tls=opportunistic",
+            "mail.smtp_url",
+        ),
         ("GUILDHALL__LIMITS__ENABLED", "false", "limits.enabled"),
         ("GUILDHALL__AUTH__PASSWORD_MIN_LENGTH", "6", "auth.password_min_length"),
     ] {
@@ -67,5 +133,22 @@ fn production_refuses_what_is_unsafe_and_names_it() {
             refusal(Environment::Production, &[https, (variable, value)]).contains(key),
             "{key}"
         );
+    }
+}
+
+#[test]
+fn production_takes_what_is_safe() {
+    let https = ("GUILDHALL__SERVER__PUBLIC_URL", "https://api.example.com/guildhall");
+    for (variable, value) in [
+        ("GUILDHALL__SERVER__ADMIN_HOST", "10.1.2.3"),
+        ("GUILDHALL__SERVER__ADMIN_HOST", "100.64.0.9"),
+        ("GUILDHALL__SERVER__ADMIN_HOST", "fd00::7"),
+        ("GUILDHALL__SERVER__TRUSTED_PROXIES", "10.0.0.0/8,fc00::/7,203.0.113.9"),
+        ("GUILDHALL__MAIL__SMTP_URL", "smtps://user:secret@smtp.example.com"),
+        ("GUILDHALL__MAIL__SMTP_URL", "smtp://smtp.example.com:587?tls=required"),
+        ("GUILDHALL__MAIL__SMTP_URL", "smtp://127.0.0.1:25"),
+        ("GUILDHALL__MAIL__SMTP_URL", "smtp://localhost"),
+    ] {
+        load(Environment::Production, &[https, (variable, value)]).expect(value);
     }
 }
