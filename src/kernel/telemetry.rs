@@ -16,7 +16,7 @@ pub struct Reporting(#[expect(dead_code, reason = "held for its Drop")] Option<s
 /// # Errors
 /// A log level that cannot be read.
 pub fn start(config: &Config) -> Result<Reporting> {
-    let filter = EnvFilter::try_new(&config.log.level)?;
+    let filter = filter(&config.log.level)?;
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -38,6 +38,18 @@ pub fn start(config: &Config) -> Result<Reporting> {
         options.before_send = Some(Arc::new(|event| Some(scrubbed(event))));
         sentry::init(options)
     })))
+}
+
+/// What is logged. The server's parser writes an error for each request that it cannot read, and anybody can send those: they are left out
+/// unless the level names the parser itself, or everything.
+fn filter(level: &str) -> Result<EnvFilter> {
+    const PARSER: &str = "actix_http::h1::dispatcher";
+    let wanted = level.contains("actix_http") || level.eq_ignore_ascii_case("trace");
+    let filter = EnvFilter::try_new(level)?;
+    Ok(match wanted {
+        true => filter,
+        false => filter.add_directive(format!("{PARSER}=off").parse()?),
+    })
 }
 
 /// What an error looks like to whoever must mend it.

@@ -1,12 +1,13 @@
-//! `guildhall worker` as whoever runs it sees it.
+//! `guildhall worker`, and what `guildhall serve` says, as whoever runs them sees it.
 
 use std::{
+    fs::{self, File},
     net::TcpListener,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use crate::world::{World, patience::within};
+use crate::world::{Wire, World, patience::within};
 
 /// A process that is killed with the test.
 struct Process(Child);
@@ -66,4 +67,49 @@ async fn a_worker_tells_how_it_is_and_ends_when_asked() {
     );
     let ended = actix_web::web::block(move || worker.0.wait()).await.expect("a thread");
     assert_eq!(ended.expect("an end").code(), Some(0));
+}
+
+#[actix_web::test]
+async fn nobody_fills_the_log_with_what_is_no_http() {
+    let world = World::new().await;
+    let free = || TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let [port, admin] = [(); 2].map(|()| free().expect("a port").port());
+    let path = std::env::temp_dir().join(format!("guildhall-it-{}-log", std::process::id()));
+    let mut server = Command::new(env!("CARGO_BIN_EXE_guildhall"));
+    server
+        .args(["--env", "development", "serve"])
+        .env_clear()
+        .envs(world.variables())
+        .env("GUILDHALL__SERVER__PORT", port.to_string())
+        .env("GUILDHALL__SERVER__ADMIN_PORT", admin.to_string())
+        .env("GUILDHALL__LOG__LEVEL", "info")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(&path).expect("a log"));
+    let mut server = Process(server.spawn().expect("a process"));
+    answer(port, "/readyz", 200).await;
+    let base = format!("http://127.0.0.1:{port}");
+    for _ in 0..20 {
+        for bytes in ["GET\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"] {
+            assert_eq!(Wire::exchange(&base, bytes).await.status, 400);
+        }
+    }
+    let line = format!("kill -s TERM {}", server.0.id());
+    assert!(
+        Command::new("/bin/sh")
+            .args(["-c", &line])
+            .status()
+            .expect("a shell")
+            .success()
+    );
+    let ended = actix_web::web::block(move || server.0.wait()).await.expect("a thread");
+    let said = fs::read_to_string(&path).expect("text");
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(ended.expect("an end").code(), Some(0), "{said}");
+    assert!(said.contains("nothing is in flight any more"), "it does log: {said}");
+    assert!(
+        !said.contains("stream error") && !said.contains("parse error"),
+        "{said}"
+    );
 }
