@@ -5,7 +5,7 @@ use actix_web::{
     http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION},
     web::{self, Data},
 };
-use minijinja::{Environment, context};
+use minijinja::{Environment, Value, context};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -106,7 +106,7 @@ fn shared(text: web::Bytes) -> HttpResponse {
 
 /// One kind of refusal.
 #[derive(Serialize, ToSchema)]
-#[schema(example = json!({"code": "not-found", "status": 404, "title": "There is no such thing", "meaning": "…", "fix": "…"}))]
+#[schema(example = json!({"code": "not-found", "status": 404, "title": "There is no such thing", "meaning": "…", "cause": "…", "fix": "…"}))]
 pub struct ProblemPage {
     /// What programs branch on.
     code: &'static str,
@@ -114,8 +114,10 @@ pub struct ProblemPage {
     status: u16,
     /// The sentence that every occurrence carries.
     title: &'static str,
-    /// What it means.
+    /// What it means. Like the next two: a sentence or some, with code between backticks.
     meaning: String,
+    /// What usually leads to it.
+    cause: String,
     /// What to do.
     fix: String,
 }
@@ -127,6 +129,7 @@ impl From<crate::kernel::error::Kind> for ProblemPage {
             status: kind.status,
             title: kind.title,
             meaning: kind.meaning(),
+            cause: kind.cause(),
             fix: kind.fix(),
         }
     }
@@ -166,12 +169,15 @@ async fn problem(code: Path<String>, request: HttpRequest) -> Result<HttpRespons
     if !wanted.contains("text/html") {
         return Ok(HttpResponse::Ok().json(page));
     }
-    let html = Environment::new()
+    let mut environment = Environment::new();
+    environment.add_filter("prose", |text: &str| Value::from_safe_string(prose(text)));
+    let html = environment
         .render_named_str(
             "problem.html",
             include_str!("problem.html"),
             context! {
-                status => page.status, code => page.code, title => page.title, meaning => page.meaning, fix => page.fix
+                status => page.status, code => page.code, title => page.title, meaning => page.meaning, cause => page.cause,
+                fix => page.fix
             },
         )
         .map_err(|error| Error::Broken(error.into()))?;
@@ -182,6 +188,19 @@ async fn problem(code: Path<String>, request: HttpRequest) -> Result<HttpRespons
         ))
         .content_type("text/html; charset=utf-8")
         .body(html))
+}
+
+/// Text as HTML, with what stands between backticks as code.
+fn prose(text: &str) -> String {
+    let mut html = String::new();
+    for (place, part) in text.split('`').enumerate() {
+        let part = part.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        match place % 2 {
+            0 => html.push_str(&part),
+            _ => html.extend(["<code>", &part, "</code>"]),
+        }
+    }
+    html
 }
 
 async fn docs_home() -> HttpResponse {

@@ -44,9 +44,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_says_what_it_means_and_what_to_do() {
+    fn every_refusal_says_what_it_means_what_leads_to_it_and_what_to_do() {
         for kind in catalogue() {
-            assert!(!kind.meaning().is_empty() && !kind.fix().is_empty(), "{}", kind.code);
+            for part in [kind.title.to_owned(), kind.meaning(), kind.cause(), kind.fix()] {
+                assert!(part.len() > 5, "{}: something is not said", kind.code);
+                assert!(!part.starts_with(char::is_lowercase), "{}: {part}", kind.code);
+                assert!(
+                    !part.contains("Cause:") && !part.contains("Fix:"),
+                    "{}: {part}",
+                    kind.code
+                );
+                assert_eq!(part.matches('`').count() % 2, 0, "{}: {part}", kind.code);
+            }
             assert!(
                 kind.code
                     .bytes()

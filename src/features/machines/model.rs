@@ -21,15 +21,19 @@ pub use crate::features::licenses::{
 
 crate::problems! {
     /// Every place of the licence is taken. The extra members say how many there are, and by which machines.
+    /// Cause: machines that were replaced and never deactivated.
     /// Fix: deactivate a machine that is not needed, or raise the limit.
     pub MACHINE_LIMIT_REACHED = 409, "machine-limit-reached", "Every place of the licence is taken";
     /// The policy wants fingerprints to be unique beyond the licence, and another licence has this one.
+    /// Cause: one customer has two licences and uses both on one machine, or a machine was cloned with its fingerprint.
     /// Fix: deactivate it there first.
     pub FINGERPRINT_TAKEN = 409, "fingerprint-taken", "Another licence has this fingerprint";
     /// The policy lets only the vendor's server activate machines.
+    /// Cause: the software calls this with its licence key, and the policy wants an API key.
     /// Fix: ask the vendor's server to do it.
     pub ACTIVATION_PROTECTED = 403, "activation-protected", "Only the vendor may activate";
     /// The machine was deactivated, died, or was activated anew meanwhile: this activation of it is over.
+    /// Cause: the machine was silent for longer than its policy allows, or somebody deactivated it.
     /// Fix: activate it again.
     pub LEASE_LOST = 409, "lease-lost", "This activation is over";
 }

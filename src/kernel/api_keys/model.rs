@@ -18,6 +18,7 @@ use crate::kernel::{
 
 crate::problems! {
     /// Keys are made by people who have just proved who they are, never by other keys.
+    /// Cause: a program tries to rotate its own key.
     /// Fix: sign in, and make the key with the access token.
     pub KEY_NOT_FROM_KEY = 403, "key-not-from-key", "A key cannot make or change keys";
 }

@@ -38,7 +38,7 @@ pub struct Kind {
     pub code: &'static str,
     /// The same sentence for every occurrence.
     pub title: &'static str,
-    /// Lines of the page: what it means, then, after `Fix:`, what to do.
+    /// Lines of the page: what it means; after `Cause:` what usually leads to it; after `Fix:` what to do.
     pub lines: &'static [&'static str],
 }
 
@@ -66,26 +66,37 @@ impl Kind {
         Problem::from(self).with(member, value)
     }
 
-    /// What it means, for its page.
+    /// What it means, for its page. Like the two below, it is Markdown as far as code goes: between backticks.
     pub fn meaning(&self) -> String {
-        self.lines
-            .iter()
-            .map(|line| line.trim())
-            .take_while(|line| !line.starts_with("Fix:"))
-            .collect::<Vec<_>>()
-            .join(" ")
+        self.part("")
+    }
+
+    /// What usually leads to it, for its page.
+    pub fn cause(&self) -> String {
+        self.part("Cause:")
     }
 
     /// What the caller should do, for its page.
     pub fn fix(&self) -> String {
-        let text = self
-            .lines
-            .iter()
-            .map(|line| line.trim())
-            .skip_while(|line| !line.starts_with("Fix:"))
-            .collect::<Vec<_>>()
-            .join(" ");
-        text.trim_start_matches("Fix:").trim().to_owned()
+        self.part("Fix:")
+    }
+
+    /// The sentences after a mark, up to the next one.
+    fn part(&self, mark: &str) -> String {
+        let mut at = "";
+        let mut words = Vec::new();
+        for line in self.lines.iter().map(|line| line.trim()) {
+            let marked = ["Cause:", "Fix:"].into_iter().find(|mark| line.starts_with(mark));
+            at = marked.unwrap_or(at);
+            if at == mark {
+                words.push(line.trim_start_matches(mark).trim());
+            }
+        }
+        let text = words.join(" ");
+        let mut letters = text.chars();
+        letters
+            .next()
+            .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
     }
 }
 
@@ -101,6 +112,7 @@ impl Eq for Kind {}
 /// ```text
 /// problems! {
 ///     /// Another agent of the workspace has that name.
+///     /// Cause: names are unique in a workspace.
 ///     /// Fix: choose another name, or rename the other agent first.
 ///     pub NAME_TAKEN = 409, "name-taken", "That name is already in use";
 /// }

@@ -18,6 +18,7 @@ use crate::kernel::{
 
 crate::problems! {
     /// The workspace has as much work waiting as its plan lets it.
+    /// Cause: runs or jobs are started faster than the plan lets them be done.
     /// Fix: wait until some of it is done; `queued` and `limit` say how much there is.
     pub QUEUE_FULL = 429, "queue-full", "The queue is full";
 }

@@ -9,12 +9,15 @@ use crate::kernel::error::{DEPENDENCY_UNAVAILABLE, Error, NOT_FOUND, Outcome, Pr
 crate::problems! {
     /// The issuer of the card refuses the payment, or its holder has to confirm it first. `next` says what helps:
     /// `try_other_card`, `authenticate` or `contact_bank`; `decline_code` is the issuer's reason.
+    /// Cause: too little money, a card that has expired, or a bank that wants its customer to confirm.
     /// Fix: do what `next` says, then try again.
     pub PAYMENT_DECLINED = 402, "payment-declined", "The payment was declined";
     /// The price does not exist any more, is archived, or cannot be bought in this way.
+    /// Cause: an old price list, kept on a page or in a program.
     /// Fix: choose another price.
     pub PRICE_UNAVAILABLE = 409, "price-unavailable", "That price is not available";
     /// A customer pays in one currency, and this price is in another; `currency` is the customer's.
+    /// Cause: the first purchase was in another currency.
     /// Fix: choose a price in that currency.
     pub CURRENCY_MISMATCH = 409, "currency-mismatch", "The customer pays in another currency";
 }

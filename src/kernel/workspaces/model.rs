@@ -21,12 +21,15 @@ pub const PLATFORM: WorkspaceId = Id::from_uuid(Uuid::from_u128(0x0000_0000_0000
 
 crate::problems! {
     /// A custom role cannot be given by the name of a system role.
+    /// Cause: a misspelt name, or the name of a custom role where its id is meant.
     /// Fix: name one of the system roles, or a custom role's id.
     pub ROLE_UNKNOWN = 422, "role-unknown", "There is no such role";
     /// Each slug that a workspace gives up goes on leading to it for 90 days, and at most ten do.
+    /// Cause: a program that renames the workspace again and again.
     /// Fix: go back to one of them, or wait until the oldest is free.
     pub TOO_MANY_SLUGS = 409, "too-many-slugs", "The workspace changed its slug too often of late";
     /// Owners are changed by owners only.
+    /// Cause: an administrator changes or removes an owner.
     /// Fix: ask an owner of the workspace.
     pub OWNERS_ONLY = 403, "owners-only", "Only an owner may change an owner";
 }

@@ -36,18 +36,23 @@ use crate::{
 
 crate::problems! {
     /// The agent is archived: it starts no run and gets no version.
+    /// Cause: a program still starts an agent that somebody put away.
     /// Fix: unarchive it first.
     pub AGENT_ARCHIVED = 409, "agent-archived", "The agent is archived";
     /// The version was retired: it starts no run.
+    /// Cause: a program names a fixed version that is no longer to be used.
     /// Fix: use another version, or the label that stands for the present one.
     pub VERSION_RETIRED = 409, "version-retired", "The version is retired";
     /// A label points at the version.
+    /// Cause: the version is still the one in production, or another label means it.
     /// Fix: move the labels listed in `labels` first.
     pub VERSION_IN_USE = 409, "version-in-use", "A label points at the version";
     /// The configuration cannot become a plan; `errors` lists everything that is wrong with it.
+    /// Cause: a model that does not exist here, a template that names something unknown, or steps that lead nowhere.
     /// Fix: mend each field that a pointer names. `POST /api/v1/agents/validate` tells the same without writing anything.
     pub PLAN_INVALID = 422, "plan-invalid", "The configuration cannot be executed";
     /// The API knows what is asked for, and this server cannot do it.
+    /// Cause: a configuration that was written for a larger server, or a later release.
     /// Fix: look at `errors` for what it can.
     pub NOT_AVAILABLE = 422, "not-available", "Not available here";
 }

@@ -56,15 +56,19 @@ crate::events! {
 
 crate::problems! {
     /// The licence's policy does not let the customer's software do this.
+    /// Cause: the software calls what the policy leaves to the vendor.
     /// Fix: let the vendor's server do it, or name it in the policy's `client_may`.
     pub CLIENT_NOT_ALLOWED = 403, "client-not-allowed", "The software may not do this";
     /// The licence has expired, and its policy makes an expired key no credential.
+    /// Cause: the term has ended, and nobody renewed.
     /// Fix: renew the licence.
     pub LICENSE_EXPIRED = 401, "license-expired", "The licence has expired";
     /// The licence is suspended, expired or otherwise not usable; the extra member `reason` says which.
+    /// Cause: the licence is suspended because of a payment, or its term has ended.
     /// Fix: validate the licence and do what its verdict says.
     pub LICENSE_NOT_USABLE = 409, "license-not-usable", "The licence is not usable";
     /// A reseller issues licences out of an allocation, and has none of this policy.
+    /// Cause: the vendor gave out other policies, or none yet.
     /// Fix: ask the vendor for an allocation.
     pub POLICY_NOT_ALLOCATED = 403, "policy-not-allocated", "The policy is not allocated to you";
 }

@@ -33,15 +33,19 @@ use crate::{
 
 crate::problems! {
     /// The run has ended; nothing about it changes any more.
+    /// Cause: it ended between the look and the request.
     /// Fix: start another one.
     pub RUN_FINISHED = 409, "run-finished", "The run has ended";
     /// The run has no result yet; `state` says how far it is.
+    /// Cause: the result is asked for too early.
     /// Fix: ask again later, or wait for its event.
     pub RUN_NOT_FINISHED = 409, "run-not-finished", "The run has not ended yet";
     /// The input is not what the agent takes; `errors` says what is wrong.
+    /// Cause: a value that the agent needs is missing, or of another type.
     /// Fix: look at the version's `input_schema`.
     pub INPUT_INVALID = 422, "input-invalid", "The input is not acceptable";
     /// A template of the agent cannot be rendered with this input.
+    /// Cause: a template reads a value that this input does not have.
     /// Fix: send the value that `detail` names, or change the template.
     pub TEMPLATE_FAILED = 422, "template-failed", "A template cannot be rendered";
 }

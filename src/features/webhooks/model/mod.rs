@@ -10,9 +10,11 @@ pub use input::*;
 
 crate::problems! {
     /// The endpoint is disabled; nothing is sent to it.
+    /// Cause: somebody disabled it, or it failed for days and was disabled.
     /// Fix: enable it first.
     pub ENDPOINT_DISABLED = 409, "endpoint-disabled", "The endpoint is disabled";
     /// The delivery is being sent at this moment.
+    /// Cause: it is resent by hand while it is being tried.
     /// Fix: look at it again in a few seconds.
     pub DELIVERY_IN_FLIGHT = 409, "delivery-in-flight", "The delivery is under way";
 }

@@ -15,6 +15,7 @@ use crate::kernel::{
 
 crate::problems! {
     /// No licence has that key: it is mistyped, or was never given to anybody.
+    /// Cause: a character was lost while the key was copied, or it is a key of another vendor.
     /// Fix: check the key, or ask whoever sold the licence.
     pub LICENSE_UNKNOWN = 401, "license-unknown", "The licence key is not known";
 }
