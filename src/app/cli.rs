@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
 
@@ -71,7 +71,15 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Openapi { older } => {
             let documents = Documents::new(&api::document(), "https://api.example.com")?;
             let document = if older { documents.older } else { documents.current };
-            Ok(std::io::stdout().write_all(&document)?)
+            Ok(printed(io::stdout().write_all(&document))?)
         }
+    }
+}
+
+/// Whoever reads what is printed may have read enough: `guildhall openapi | head`.
+fn printed(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
 }

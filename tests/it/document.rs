@@ -1,11 +1,19 @@
 //! What the API says of itself: complete, described, and the same as what lies in the repository.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 use guildhall::app::{api, openapi::Documents};
 use serde_json::Value;
 
-use crate::rules::{none, sources};
+use crate::{
+    rules::{none, sources},
+    world::World,
+};
 
 /// The served document, as JSON.
 fn document() -> Value {
@@ -283,4 +291,50 @@ fn the_documents_in_the_repository_are_current() {
         let kept = fs::read_to_string(folder.join(file)).unwrap_or_default();
         assert!(kept == *now, "openapi/{file} is not current: run `make openapi`");
     }
+}
+
+#[test]
+fn whoever_reads_only_the_beginning_of_what_is_printed_hears_no_complaint() {
+    let script = format!(
+        "set -o pipefail; '{}' openapi | head -c 10",
+        env!("CARGO_BIN_EXE_guildhall")
+    );
+    let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.stdout.len(), 10);
+}
+
+#[actix_web::test]
+async fn every_refusal_has_a_page_for_people_and_one_for_programs() {
+    let world = World::new().await;
+    let list = world.anonymous().get("/problems").await.ok();
+    for problem in list.body["data"].as_array().expect("problems") {
+        let path = format!("/problems/{}", problem["code"].as_str().expect("a code"));
+        let shown = world.anonymous().get(&path).await.ok();
+        assert_eq!(&shown.body, problem);
+        let members: BTreeSet<&str> = shown
+            .body
+            .as_object()
+            .expect("an object")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let wanted = ["cause", "code", "fix", "meaning", "status", "title"];
+        assert_eq!(members, BTreeSet::from(wanted));
+        let page = world.anonymous().get(&path).header("accept", "text/html").await.ok();
+        for heading in ["Usual cause", "What to do"] {
+            assert!(page.text.contains(&format!("<h2>{heading}</h2>\n<p>")), "{path}");
+        }
+        assert!(!page.text.contains('`'), "{path}: {}", page.text);
+    }
+    let page = world
+        .anonymous()
+        .get("/problems/unauthenticated")
+        .header("accept", "text/html");
+    let text = page.await.ok().text;
+    assert!(
+        text.contains("<p>Send <code>Authorization: Bearer …</code> or <code>X-Api-Key: …</code>.</p>"),
+        "{text}"
+    );
 }
