@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use actix_web::{HttpResponse, web};
 use guildhall::app::api;
 
-use crate::world::{Wire, World};
+use crate::world::{Caller, Wire, World};
 
 #[actix_web::test]
 async fn an_unknown_address_is_a_problem_and_never_a_page() {
@@ -211,4 +211,26 @@ async fn a_version_that_there_is_not_is_refused() {
     for version in ["2020-01-01", "foo", ""] {
         asked(version).await.refused("unknown-api-version");
     }
+}
+
+#[actix_web::test]
+async fn a_request_names_one_workspace() {
+    let world = World::new().await;
+    let home = world.home().to_string();
+    let twice = |caller: Caller| {
+        let ask = caller.get("/workspace").header("guildhall-workspace", &home);
+        ask.header("guildhall-workspace", &home)
+    };
+    let refused = twice(world.owner()).await.refused("invalid-header");
+    assert_eq!(
+        (refused.status.as_u16(), refused.text_at("/errors/0/pointer").as_str()),
+        (400, "header/Guildhall-Workspace")
+    );
+    twice(world.anonymous()).await.refused("unauthenticated");
+    world
+        .owner()
+        .get("/workspace")
+        .header("guildhall-workspace", &home)
+        .await
+        .ok();
 }

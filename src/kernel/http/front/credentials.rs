@@ -2,7 +2,12 @@
 
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
-use crate::kernel::{access::Credential, http::headers::names, secret::Secret};
+use crate::kernel::{
+    access::Credential,
+    error::{FieldCode, INVALID_HEADER, Problem},
+    http::headers::names,
+    secret::Secret,
+};
 
 /// The cookie that holds a browser's access token.
 pub const ACCESS_COOKIE: &str = "__Host-gld_at";
@@ -57,7 +62,16 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// The workspace that the request names, as it was written.
-pub(super) fn workspace(headers: &HeaderMap) -> Option<&str> {
-    let named = headers.get(&names::WORKSPACE)?;
-    Some(named.to_str().unwrap_or_default().trim())
+///
+/// # Errors
+/// 400 `invalid-header` if it names two, even the same one twice: whoever stands before us may read the other.
+pub(super) fn workspace(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut all = headers.get_all(&names::WORKSPACE);
+    let named = all.next().map(|named| named.to_str().unwrap_or_default().trim());
+    match all.next() {
+        None => Ok(named),
+        Some(_) => {
+            Err(Problem::from(INVALID_HEADER).field("header/Guildhall-Workspace", FieldCode::TooMany, "Send it once."))
+        }
+    }
 }

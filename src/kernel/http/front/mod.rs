@@ -239,8 +239,9 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     }
 
     let sensitive = seen.operation.is_sensitive();
-    let named = credentials::workspace(headers);
+    let (named, unclear) = credentials::workspace(headers).map_or_else(|twice| (None, Some(twice)), |it| (it, None));
     let mut caller = doorkeeper.judge(&credential, named, call, sensitive).await;
+    caller.access = unclear.filter(|_| caller.person.is_ok()).map_or(caller.access, Err);
     if let Some(arrival) = arrival {
         let is_good = caller.person.is_ok() || caller.access.is_ok();
         front.acquaintances.learn(&met, is_good);
