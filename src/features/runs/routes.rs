@@ -1,10 +1,11 @@
 //! HTTP of runs.
 
-use std::time::{Duration, Instant};
+mod waiting;
 
 use actix_web::{HttpRequest, HttpResponse, Responder, get, post, web::Data};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::waiting::{Patience, Waited, settled};
 use super::{
     model::{
         MessageFilters, MessagePage, Run, RunFilters, RunId, RunPage, RunResult, RunStatus, RunUsage, Status, Step,
@@ -18,7 +19,7 @@ use crate::{
     kernel::{
         access::{Can, Scope, perm},
         db::Db,
-        error::{Error, FieldCode, INVALID_PARAMETER, Problem, Result, UNKNOWN_PARAMETER},
+        error::Result,
         http::{Accepted, IdempotencyKey, Json, NoQuery, Path, Paths, Tagged, Valid},
         idempotency::{Once, once},
         page::PageQuery,
@@ -45,10 +46,12 @@ pub fn routes(routes: &mut ServiceConfig) {
 
 /// Execute an agent.
 ///
-/// The run is accepted with 202 and goes on by itself. With `wait`, the answer is 200 and the run as it ended, if it ends in time.
+/// The run is accepted with 202 and goes on by itself. With `wait`, or `Prefer: wait=…`, the answer is 200 and the run as it ended, if it
+/// ends in time. The parameter goes before the header; `Preference-Applied` says how much of the header was granted.
 #[utoipa::path(operation_id = "agents_execute",
                params(("id" = AgentId, Path, description = "The agent."),
-                      ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end, as far as the request's deadline permits.", minimum = 0, maximum = 60)),
+                      ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end, as far as the request's deadline permits.", minimum = 0, maximum = 60),
+                      ("Prefer" = Option<String>, Header, description = "`wait=` and as many seconds: the same as the parameter, as a wish.", example = "wait=10")),
                request_body = NewExecution,
                responses((status = 202, description = "It was accepted.", body = Run), (status = 200, description = "It ended in time.", body = Run)),
                extensions(("x-permission" = json!("runs:execute")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("execute")),
@@ -56,13 +59,13 @@ pub fn routes(routes: &mut ServiceConfig) {
 #[post("/agents/{id}/execute")]
 async fn execute(
     can: Can<perm::RunsExecute>,
-    wait: WaitQuery,
+    asked: Patience,
     db: Data<Db>,
     providers: Data<Providers>,
     Path(id): Path<AgentId>,
     key: IdempotencyKey,
     new: Valid<NewExecution>,
-) -> Result<Executed> {
+) -> Result<Waited<Executed>> {
     let granted = can.granted();
     let scope = Scope::from(can);
     let accepted = db
@@ -74,15 +77,15 @@ async fn execute(
         .await?;
     match accepted {
         Once::Now(Accepted(run)) => {
-            let run = settled(&db, &scope, run, wait.0).await;
-            let is_over = run.status.is_final() && !wait.0.is_zero();
-            Ok(if is_over {
-                Executed::Over(Json(run))
-            } else {
-                Executed::Accepted(Once::Now(Accepted(run)))
-            })
+            let wait = asked.within(scope.call());
+            let run = settled(&db, &scope, run, wait).await;
+            let outcome = match run.status.is_final() && !wait.is_zero() {
+                true => Executed::Over(Json(run)),
+                false => Executed::Accepted(Once::Now(Accepted(run))),
+            };
+            Ok(asked.granted(wait, outcome))
         }
-        before @ Once::Before(_) => Ok(Executed::Accepted(before)),
+        before @ Once::Before(_) => Ok(Waited::not(Executed::Accepted(before))),
     }
 }
 
@@ -101,58 +104,6 @@ impl Responder for Executed {
             Executed::Over(answer) => answer.respond_to(request),
         }
     }
-}
-
-/// The run as it is once it has ended or waits, or when the time is over. What was accepted is accepted: trouble with looking again is no
-/// reason to say that nothing happened, so the run is then answered as it was seen last.
-async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> Run {
-    // What is left must do for one more look and the way back.
-    let spare = scope.call().time_left().saturating_sub(Duration::from_millis(400));
-    let until = Instant::now() + wait.min(spare);
-    let mut pause = Duration::from_millis(10);
-    while !run.status.is_final() && run.status != Status::Waiting && Instant::now() + pause < until {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(200));
-        let id = run.id;
-        let look = db.tenant(scope.clone(), move |tx| service::get(tx, id));
-        match tokio::time::timeout_at(until.into(), look).await {
-            Ok(Ok(seen)) => run = seen,
-            Ok(Err(_)) | Err(_) => break,
-        }
-    }
-    run
-}
-
-/// `?wait=`: seconds, and nothing else.
-struct WaitQuery(Duration);
-
-impl actix_web::FromRequest for WaitQuery {
-    type Error = Error;
-    type Future = std::future::Ready<Result<WaitQuery>>;
-
-    fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
-        std::future::ready(read_wait(request.query_string()))
-    }
-}
-
-fn read_wait(query: &str) -> Result<WaitQuery> {
-    let mut wait = 0;
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        if name != "wait" {
-            let problem = Problem::from(UNKNOWN_PARAMETER);
-            return Err(problem
-                .field(format!("query/{name}"), FieldCode::UnknownField, "Known is: wait.")
-                .into());
-        }
-        wait = value.parse().ok().filter(|seconds| *seconds <= 60).ok_or_else(|| {
-            Problem::from(INVALID_PARAMETER).field(
-                "query/wait",
-                FieldCode::TooLarge,
-                "A number of seconds from 0 to 60.",
-            )
-        })?;
-    }
-    Ok(WaitQuery(Duration::from_secs(wait)))
 }
 
 /// List an agent's executions.
@@ -234,17 +185,26 @@ async fn list(can: Can<perm::RunsRead>, db: Data<Db>, query: PageQuery<RunFilter
 
 /// Show a run.
 ///
-/// With `wait`, the answer comes when the run has ended or waits, or when the time is over.
+/// With `wait`, or `Prefer: wait=…`, the answer comes when the run has ended or waits, or when the time is over. The parameter goes before
+/// the header; `Preference-Applied` says how much of the header was granted.
 #[utoipa::path(operation_id = "runs_get",
                params(("id" = RunId, Path, description = "The run."),
-                      ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end, as far as the request's deadline permits.", minimum = 0, maximum = 60)),
+                      ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end, as far as the request's deadline permits.", minimum = 0, maximum = 60),
+                      ("Prefer" = Option<String>, Header, description = "`wait=` and as many seconds: the same as the parameter, as a wish.", example = "wait=10")),
                responses((status = 200, description = "The run.", body = Run)),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/runs/{id}")]
-async fn show(can: Can<perm::RunsRead>, wait: WaitQuery, db: Data<Db>, Path(id): Path<RunId>) -> Result<Tagged<Run>> {
+async fn show(
+    can: Can<perm::RunsRead>,
+    asked: Patience,
+    db: Data<Db>,
+    Path(id): Path<RunId>,
+) -> Result<Waited<Tagged<Run>>> {
     let scope = Scope::from(can);
     let run = db.tenant(scope.clone(), move |tx| service::get(tx, id)).await?;
-    Ok(Tagged(settled(&db, &scope, run, wait.0).await))
+    let wait = asked.within(scope.call());
+    let run = settled(&db, &scope, run, wait).await;
+    Ok(asked.granted(wait, Tagged(run)))
 }
 
 /// Show how far a run is.

@@ -34,6 +34,7 @@ pub const EXPOSED: &[&str] = &[
     "Idempotency-Replayed",
     "Link",
     "Location",
+    "Preference-Applied",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",

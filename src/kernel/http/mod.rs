@@ -9,6 +9,7 @@ pub mod headers;
 pub mod limits;
 pub mod operations;
 pub mod outbound;
+pub mod prefer;
 pub mod problem;
 mod query;
 mod software;

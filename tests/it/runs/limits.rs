@@ -171,3 +171,41 @@ async fn a_run_that_was_accepted_is_said_to_be_accepted() {
     answer.accepted();
     assert!(!held.is_empty());
 }
+
+#[actix_web::test]
+async fn waiting_is_a_parameter_or_a_preference() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let execute = format!("{}/execute", echo(&owner).await);
+    let body = json!({ "input": { "say": "x" } });
+    let worker = super::worker(&world);
+    let ask = async {
+        let ask = owner.post(&execute, body.clone());
+        ask.header("prefer", "respond-async, wait=50").await.ok()
+    };
+    let work = until("the run has ended", async || {
+        worker.turn().await.expect("a turn");
+        world.clock.advance(chrono::Duration::seconds(2));
+        let ended = "SELECT count(*) FROM guildhall.runs WHERE status = 'completed' AND workspace_id";
+        world.count(&format!("{ended} = '{}'", world.home().uuid())) == 1
+    });
+    let (answer, ()) = futures_util::join!(ask, work);
+    assert_eq!(answer.body["status"], "completed");
+    let granted = answer
+        .header("preference-applied")
+        .strip_prefix("wait=")
+        .expect("it was granted");
+    assert!((1..50).contains(&granted.parse::<u64>().expect("seconds")), "{granted}");
+
+    let run = format!("/runs/{}", answer.id());
+    let seen = owner.get(&run).header("prefer", "wait=1").await.ok();
+    let granted = seen.header("preference-applied");
+    assert!(["wait=0", "wait=1"].contains(&granted), "{granted}");
+    assert_eq!(owner.get(&run).await.ok().header("preference-applied"), "");
+    // What cannot be read is no wish, and what the address says goes before one.
+    for (query, preference) in [("", "wait=soon"), ("", "respond-async"), ("?wait=0", "wait=50")] {
+        let ask = owner.post(&format!("{execute}{query}"), body.clone());
+        let answer = ask.header("prefer", preference).await.accepted();
+        assert_eq!(answer.header("preference-applied"), "", "{query} {preference}");
+    }
+}
