@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::world::World;
+use crate::{
+    identity::{login, someone},
+    world::World,
+};
 
 /// What changes something and works all the same: what deletes, what ends, and what the workspace's own customers need.
 const WORKS: &[&str] = &[
@@ -65,4 +68,54 @@ async fn an_unpaid_workspace_reads_ends_and_deletes_and_serves_its_customers() {
     }
     let changing: Vec<&str> = works.iter().filter(|(reads, _)| !reads).map(|(_, id)| *id).collect();
     assert_eq!(changing, WORKS);
+}
+
+#[actix_web::test]
+async fn a_suspended_workspace_is_paid_for_by_its_people_and_looked_at_by_its_owners() {
+    let world = World::new().await;
+    let mut callers = Vec::new();
+    for role in ["owner", "admin", "billing", "viewer"] {
+        let person = someone(&world).await;
+        world.join(world.home(), person.user, role);
+        let signed_in = login(&world, &person).await.caller;
+        signed_in.get("/workspace").await;
+        callers.push(signed_in);
+    }
+    let state = |state: &str, reason: &str| {
+        let home = world.home().uuid();
+        world.admin(&format!(
+            "UPDATE guildhall.workspaces SET state = '{state}', suspend_reason = {reason} WHERE id = '{home}'"
+        ));
+        world.deployment.doorkeeper.forget_all();
+    };
+    state("suspended", "'abuse'");
+    let [owner, admin, billing, viewer] = callers.as_slice() else {
+        panic!("four")
+    };
+    for path in ["/billing", "/workspace", "/agents", "/audit-entries", "/api-keys"] {
+        owner.get(path).await.ok();
+    }
+    for caller in [admin, billing] {
+        caller.get("/billing").await.ok();
+        caller.get("/workspace").await.refused("workspace-suspended");
+    }
+    viewer.get("/billing").await.refused("forbidden");
+    viewer.get("/agents").await.refused("workspace-suspended");
+    let agent =
+        json!({ "name": "Echo", "framework": "openai", "config": { "model": "sandbox", "prompt": "{{ input.say }}" } });
+    owner
+        .post("/agents", agent.clone())
+        .await
+        .refused("workspace-suspended");
+    owner
+        .patch("/workspace", json!({ "name": "Other" }))
+        .await
+        .refused("workspace-suspended");
+    // A key is no owner, whoever made it.
+    world.owner().get("/billing").await.refused("workspace-suspended");
+
+    state("active", "NULL");
+    owner.post("/agents", agent).await.created();
+    world.owner().get("/billing").await.ok();
+    viewer.get("/agents").await.ok();
 }

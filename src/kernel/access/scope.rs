@@ -174,6 +174,8 @@ pub struct Call {
     pub read_only: bool,
     /// What a workspace may do that owes: look, pay, export, delete, and serve its own customers.
     pub works_unpaid: bool,
+    /// What a workspace may do that the operator suspended: pay, and take its data along.
+    pub works_suspended: bool,
     /// The session that the credential belongs to.
     pub session: Option<SessionId>,
     /// Where it came from.
@@ -200,6 +202,7 @@ impl Call {
             deadline: Instant::now() + Duration::from_secs(30),
             read_only: false,
             works_unpaid: true,
+            works_suspended: true,
             session: None,
             ip: None,
             user_agent: None,

@@ -170,6 +170,7 @@ mod tests {
             fresh: false,
             queries: false,
             works_unpaid: false,
+            works_suspended: false,
             body_limit: 1_000,
             meters: super::super::operations::Meters::of(id),
         }

@@ -39,6 +39,8 @@ pub struct Operation {
     /// Works in a workspace whose payment is overdue: reads, exports, whatever bills or deletes, what the workspace's customers ask, and
     /// what says so by `x-works-unpaid`. Data is never hostage.
     pub works_unpaid: bool,
+    /// Works in a workspace that the operator suspended: what pays and what takes one's own data along. Its owners look at everything.
+    pub works_suspended: bool,
     /// Documents query parameters.
     pub queries: bool,
     /// The largest body that it takes, in bytes: `x-body-limit`, else 256 KiB.
@@ -199,6 +201,7 @@ fn unlisted() -> Operation {
         admission: Class::Account,
         public: true,
         works_unpaid: true,
+        works_suspended: false,
         reads: false,
         fresh: false,
         queries: true,
@@ -238,6 +241,7 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         RefOr::Ref(_) => true,
     });
     let body_limit = limit.map_or(DEFAULT_LIMIT, |bytes| bytes as usize);
+    let bills = permission.is_some_and(|permission| permission.starts_with("billing:"));
     ensure!(
         !(public && permission.is_some()),
         "{id}: both x-public and x-permission"
@@ -255,8 +259,9 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
             rate,
             RateClass::Read | RateClass::Search | RateClass::Export | RateClass::Public
         ) || method == Method::DELETE
-            || permission.is_some_and(|permission| permission.starts_with("billing:"))
+            || bills
             || says("x-works-unpaid"),
+        works_suspended: bills || rate == RateClass::Export,
         queries,
         body_limit,
         meters: Meters::of(id),

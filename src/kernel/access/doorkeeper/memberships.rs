@@ -28,6 +28,7 @@ pub(super) struct Membership {
     former: Vec<String>,
     pub(super) name: String,
     pub(super) workspace_suspended: bool,
+    pub(super) owner: bool,
     pub(super) permissions: PermissionSet,
     pub(super) reseller: Option<ResellerId>,
     pub(super) plan: Arc<Plan>,
@@ -117,6 +118,7 @@ impl From<queries::MembershipRow> for Membership {
             last_active_at: row.last_active_at,
             name: row.name,
             workspace_suspended: row.workspace_state == "suspended",
+            owner: row.role == SystemRole::Owner.key(),
             permissions: SystemRole::named(&row.role).map_or_else(custom, |role| role.permissions(platform)),
             reseller: row.reseller_id,
             plan: Arc::new(Plan {

@@ -323,6 +323,7 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
         deadline: started + operation.deadline() + body_time(request, operation),
         read_only: request.method() == Method::GET,
         works_unpaid: operation.works_unpaid,
+        works_suspended: operation.works_suspended,
         session: None,
         ip: headers::client(request.headers(), peer, &front.trusted_proxies),
         user_agent: text(&USER_AGENT).map(|agent| agent.chars().take(400).collect()),
