@@ -15,7 +15,7 @@ use crate::kernel::{
 };
 
 /// What an entry is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
     pub(in crate::kernel) kind: &'static str,
     pub(in crate::kernel) prefix: &'static str,

@@ -12,13 +12,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{
-    model::{AuditOutcome, Entry},
+    model::{AuditOutcome, Entry, Subject},
     service::write,
 };
 use crate::kernel::{
     access::Scope,
     db::Db,
-    error::{Problem, Result, TARGET_NOT_ALLOWED},
+    error::{INVALID_CREDENTIALS, Problem, Result, TARGET_NOT_ALLOWED},
     id::WorkspaceId,
     metrics,
 };
@@ -56,6 +56,7 @@ struct Key {
     actor: (&'static str, Option<Uuid>),
     action: &'static str,
     code: &'static str,
+    subject: Option<Subject>,
 }
 
 struct Tally {
@@ -65,9 +66,10 @@ struct Tally {
     occurrences: i32,
 }
 
-/// True if a refusal of a write is kept: it was not allowed, or it named a target inside of a network.
+/// True if a refusal of a write is kept: it was not allowed, it named a target inside of a network, or the password was wrong.
 fn is_worth_keeping(problem: &Problem) -> bool {
-    problem.kind().status == 403 || problem.kind() == TARGET_NOT_ALLOWED
+    let kind = problem.kind();
+    kind.status == 403 || kind == TARGET_NOT_ALLOWED || kind == INVALID_CREDENTIALS
 }
 
 impl Refusals {
@@ -83,6 +85,11 @@ impl Refusals {
     /// Notes that a write was refused, if that is worth keeping. `action` is the operation. It only touches memory; where there is no
     /// room the refusal is counted as lost.
     pub fn note(&self, scope: &Scope, action: &'static str, problem: &Problem) {
+        self.note_about(scope, action, None, problem);
+    }
+
+    /// The same with what it was about.
+    pub fn note_about(&self, scope: &Scope, action: &'static str, subject: Option<Subject>, problem: &Problem) {
         if !is_worth_keeping(problem) {
             return;
         }
@@ -92,6 +99,7 @@ impl Refusals {
             actor: (actor.kind(), actor.uuid()),
             action,
             code: problem.kind().code,
+            subject,
         };
         let tally = Tally {
             scope: scope.clone(),
@@ -145,6 +153,7 @@ impl Refusals {
             let reach = tx.scope().reach();
             let entry = Entry {
                 action: key.action,
+                subject: key.subject,
                 outcome: AuditOutcome::Refused,
                 code: Some(key.code),
                 occurrences,
@@ -222,6 +231,7 @@ mod tests {
             actor: ("user", Some(Uuid::from_u128(actor))),
             action: "products_create",
             code: "forbidden",
+            subject: None,
         }
     }
 

@@ -9,7 +9,10 @@ use guildhall::{
 use serde_json::{Value, json};
 
 use super::{column, hook, rename, rows, seal};
-use crate::world::{Answer, Caller, World, patience::until};
+use crate::{
+    identity::{OTHER, Someone, noted, someone, try_login},
+    world::{Answer, Caller, World, patience::until},
+};
 
 fn product(name: &str) -> Value {
     json!({ "name": name, "code": name })
@@ -116,4 +119,73 @@ async fn an_address_inside_of_a_network_is_noted_and_a_process_that_ends_writes_
     assert_eq!(column(&log, "/action"), ["webhook_endpoints_create"]);
     assert_eq!(column(&log, "/code"), ["target-not-allowed"]);
     assert_eq!(rows(&log)[0]["occurrences"], 3);
+}
+
+/// What is in the log about an account.
+async fn about(owner: &Caller, person: &Someone) -> Vec<Value> {
+    let log = refusals(owner).await;
+    let theirs = |row: &&Value| row["subject"]["id"] == person.user.to_string();
+    rows(&log).iter().filter(theirs).cloned().collect()
+}
+
+#[actix_web::test]
+async fn a_wrong_password_is_an_entry_where_a_workspace_is_known() {
+    let world = World::new().await;
+    let (owner, outsider) = (world.owner(), world.stranger());
+    let (member, nomad, nobody) = (someone(&world).await, someone(&world).await, someone(&world).await);
+    world.join(world.home(), member.user, "viewer");
+    for place in [world.home(), world.elsewhere()] {
+        world.join(place, nomad.user, "viewer");
+    }
+    let here = world.anonymous().with("guildhall-workspace", &world.home().to_string());
+    let guess = |person: &Someone| json!({ "identifier": person.email, "password": OTHER });
+    for _ in 0..3 {
+        try_login(&world, &member.email, OTHER)
+            .await
+            .refused("invalid-credentials");
+    }
+    for person in [&nomad, &nobody] {
+        try_login(&world, &person.email, OTHER)
+            .await
+            .refused("invalid-credentials");
+        here.post("/auth/login", guess(person))
+            .await
+            .refused("invalid-credentials");
+    }
+    until("the guesses are written", async || {
+        world.deployment.refusals.flush().await;
+        let times = |rows: Vec<Value>| rows.iter().filter_map(|row| row["occurrences"].as_i64()).sum::<i64>();
+        times(about(&owner, &member).await) == 3 && times(about(&owner, &nomad).await) == 1
+    })
+    .await;
+    until("all of them are noted", async || {
+        [(&member, 3), (&nomad, 2), (&nobody, 2)]
+            .iter()
+            .all(|(person, times)| noted(&world, person.user, "sign_in.failed") == *times)
+    })
+    .await;
+    let entry = &about(&owner, &member).await[0];
+    assert_eq!(
+        (
+            &entry["action"],
+            &entry["code"],
+            &entry["actor"]["type"],
+            &entry["subject"]["type"]
+        ),
+        (
+            &json!("auth_login"),
+            &json!("invalid-credentials"),
+            &json!("visitor"),
+            &json!("user")
+        )
+    );
+    assert_eq!(entry["ip"], json!(world.address));
+    for person in [&member, &nomad, &nobody] {
+        assert_eq!(
+            about(&outsider, person).await,
+            Vec::<Value>::new(),
+            "nobody meant that workspace"
+        );
+    }
+    assert_eq!(about(&owner, &nobody).await, Vec::<Value>::new());
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::queries;
+use super::{Doorkeeper, queries};
 use crate::kernel::{
-    access::{PermissionSet, SystemRole},
+    access::{Actor, Call, PermissionSet, Reach, Scope, SystemRole},
     db::Kernel,
     entitlements::Plan,
     error::Result,
@@ -75,6 +75,31 @@ impl KnownPerson {
             name: membership.name.clone(),
         };
         self.memberships.iter().map(choice).collect()
+    }
+}
+
+impl Doorkeeper {
+    /// The workspace that an account is asked for by somebody who is not let in: the one that the request names, or the account's only one.
+    /// Only for what is noted about it; nobody in particular acts.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(in crate::kernel) async fn knocked_at(
+        &self,
+        user: UserId,
+        named: Option<&str>,
+        call: &Arc<Call>,
+    ) -> Result<Option<Scope>> {
+        let known = self.person(user, call, false).await?;
+        let membership = match named {
+            Some(named) => known.value.find(named),
+            None => known.value.only(),
+        };
+        let scope = |it: &Membership| {
+            let plan = it.plan.clone();
+            Scope::grant(it.workspace, Actor::Visitor, Reach::default(), plan, call.clone())
+        };
+        Ok(membership.map(scope))
     }
 }
 

@@ -5,6 +5,7 @@
 mod acquaintances;
 mod answer;
 mod credentials;
+mod strangers;
 mod unread;
 
 use std::{

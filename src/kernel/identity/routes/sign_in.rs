@@ -9,7 +9,11 @@ use crate::kernel::{
     access::{Call, Doorkeeper, Person, Via},
     crypto,
     error::{AMBIGUOUS_CREDENTIALS, INVALID_CREDENTIALS, REFRESH_TOKEN_INVALID, Result},
-    http::{IfAny, Json, NoQuery, Somebody, Valid, Visit, cors::expect_own_page, front::ACCESS_COOKIE},
+    http::{
+        IfAny, Json, NoQuery, Somebody, Valid, Visit,
+        cors::expect_own_page,
+        front::{ACCESS_COOKIE, Front},
+    },
     id::{SessionId, UserId},
     identity::{
         model::{
@@ -101,7 +105,7 @@ pub(super) async fn log_in(
         .await?;
     if !verdict.right {
         if let Some(user) = candidate.user {
-            note_failure(identity, call, user.id);
+            note_failure(identity, &request, call, user.id);
         }
         return Err(INVALID_CREDENTIALS.into());
     }
@@ -139,7 +143,8 @@ pub(super) async fn log_in(
 }
 
 /// Notes a wrong password aside, so that the answer takes as long as one about somebody unknown.
-fn note_failure(identity: Data<Identity>, call: Arc<Call>, user: UserId) {
+fn note_failure(identity: Data<Identity>, request: &HttpRequest, call: Arc<Call>, user: UserId) {
+    let (front, headers) = (request.app_data::<Data<Front>>().cloned(), request.headers().clone());
     actix_web::rt::spawn(async move {
         let asked = call.clone();
         let noted = identity
@@ -148,6 +153,11 @@ fn note_failure(identity: Data<Identity>, call: Arc<Call>, user: UserId) {
             .await;
         if let Err(error) = noted {
             tracing::warn!(%error, "a wrong password could not be noted");
+        }
+        if let Some(front) = front
+            && let Err(error) = front.note_wrong_password(&call, &headers, user).await
+        {
+            tracing::warn!(%error, "a wrong password could not be noted in an audit log");
         }
     });
 }
