@@ -35,6 +35,7 @@ fmt: ## Format the code
 	@cargo fmt
 
 clean: ## Remove what was built and what the stack keeps
+	@program="$${CARGO_TARGET_DIR:-target}/stack/guildhall"; if [[ -x $$program ]]; then "$$program" dev --remove; fi
 	@rm -rf .guildhall/data .guildhall/stack
 	@cargo clean
 

@@ -178,6 +178,8 @@ fn a_stack_keeps_what_it_has_and_leaves_no_process_behind_however_it_ends() {
     assert!(stack.status().contains("Guildhall runs"));
     let second = stack.command(&[]).output().expect("refused");
     assert!(!second.status.success() && String::from_utf8_lossy(&second.stderr).contains("runs already"));
+    let kept = stack.command(&["--remove"]).output().expect("refused");
+    assert!(!kept.status.success() && String::from_utf8_lossy(&kept.stderr).contains("runs already"));
     let password = stack.secret("administrator");
 
     assert!(stack.end("TERM").success(), "a signal is how it is meant to end");
@@ -188,6 +190,34 @@ fn a_stack_keeps_what_it_has_and_leaves_no_process_behind_however_it_ends() {
     assert!(!stack.end("KILL").success());
     stack.nothing_is_left();
     assert!(!stack.command(&["--status"]).output().expect("asked").status.success());
+
+    // Whoever has other keys than those of the data is told what helps.
+    let secrets = stack.folder.join("stack/secrets.json");
+    let lost = "dev:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let text = fs::read_to_string(&secrets).expect("secrets");
+    fs::write(&secrets, text.replace(&stack.secret("keks"), lost)).expect("written");
+    let refused = stack.command(&["--port", "0"]).output().expect("refused");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && said.contains("signing keys") && said.contains("`guildhall dev --reset`"),
+        "{said}"
+    );
+    stack.nothing_is_left();
+    assert!(stack.command(&["--remove"]).status().expect("removed").success());
+    assert!(!stack.folder.join("stack").exists() && !stack.folder.join("data").exists());
+}
+
+#[test]
+fn a_stack_without_redis_says_so() {
+    let stack = Stack::new("alone");
+    let mut command = stack.command(&["--port", "0"]);
+    command
+        .env("REDIS_URL", "off")
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none?connect_timeout=1");
+    let output = command.output().expect("it ends: there is no database");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("REDIS_URL is off: no Redis here"), "{said}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::{
 };
 
 use actix_web::web::Data;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use home::Home;
@@ -35,14 +35,21 @@ use crate::{
     kernel::{clock::Clock, mail, telemetry},
 };
 
+/// What helps where data are there and what opens them is not.
+const WAY_OUT: &str = "if the secrets of this stack were lost or changed, nobody can read its data any more, and `guildhall dev --reset` starts over (a \
+     database that DATABASE_URL names has to be dropped first)";
+
 /// What `guildhall dev` can be asked for.
 #[derive(clap::Args)]
 pub struct Options {
     /// Throw away data and secrets, and start over.
     #[arg(long)]
     reset: bool,
-    /// Only tell whether it runs, and where.
+    /// Throw away data and secrets, and start nothing.
     #[arg(long, conflicts_with_all = ["reset", "port"])]
+    remove: bool,
+    /// Only tell whether it runs, and where.
+    #[arg(long, conflicts_with_all = ["reset", "remove", "port"])]
     status: bool,
     /// The port of the API on 127.0.0.1; 0 takes a free one. Without it, 8080 or the next free one.
     #[arg(long)]
@@ -60,13 +67,16 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let begun = Instant::now();
     let _lock = Lock::take(&home)?;
-    if options.reset {
+    if options.reset || options.remove {
         let own = std::env::var("DATABASE_URL").is_ok_and(|url| !url.is_empty());
         ensure!(
             !own,
-            "--reset would lose the keys of a database that DATABASE_URL keeps elsewhere: unset it, or drop that database first"
+            "this would lose the keys of a database that DATABASE_URL keeps elsewhere: unset it, or drop that database first"
         );
         home.remove()?;
+        if options.remove {
+            return Ok(());
+        }
         home.make()?;
         console::done("started over", begun);
     }
@@ -112,7 +122,8 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
         let serving = actix_web::rt::spawn(server);
         actix_web::rt::spawn(admin::serve(deployment.clone(), stack.admin_socket.try_clone()?)?);
         guard::may_work(&deployment.db, false).await?;
-        deployment.prepare().await?;
+        let prepared = deployment.prepare().await;
+        prepared.map_err(|error| anyhow!("{error:#}; {WAY_OUT}"))?;
         let worker = worker::start(&deployment)?;
         deployment.readiness.booted();
 

@@ -21,6 +21,9 @@ use crate::{
 /// The database of a stack on a server that was given without one.
 const DATABASE: &str = "guildhall";
 
+/// What is said where there is none.
+const NO_REDIS: &str = "no Redis here: limits and hints stay in this process";
+
 /// Everything that serving needs. The servers end when it is dropped.
 pub(super) struct Stack {
     pub(super) config: Config,
@@ -114,7 +117,10 @@ fn database_server(home: &Home, variables: &HashMap<String, String>) -> Result<(
 
 fn redis_server(home: &Home, variables: &HashMap<String, String>) -> Result<(Option<Secret<String>>, Option<Redis>)> {
     match variables.get("REDIS_URL").map(String::as_str) {
-        Some("off") => return Ok((None, None)),
+        Some("off") => {
+            console::note(&format!("REDIS_URL is off: {NO_REDIS}"));
+            return Ok((None, None));
+        }
         Some(url) => {
             console::note("using the Redis of REDIS_URL");
             return Ok((Some(Secret::new(url.to_owned())), None));
@@ -125,7 +131,7 @@ fn redis_server(home: &Home, variables: &HashMap<String, String>) -> Result<(Opt
         let redis = Redis::start(home)?;
         let outcome = match &redis {
             Some(redis) => format!("Redis on port {}", redis.port()),
-            None => "no Redis here: limits and hints stay in this process".to_owned(),
+            None => NO_REDIS.to_owned(),
         };
         Ok((redis, outcome))
     })?;
