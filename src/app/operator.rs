@@ -5,7 +5,7 @@ use clap::Subcommand;
 
 use crate::{
     app::{boot::Deployment, guard},
-    kernel::{audit, clock::Clock, config::Config, error::NOT_FOUND, id::WorkspaceId},
+    kernel::{audit, clock::Clock, config::Config, error::NOT_FOUND, id::WorkspaceId, identity::Use},
 };
 
 /// What the operator can do by hand.
@@ -23,6 +23,32 @@ pub enum Admin {
     /// Look after the audit logs.
     #[command(subcommand)]
     Audit(Audit),
+    /// Change signing keys before their time.
+    #[command(subcommand)]
+    Keys(Signing),
+}
+
+/// What there is to do about signing keys.
+#[derive(Subcommand)]
+pub enum Signing {
+    /// Let the spare take over now: what was signed before stays good, and nobody notices.
+    Rotate {
+        /// What the key signs: `access` tokens, `audit` heads, `webhook` deliveries.
+        #[arg(value_parser = purpose)]
+        purpose: Use,
+    },
+    /// Withdraw a key, with everything that it signed, and let its spare take over: for one that somebody else may have.
+    ///
+    /// Every process believes it for a minute at most.
+    Revoke {
+        /// Its id, as `/.well-known/jwks.json` names it.
+        kid: String,
+    },
+}
+
+fn purpose(text: &str) -> Result<Use, String> {
+    let found = Use::OWN.into_iter().find(|purpose| purpose.name() == text);
+    found.ok_or_else(|| "access, audit or webhook".into())
 }
 
 /// What there is to do about audit logs.
@@ -48,6 +74,8 @@ pub fn run(command: &Admin, config: Config) -> Result<()> {
         match command {
             Admin::Bootstrap { email } => bootstrap(&deployment, email).await,
             Admin::Audit(Audit::Verify { workspace }) => verify(&deployment, *workspace).await,
+            Admin::Keys(Signing::Rotate { purpose }) => rotate(&deployment, *purpose).await,
+            Admin::Keys(Signing::Revoke { kid }) => revoke(&deployment, kid).await,
         }
     })
 }
@@ -59,6 +87,23 @@ async fn bootstrap(deployment: &Deployment, email: &str) -> Result<()> {
     eprintln!("{email} owns platform. With this link, which works once and for a day, they choose their password:");
     // In the fragment, which browsers keep to themselves.
     println!("{base}/auth/reset#{}", token.expose());
+    Ok(())
+}
+
+async fn rotate(deployment: &Deployment, purpose: Use) -> Result<()> {
+    let rotated = deployment.keys.rotate(purpose).await;
+    rotated.map_err(|error| anyhow!("{error}"))?;
+    eprintln!("the spare {} key signs now", purpose.name());
+    Ok(())
+}
+
+async fn revoke(deployment: &Deployment, kid: &str) -> Result<()> {
+    let revoked = deployment.keys.revoke(kid.to_owned()).await;
+    revoked.map_err(|error| match error.is(NOT_FOUND) {
+        true => anyhow!("there is no signing key {kid}"),
+        false => anyhow!("{error}"),
+    })?;
+    eprintln!("{kid} is withdrawn: within a minute nobody takes what it signed, and another key signs");
     Ok(())
 }
 

@@ -217,3 +217,40 @@ async fn of_two_first_administrators_at_once_one_is_the_first() {
         1
     );
 }
+
+#[test]
+fn signing_keys_are_changed_before_their_time() {
+    let fresh = Fresh::new();
+    let said = |arguments: &[&str]| {
+        let output = fresh.admin(&[&["keys"], arguments].concat());
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let active = || {
+        let kid = "(SELECT kid FROM signing_keys WHERE use = 'access' AND state = 'active')";
+        text(&mut fresh.database.admin(), &format!("SELECT {kid}")).expect("a key that signs")
+    };
+    for _ in 0..2 {
+        let (done, why) = said(&["rotate", "access"]);
+        assert!(!done && why.contains("fifteen minutes"), "{why}");
+    }
+    let first = active();
+    run(
+        &mut fresh.database.admin(),
+        "UPDATE guildhall.signing_keys SET publish_at = publish_at - interval '1 hour' WHERE state = 'published'",
+    );
+    let (done, why) = said(&["rotate", "access"]);
+    assert!(done, "{why}");
+    let second = active();
+    assert_ne!(second, first);
+
+    let (done, why) = said(&["revoke", &second]);
+    assert!(done, "{why}");
+    assert_ne!(active(), second);
+    let (done, why) = said(&["revoke", "nonsense"]);
+    assert!(!done && why.contains("there is no signing key nonsense"), "{why}");
+    let (done, why) = said(&["rotate", "license"]);
+    assert!(!done && why.contains("access, audit or webhook"), "{why}");
+}
