@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::{
     db::Tenant,
-    error::{Error, FEATURE_NOT_IN_PLAN, PLAN_LIMIT_REACHED, Result},
+    error::{Error, PLAN_LIMIT_REACHED, Result},
     id::WorkspaceId,
     schema::{billing_plans, entitlement_counters, workspace_plans},
 };
@@ -251,25 +251,6 @@ pub fn give(tx: &mut Tenant<'_>, code: &str, n: i64) -> Result<()> {
         .filter(c::period_key.eq(""));
     diesel::update(same).set(c::used.eq(c::used - n)).execute(tx.conn())?;
     Ok(())
-}
-
-/// Whether the plan has a feature.
-pub fn has(tx: &Tenant<'_>, code: &str) -> bool {
-    tx.scope().plan().limit(code) != Some(0)
-}
-
-/// Refuses what the plan does not have.
-///
-/// # Errors
-/// 402 `feature-not-in-plan`.
-pub fn require(tx: &Tenant<'_>, code: &str) -> Result<()> {
-    if has(tx, code) {
-        return Ok(());
-    }
-    Err(FEATURE_NOT_IN_PLAN
-        .with("entitlement", code)
-        .with("plan", &tx.scope().plan().code)
-        .into())
 }
 
 fn period(tx: &mut Tenant<'_>, code: &str) -> Result<String> {

@@ -57,7 +57,7 @@ pub(super) fn of_license(settings: &Settings, address: Option<IpAddr>, class: Ra
 pub(super) fn in_workspace(settings: &Settings, scope: &Scope, class: RateClass) -> Vec<Ask> {
     let plan = scope.plan();
     let wide = |quota: Quota| quota.times(settings.factor);
-    let mut asks: Vec<Ask> = of_class(settings, plan, class, 1).into_iter().collect();
+    let mut asks: Vec<Ask> = of_class(settings, plan, class).into_iter().collect();
     let credential = match scope.actor() {
         Actor::ApiKey(id) => Some(id.uuid()),
         Actor::Grant(id) => Some(id.uuid()),
@@ -89,7 +89,7 @@ pub(super) fn of_person(settings: &Settings, person: &Person) -> [Ask; 2] {
 }
 
 /// The bucket of a class of operations, if it has one.
-pub(super) fn of_class(settings: &Settings, plan: &Plan, class: RateClass, cost: u32) -> Option<Ask> {
+fn of_class(settings: &Settings, plan: &Plan, class: RateClass) -> Option<Ask> {
     let share = |percent: u32| {
         let whole = per_minute(plan, "rate.workspace", WORKSPACE)?;
         Some(Quota::per_minute((whole.count.saturating_mul(percent) / 100).max(1)))
@@ -104,8 +104,7 @@ pub(super) fn of_class(settings: &Settings, plan: &Plan, class: RateClass, cost:
             return None;
         }
     };
-    let ask = Ask::new(bucket, quota?.times(settings.factor));
-    Some(Ask { cost, ..ask })
+    Some(Ask::new(bucket, quota?.times(settings.factor)))
 }
 
 fn per_minute(plan: &Plan, code: &str, otherwise: u32) -> Option<Quota> {

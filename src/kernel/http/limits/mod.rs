@@ -26,9 +26,7 @@ pub use self::{
 use super::operations::RateClass;
 use crate::kernel::{
     access::{Actor, Person, Scope},
-    config,
-    error::Result,
-    metrics,
+    config, metrics,
     redis::Redis,
 };
 
@@ -163,16 +161,6 @@ impl Limits {
     pub async fn admit_person(&self, person: &Person) -> Verdict {
         let asks = buckets::of_person(&self.0.settings, person);
         self.check(&Home::person(person.user), &asks).await
-    }
-
-    /// Charges what only the handler knows: a batch of 40 costs 39 more than the one that the front door took.
-    ///
-    /// # Errors
-    /// 429 `rate-limited`.
-    pub async fn charge(&self, scope: &Scope, class: RateClass, cost: u32) -> Result<()> {
-        let ask = buckets::of_class(&self.0.settings, scope.plan(), class, cost).filter(|_| cost > 0);
-        let verdict = self.check(&Home::workspace(scope.workspace()), ask.as_slice()).await;
-        verdict.into_result()
     }
 
     /// Throws away what is no longer needed, for as long as anybody uses these limits.

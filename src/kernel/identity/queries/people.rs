@@ -128,7 +128,7 @@ pub(in crate::kernel::identity) fn tell_workspaces(tx: &mut Kernel<'_>, user: &U
     Ok(())
 }
 
-/// Stores a new password hash: what was issued before dies by the epoch.
+/// Stores a new password hash. What was issued before ends with its session, which is the caller's to end.
 pub(in crate::kernel::identity) fn set_password(
     tx: &mut Kernel<'_>,
     id: UserId,
@@ -136,11 +136,7 @@ pub(in crate::kernel::identity) fn set_password(
     now: DateTime<Utc>,
 ) -> Result<()> {
     diesel::update(users::table.find(id))
-        .set((
-            users::password_hash.eq(hash),
-            users::password_changed_at.eq(now),
-            users::epoch.eq(users::epoch + 1),
-        ))
+        .set((users::password_hash.eq(hash), users::password_changed_at.eq(now)))
         .execute(tx.conn())?;
     Ok(())
 }
