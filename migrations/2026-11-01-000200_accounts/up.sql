@@ -75,6 +75,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_user_id_idx ON sessions (user_id, created_at) WHERE revoked_at IS NULL;
 CREATE INDEX sessions_impersonator_id_idx ON sessions (impersonator_id) WHERE impersonator_id IS NOT NULL;
 CREATE INDEX sessions_not_after_idx ON sessions (not_after);
+CREATE INDEX sessions_revoked_at_idx ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
 
 CREATE TABLE one_time_tokens (
   id           uuid NOT NULL CONSTRAINT one_time_tokens_pkey PRIMARY KEY,
