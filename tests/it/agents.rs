@@ -187,7 +187,21 @@ async fn names_are_taken_once_and_a_plan_counts_agents() {
         (&json!("agents"), &json!(5))
     );
     owner.delete(&format!("/agents/{}", first.text_at("/id"))).await.gone();
-    owner.post("/agents", scout("Scout 6")).await.created();
+    let sixth = owner.post("/agents", scout("Scout 6")).await.created().text_at("/id");
+    // One that ran cannot be deleted: archived, it takes no place either, and deleted after that it gives none twice.
+    for verb in ["archive", "archive"] {
+        owner.act(&format!("/agents/{sixth}/{verb}")).await.ok();
+    }
+    let seventh = owner.post("/agents", scout("Scout 7")).await.created().text_at("/id");
+    let back = owner.act(&format!("/agents/{sixth}/unarchive")).await;
+    back.refused("plan-limit-reached");
+    owner.delete(&format!("/agents/{sixth}")).await.gone();
+    owner
+        .post("/agents", scout("Scout 8"))
+        .await
+        .refused("plan-limit-reached");
+    owner.delete(&format!("/agents/{seventh}")).await.gone();
+    owner.post("/agents", scout("Scout 8")).await.created();
 }
 
 #[actix_web::test]

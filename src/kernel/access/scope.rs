@@ -192,6 +192,14 @@ impl Call {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// Gives up its place in the admission gate before it waits for something that is not ours. Whatever it wants of the database afterwards
+    /// has to find a place again.
+    pub fn step_out(&self) {
+        if let Some(place) = &self.place {
+            place.leave();
+        }
+    }
+
     /// A call of our own: no caller, no request.
     pub fn internal(operation: &'static str, request_id: Arc<str>) -> Call {
         Call {

@@ -87,6 +87,7 @@ pub struct Auth {
     pub password_min_length: usize,
     pub sign_up: SignUp,
     pub sign_ups_per_hour: i32,
+    pub mails_per_hour: i32,
     pub workspaces_per_person: u32,
     pub key_mode: KeyMode,
 }

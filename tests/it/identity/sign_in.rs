@@ -206,7 +206,7 @@ async fn a_browsers_tokens_travel_in_cookies_and_nowhere_else() {
     }
     let refresh = set_cookie(&answer, "__Secure-gld_rt");
     for part in [
-        "Path=/api/v1/auth/refresh",
+        "Path=/api/v1/auth;",
         "Secure",
         "HttpOnly",
         "SameSite=Strict",
@@ -230,6 +230,13 @@ async fn a_browsers_tokens_travel_in_cookies_and_nowhere_else() {
         cookie_of(&answer, "__Secure-gld_rt")
     );
 
+    let renewed = format!("__Secure-gld_rt={}", cookie_of(&next, "__Secure-gld_rt"));
+    let foreign = world.anonymous().with("origin", "https://evil.example");
+    foreign
+        .with("cookie", &renewed)
+        .act("/auth/logout")
+        .await
+        .refused("csrf-failed");
     let gone = browser.with("cookie", &fresh).act("/auth/logout").await.gone();
     assert!(set_cookie(&gone, "__Host-gld_at").contains("Max-Age=0"));
     world
@@ -238,6 +245,30 @@ async fn a_browsers_tokens_travel_in_cookies_and_nowhere_else() {
         .get("/me")
         .await
         .refused("session-revoked");
+}
+
+#[actix_web::test]
+async fn a_browser_whose_access_token_has_expired_can_sign_out() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    let browser = world.anonymous().with("origin", &world.base);
+    let body = json!({ "identifier": person.email, "password": PASSWORD, "remember": true, "transport": "cookie" });
+    let answer = browser.post("/auth/login", body).await.ok();
+    // What a browser sends after ten minutes: the access cookie is gone.
+    let refresh = format!("__Secure-gld_rt={}", cookie_of(&answer, "__Secure-gld_rt"));
+    let browser = browser.with("cookie", &refresh);
+    let gone = browser.act("/auth/logout").await.gone();
+    for cookie in ["__Host-gld_at", "__Secure-gld_rt"] {
+        assert!(set_cookie(&gone, cookie).contains("Max-Age=0"), "{cookie}");
+    }
+    browser.act("/auth/refresh").await.refused("session-revoked");
+    // Nobody's cookie is still one to be rid of.
+    let nobodys = world
+        .anonymous()
+        .with("origin", &world.base)
+        .with("cookie", "__Secure-gld_rt=nonsense");
+    assert!(set_cookie(&nobodys.act("/auth/logout").await.gone(), "__Secure-gld_rt").contains("Max-Age=0"));
+    world.anonymous().act("/auth/logout").await.refused("unauthenticated");
 }
 
 #[actix_web::test]

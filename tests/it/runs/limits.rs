@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::{echo, events, finish, start, worker};
-use crate::world::{World, patience::until};
+use crate::world::{
+    World,
+    patience::{a_while, until},
+};
 
 #[actix_web::test]
 async fn time_runs_out_in_the_queue_and_at_work() {
@@ -207,5 +210,24 @@ async fn waiting_is_a_parameter_or_a_preference() {
         let ask = owner.post(&format!("{execute}{query}"), body.clone());
         let answer = ask.header("prefer", preference).await.accepted();
         assert_eq!(answer.header("preference-applied"), "", "{query} {preference}");
+    }
+}
+
+#[actix_web::test]
+async fn who_waits_for_a_run_takes_nobodys_place() {
+    let world = World::new().await;
+    let (owner, stranger) = (world.owner(), world.stranger());
+    let agent = echo(&owner).await;
+    let run = start(&owner, &agent, "x").await;
+    let mut waiting = Vec::new();
+    // More than there are places, one after the other: nobody works, so the run does not end.
+    for _ in 0..60 {
+        let ask = owner.get(&format!("{run}?wait=60"));
+        waiting.push(actix_web::rt::spawn(async move { ask.await }));
+        a_while().await;
+        stranger.get("/workspace").await.ok();
+    }
+    for answer in waiting {
+        assert_eq!(answer.await.expect("an answer").ok().body["status"], "pending");
     }
 }

@@ -206,20 +206,26 @@ pub(super) fn delete(tx: &mut Tenant<'_>, id: AgentId, seen: &IfMatch) -> Result
     queries::delete(tx.conn(), id)
         .on_foreign_key("runs_agent_id_fkey", ran())
         .on_foreign_key("runs_agent_version_fkey", ran())?;
-    entitlements::give(tx, "agents", 1)?;
+    if agent.state == State::Active {
+        entitlements::give(tx, "agents", 1)?;
+    }
     outbox::emit(tx, AGENT_DELETED.of(id, &agent))?;
     Ok(())
 }
 
-/// Stops an agent from being used, or lets it be used again. Asking twice changes nothing.
+/// Stops an agent from being used, or lets it be used again. Asking twice changes nothing. An archived one takes no place of the plan.
 ///
 /// # Errors
-/// 404, 412.
+/// 404, 412, 402 `plan-limit-reached` for one that is to be used again.
 pub(super) fn set_state(tx: &mut Tenant<'_>, id: AgentId, seen: &IfMatch, state: State) -> Result<Agent> {
     let mut row = queries::lock(tx.conn(), id)?;
     seen.allows(row.version)?;
     if row.state == state {
         return shown(tx, row);
+    }
+    match state {
+        State::Archived => entitlements::give(tx, "agents", 1)?,
+        State::Active => entitlements::take(tx, "agents", 1)?,
     }
     let before = shown(tx, row.clone())?;
     row.state = state;

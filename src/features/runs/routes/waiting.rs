@@ -11,6 +11,8 @@ use actix_web::{
     http::header::{HeaderName, HeaderValue},
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{
     features::runs::{
         model::{Run, Status},
@@ -26,6 +28,8 @@ use crate::{
 
 /// Says what of `Prefer` was done.
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// So many wait at once; whoever else would is answered at once.
+static SEATS: Semaphore = Semaphore::const_new(1_000);
 /// Nobody waits longer, in seconds.
 const LONGEST: u64 = 60;
 
@@ -117,11 +121,15 @@ fn read_wait(query: &str) -> Result<Option<u64>> {
 }
 
 /// The run as it is once it has ended or waits, or when the time is over. What was accepted is accepted: trouble with looking again is no
-/// reason to say that nothing happened, so the run is then answered as it was seen last.
+/// reason to say that nothing happened, so the run is then answered as it was seen last. Who waits takes nobody's place.
 pub(super) async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> Run {
+    let Ok(_seat) = SEATS.try_acquire() else {
+        return run;
+    };
     let until = Instant::now() + wait;
     let mut pause = Duration::from_millis(10);
     while !run.status.is_final() && run.status != Status::Waiting && Instant::now() + pause < until {
+        scope.call().step_out();
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(200));
         let id = run.id;

@@ -64,6 +64,7 @@ async fn create(
     key: IdempotencyKey,
     new: Valid<NewEndpoint>,
 ) -> Result<Once<Created<CreatedEndpoint>>> {
+    can.scope().call().step_out();
     let vetted = outbound.vet(&new.url).await;
     db.tenant(can, move |tx| {
         once(tx, &key, &new, |tx| {
@@ -126,7 +127,10 @@ async fn update(
     change: Valid<EndpointPatch>,
 ) -> Result<Tagged<Endpoint>> {
     let target = match &change.url {
-        Some(url) => Some(outbound.vet(url).await.map_err(Error::from)?),
+        Some(url) => {
+            can.scope().call().step_out();
+            Some(outbound.vet(url).await.map_err(Error::from)?)
+        }
         None => None,
     };
     db.tenant(can, move |tx| {
@@ -270,6 +274,7 @@ async fn test(
         headers: &headers,
         webhook_id: event.to_string(),
     };
+    scope.call().step_out();
     let mut sent = send(&outbound, &clock, head, delivery, body.to_string().into_bytes()).await;
     db.tenant(scope, move |tx| {
         deliveries::record_test(tx, endpoint.id, event, &mut sent)

@@ -10,13 +10,14 @@ use crate::kernel::{
     secret::Secret,
 };
 
-/// The cookie that holds a browser's refresh token. It goes to one address only.
+/// The cookie that holds a browser's refresh token. It goes where sessions are renewed and ended: a browser whose access token has expired
+/// must be able to sign out.
 pub const REFRESH_COOKIE: &str = "__Secure-gld_rt";
 /// The cookie that tells a device again.
 pub const DEVICE_COOKIE: &str = "__Host-gld_dv";
 
 /// Where the refresh cookie goes.
-const REFRESH_PATH: &str = "/api/v1/auth/refresh";
+const REFRESH_PATH: &str = "/api/v1/auth";
 /// A device is told again for a year.
 const YEAR: i64 = 365 * 86_400;
 

@@ -207,7 +207,8 @@ pub(super) async fn renew(
 
 /// Sign out.
 ///
-/// The session ends at once here, and within a second everywhere. Named by the access token; where that has expired, by the refresh token.
+/// The session ends at once here, and within a second everywhere. Named by the access token; where that has expired, by the refresh token,
+/// which browsers send in its cookie.
 #[utoipa::path(operation_id = "auth_logout", request_body(content = Option<Renewal>, description = "The refresh token, where no access token is sent."),
                responses((status = 204, description = "Signed out.")),
                extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("account"))))]
@@ -224,7 +225,13 @@ pub(super) async fn log_out(
     let call = visit.0;
     let mode = identity.desk.auth.key_mode;
     let given = renewal.0.and_then(|renewal| renewal.into_inner().refresh_token);
-    let known = match (somebody.0, given) {
+    let kept = cookies::read(&request, REFRESH_COOKIE);
+    // A browser whose session is over already still wants to be rid of its cookies.
+    let keeps = kept.is_some() || cookies::read(&request, ACCESS_COOKIE).is_some();
+    if given.is_none() && kept.is_some() {
+        expect_own_page(&identity.desk.origins, request.headers())?;
+    }
+    let known = match (somebody.0, given.or(kept)) {
         (Ok(person), _) => Some((session_of(&person)?, person.user)),
         (Err(_), Some(token)) => match Presented::read(token.expose(), mode) {
             Some(presented) => {
@@ -236,10 +243,7 @@ pub(super) async fn log_out(
             }
             None => None,
         },
-        // A browser whose session is over already still wants to be rid of its cookies.
-        (Err(refused), None) if refused.kind().status == 401 && cookies::read(&request, ACCESS_COOKIE).is_some() => {
-            None
-        }
+        (Err(refused), None) if refused.kind().status == 401 && keeps => None,
         (Err(refused), None) => return Err(refused.into()),
     };
     if let Some((session, user)) = known {

@@ -20,9 +20,7 @@ pub(super) const FLOOR: Duration = Duration::from_millis(150);
 
 /// Waits until an answer may come, so that its time says nothing. Holds nothing meanwhile.
 pub(super) async fn no_sooner(begun: Instant, call: &Call) {
-    if let Some(place) = &call.place {
-        place.leave();
-    }
+    call.step_out();
     tokio::time::sleep(FLOOR.saturating_sub(begun.elapsed())).await;
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Desk,
-    throttles::{self, MAIL_HOUR, MAIL_IP, MAIL_MINUTE},
+    throttles::{self, MAIL_HOUR, MAIL_MINUTE},
 };
 use crate::kernel::{
     access::Call,
@@ -40,7 +40,7 @@ pub const RESET_MINUTES: i64 = 30;
 /// # Errors
 /// The database's.
 pub fn ask(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, to: (&str, &str), letter: &Letter<'_>) -> Result<()> {
-    match may_leave(tx, call, to.0)? {
+    match may_leave(tx, desk, call, to.0)? {
         true => send(tx, desk, call, to, letter),
         false => Ok(()),
     }
@@ -50,15 +50,20 @@ pub fn ask(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, to: (&str, &str), lett
 ///
 /// # Errors
 /// The database's.
-pub fn may_leave(tx: &mut Kernel<'_>, call: &Call, to: &str) -> Result<bool> {
+pub fn may_leave(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, to: &str) -> Result<bool> {
     let address = to.to_lowercase();
+    let from_there = throttles::mails_asked_for(desk.auth.mails_per_hour);
     let spared = [
-        (&MAIL_IP, throttles::neighbourhood(call.ip)),
+        (&from_there, throttles::neighbourhood(call.ip)),
         (&MAIL_MINUTE, address.clone()),
         (&MAIL_HOUR, address),
     ];
     for (bucket, key) in spared {
         if throttles::take(tx, bucket, &key)?.is_some() {
+            tracing::info!(
+                limit = bucket.name,
+                "a mail that was asked for does not leave: too many were"
+            );
             return Ok(false);
         }
     }

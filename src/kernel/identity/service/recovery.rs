@@ -36,7 +36,7 @@ pub fn forgot(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, address: &Address) 
         return Ok(());
     };
     // The link that was mailed before goes on working unless this one leaves too.
-    if !letters::may_leave(tx, call, address.as_str())? {
+    if !letters::may_leave(tx, desk, call, address.as_str())? {
         return Ok(());
     }
     let now = tx.now()?;

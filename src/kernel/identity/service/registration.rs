@@ -135,7 +135,7 @@ pub fn resend(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, wanted: &Resend) ->
         return letters::ask(tx, desk, call, (address.as_str(), "en"), &Letter::AccountExists);
     }
     // The token that was mailed before goes on working unless this one leaves too.
-    if !letters::may_leave(tx, call, address.as_str())? {
+    if !letters::may_leave(tx, desk, call, address.as_str())? {
         return Ok(());
     }
     let fresh = one_time(desk);

@@ -59,8 +59,10 @@ pub const STEP_UP: Bucket = window("step_up", 5, 600);
 pub const MAIL_MINUTE: Bucket = window("mail_minute", 1, 60);
 /// Mails to one address.
 pub const MAIL_HOUR: Bucket = window("mail_hour", 5, 3_600);
-/// Mails that one address asks for.
-pub const MAIL_IP: Bucket = window("mail_ip", 30, 3_600);
+/// Mails that are asked for from one address, at most so many in an hour.
+pub const fn mails_asked_for(most: i32) -> Bucket {
+    window("mail_ip", most, 3_600)
+}
 
 /// Guesses in a row that cost nothing.
 const FREE: i32 = 10;
