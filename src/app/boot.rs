@@ -108,10 +108,19 @@ impl Deployment {
             trusted_proxies: config.server.trusted_proxies.clone(),
         };
         let stripe = Stripe::new(Some(&config.stripe.api_base)).context("stripe.api_base is no address")?;
+        let mailer = Mailer::new(&config.mail)?;
+        let health = Health {
+            readiness: readiness.clone(),
+            db: db.clone(),
+            redis: redis.clone(),
+            mail: mailer.standing().clone(),
+            stripe: config.stripe.secret_key.is_some().then(|| stripe.standing().clone()),
+            last: Default::default(),
+        };
         Ok(Deployment {
             stripe,
             plans: PlanCache::default(),
-            mailer: Mailer::new(&config.mail)?,
+            mailer,
             peppers: Peppers::new(db.clone(), keyring.clone()),
             door: Door::new(db.clone(), keyring.clone(), config.stripe.signing_secrets()),
             keyring,
@@ -119,7 +128,7 @@ impl Deployment {
             identity,
             cursors: cursor_key(&config)?,
             documents: Arc::new(Documents::new(&document, &front.public_url)?),
-            health: Arc::new(Health::new(readiness.clone(), db.clone(), redis.clone())),
+            health: Arc::new(health),
             readiness,
             refusals,
             redis,

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::kernel::{
     db::Db,
     redis::{Redis, State},
+    standing::Standing,
 };
 
 /// How long a check is believed.
@@ -75,6 +76,15 @@ pub enum Dependency {
     Off,
 }
 
+impl Dependency {
+    fn of(standing: &Standing) -> Dependency {
+        match standing.is_up() {
+            true => Dependency::Up,
+            false => Dependency::Down,
+        }
+    }
+}
+
 /// How it stands with everything that the process uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Dependencies {
@@ -82,37 +92,43 @@ pub struct Dependencies {
     pub database: Dependency,
     /// Without it rate limits are judged by each process alone, and other processes learn of changes a second later.
     pub redis: Dependency,
+    /// Without it mails wait. By the last one that this process tried to send.
+    pub mail: Dependency,
+    /// Without it nothing can be bought or changed, and what was paid takes effect later. By the last call that this process made.
+    pub stripe: Dependency,
+}
+
+impl Dependencies {
+    /// None is missing that this deployment has, but for Redis, which it should have.
+    fn are_all_there(self) -> bool {
+        self.database == Dependency::Up
+            && self.redis == Dependency::Up
+            && self.mail != Dependency::Down
+            && self.stripe != Dependency::Down
+    }
 }
 
 /// Looks at what the process uses: at most every two seconds, and once however many ask.
 pub struct Health {
-    readiness: Arc<Readiness>,
-    db: Db,
-    redis: Redis,
-    last: tokio::sync::Mutex<Option<(Instant, Dependencies)>>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) db: Db,
+    pub(super) redis: Redis,
+    pub(super) mail: Standing,
+    /// None where this deployment sells nothing.
+    pub(super) stripe: Option<Standing>,
+    pub(super) last: tokio::sync::Mutex<Option<(Instant, Dependencies)>>,
 }
 
 impl Health {
-    /// The health of a process.
-    pub fn new(readiness: Arc<Readiness>, db: Db, redis: Redis) -> Health {
-        Health {
-            readiness,
-            db,
-            redis,
-            last: tokio::sync::Mutex::default(),
-        }
-    }
-
     /// How it stands. A lost dependency only degrades: were every process to leave the balancer at once, callers would get its page
     /// instead of our answer.
     pub async fn status(&self) -> Status {
         if !self.readiness.is_ready() {
             return Status::Unready;
         }
-        let Dependencies { database, redis } = self.dependencies().await;
-        match (database, redis) {
-            (Dependency::Up, Dependency::Up) => Status::Ready,
-            _ => Status::Degraded,
+        match self.dependencies().await.are_all_there() {
+            true => Status::Ready,
+            false => Status::Degraded,
         }
     }
 
@@ -136,6 +152,8 @@ impl Health {
                 State::Down => Dependency::Down,
                 State::Off => Dependency::Off,
             },
+            mail: Dependency::of(&self.mail),
+            stripe: self.stripe.as_ref().map_or(Dependency::Off, Dependency::of),
         };
         *last = Some((Instant::now(), found));
         found

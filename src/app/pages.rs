@@ -65,7 +65,7 @@ async fn health() -> Json<Alive> {
 
 /// Should this process get traffic?
 ///
-/// A lost database or Redis only degrades: the answer is then `degraded`, with status 200.
+/// A lost database, Redis, mail server or Stripe only degrades: the answer is then `degraded`, with status 200.
 #[utoipa::path(operation_id = "health_ready",
                responses((status = 200, description = "It should.", body = Ready), (status = 503, description = "It should not.", body = Ready)),
                extensions(("x-public" = json!(true)), ("x-rate-class" = json!("free")), ("x-admission" = json!("interactive"))))]

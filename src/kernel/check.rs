@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 use unicode_normalization::UnicodeNormalization;
 
@@ -83,9 +83,11 @@ impl Check {
 
     /// A time that calendars agree on: of the years 1970 to 9999.
     pub fn time(&mut self, pointer: &str, time: Option<DateTime<Utc>>) {
-        match time.map(|time| time.year()) {
-            Some(year) if year < 1970 => self.refuse(pointer, FieldCode::TooSmall, "Not before 1970."),
-            Some(year) if year > 9999 => self.refuse(pointer, FieldCode::TooLarge, "Not after 9999."),
+        // The last millisecond of 9999. A leap second at the end of that year would be stored as the next one.
+        const LAST: i64 = 253_402_300_799_999;
+        match time.map(|time| time.timestamp_millis()) {
+            Some(millis) if millis < 0 => self.refuse(pointer, FieldCode::TooSmall, "Not before 1970."),
+            Some(millis) if millis > LAST => self.refuse(pointer, FieldCode::TooLarge, "Not after 9999."),
             _ => {}
         }
     }

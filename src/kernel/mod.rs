@@ -35,6 +35,7 @@ pub mod redis;
 mod schema;
 pub mod secret;
 pub mod shape;
+pub mod standing;
 pub mod stripe;
 pub mod telemetry;
 pub mod trace;

@@ -3,6 +3,7 @@
 mod completion;
 mod events;
 mod older;
+mod outputs;
 
 use actix_web::web::Bytes;
 use anyhow::Result;
@@ -27,6 +28,7 @@ impl Documents {
     pub fn new(routes: &OpenApi, public_url: &str) -> Result<Documents> {
         let mut current = serde_json::to_value(routes)?;
         events::describe(&mut current, &catalogue());
+        outputs::complete(&mut current);
         completion::complete(&mut current)?;
         current["servers"] = serde_json::json!([{ "url": public_url, "description": "This deployment." }]);
         let older = older::downgraded(&current);

@@ -3,6 +3,7 @@
 mod answers;
 mod body;
 pub mod cors;
+mod document;
 mod extract;
 pub mod front;
 pub mod headers;

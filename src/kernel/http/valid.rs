@@ -18,7 +18,7 @@ use aws_lc_rs::digest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{body, operations::Operations};
+use super::{body, document::Document, operations::Operations};
 use crate::kernel::{
     check::{Check, Validate, escape, unfit},
     error::{Error, FieldCode, INVALID_JSON, Result},
@@ -112,8 +112,14 @@ fn is_absent(request: &HttpRequest) -> bool {
 /// # Errors
 /// 400 `invalid-json`, 422 `validation-failed`.
 pub(in crate::kernel) fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<Valid<T>> {
-    let document: Value = serde_json::from_slice(bytes)
-        .map_err(|error| INVALID_JSON.because(format!("Line {}, column {}.", error.line(), error.column())))?;
+    let Document(document) = serde_json::from_slice(bytes).map_err(|error| {
+        let twice = if error.is_data() {
+            "A member is there twice. "
+        } else {
+            ""
+        };
+        INVALID_JSON.because(format!("{twice}Line {}, column {}.", error.line(), error.column()))
+    })?;
     let mut check = Check::default();
     walk(&document, &mut String::new(), 0, &mut check)?;
     check.done()?;

@@ -22,6 +22,7 @@ use super::{Address, render::Rendered};
 use crate::kernel::{
     config::{self, MailTransport},
     id::MailId,
+    standing::Standing,
 };
 
 /// What sends mails.
@@ -30,6 +31,7 @@ pub struct Mailer {
     from: Sender,
     road: Road,
     patience: Duration,
+    standing: Standing,
 }
 
 #[derive(Clone)]
@@ -72,7 +74,13 @@ impl Mailer {
             from,
             road,
             patience: PATIENCE,
+            standing: Standing::default(),
         })
+    }
+
+    /// How it stands with the mail server.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// The mailbox, where mails do not really leave.
@@ -111,11 +119,13 @@ impl Mailer {
                 let message = self
                     .message(message_id, to, mail)
                     .map_err(|_| Undelivered::ForGood("the mail could not be put together".into()))?;
-                match tokio::time::timeout(self.patience, smtp.send(message)).await {
+                let sent = match tokio::time::timeout(self.patience, smtp.send(message)).await {
                     Ok(Ok(_)) => Ok(()),
                     Ok(Err(error)) => Err(undelivered(&error)),
                     Err(_) => Err(Undelivered::ForNow("the mail server took too long".into())),
-                }
+                };
+                self.standing.note(!matches!(sent, Err(Undelivered::ForNow(_))));
+                sent
             }
         }
     }

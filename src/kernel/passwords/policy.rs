@@ -68,7 +68,12 @@ impl Policy {
 
 fn is_common(password: &str) -> bool {
     let plain = Secret::new(password.to_lowercase());
-    let plain = plain.expose().as_str();
+    // Spaces and dashes between two of a kind make it no rarer.
+    let together = Secret::new(plain.expose().split([' ', '-', '_', '.', ',']).collect::<String>());
+    is_guessed(plain.expose()) || is_guessed(together.expose())
+}
+
+fn is_guessed(plain: &str) -> bool {
     let (core, head) = (
         plain.trim_matches(|c: char| !c.is_alphabetic()),
         plain.trim_end_matches(|c: char| !c.is_alphabetic()),
@@ -198,6 +203,9 @@ mod tests {
             "PassWord1234567",
             "P@ssw0rd2024!!!",
             "passwordpassword",
+            "password password",
+            "qwerty-qwerty qwerty",
+            "correct horse battery staple",
             "correcthorsebatterystaple",
             "iloveyouforever",
             "qwertyuiopasdfgh",

@@ -8,13 +8,14 @@ use stripe::StripeRequest;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 
 use super::{API_VERSION, PUBLIC_BASE, refusal::StripeError};
-use crate::kernel::secret::Secret;
+use crate::kernel::{secret::Secret, standing::Standing};
 
 /// The road to Stripe. Copies share their connections.
 #[derive(Clone)]
 pub struct Stripe {
     http: reqwest::Client,
     base: reqwest::Url,
+    standing: Standing,
 }
 
 /// How long a caller waits, and how often we try.
@@ -72,7 +73,16 @@ impl Stripe {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("Guildhall/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Stripe { http, base })
+        Ok(Stripe {
+            http,
+            base,
+            standing: Standing::default(),
+        })
+    }
+
+    /// How it stands with Stripe.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Performs what a builder of async-stripe describes. A call with an effect carries its intent; one without is a read.
@@ -105,11 +115,15 @@ impl Stripe {
                 Ok(Ok(body)) => match decode(&body) {
                     // Not JSON at all: a proxy's page under a good status, or half an answer.
                     Err(StripeError::Away) => (StripeError::Away, true),
-                    answer => return answer,
+                    answer => {
+                        self.standing.note(true);
+                        return answer;
+                    }
                 },
                 Ok(Err(failure)) => failure,
                 Err(_) => (StripeError::Away, true),
             };
+            self.standing.note(!matches!(error, StripeError::Away));
             let pause = pauses
                 .next()
                 .filter(|_| again)

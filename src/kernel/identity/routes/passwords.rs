@@ -114,12 +114,16 @@ pub(super) async fn change_own(
         let detail = "This is not the present password.";
         return Err(invalid("/current_password", FieldCode::InvalidChoice, detail));
     }
+    // At once: whoever knows the present one may look for a good new one as often as it takes.
+    identity
+        .db
+        .unscoped(&person.call, move |tx| sign_in::proved_again(tx, user_id))
+        .await?;
     let hash = hashed(&identity, "/new_password", &new.new_password, &user).await?;
     let (desk, call) = (identity.desk.clone(), person.call.clone());
     identity
         .db
         .unscoped(&person.call, move |tx| {
-            sign_in::proved_again(tx, user.id)?;
             recovery::change(tx, &desk, &call, &user, &hash, session)
         })
         .await?;

@@ -14,7 +14,7 @@ use crate::kernel::{
 
 /// One kind of guess.
 pub struct Bucket {
-    name: &'static str,
+    pub(super) name: &'static str,
     rule: Rule,
 }
 

@@ -92,7 +92,9 @@ async fn a_server_that_is_not_there_is_tried_again() {
     let gone = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let url = format!("smtp://{}", gone.local_addr().expect("an address"));
     drop(gone);
-    let sent = mailer(&url, PATIENCE)
+    let mailer = mailer(&url, PATIENCE);
+    assert!(mailer.standing().is_up(), "until something else is known");
+    let sent = mailer
         .send(
             ID,
             "any",
@@ -102,4 +104,5 @@ async fn a_server_that_is_not_there_is_tried_again() {
         )
         .await;
     assert!(matches!(sent, Err(Undelivered::ForNow(_))), "{sent:?}");
+    assert!(!mailer.standing().is_up());
 }
