@@ -8,6 +8,8 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 features := lab,stripe-stub
+# What `make run` builds and starts.
+program := $${CARGO_TARGET_DIR:-target}/debug/guildhall
 
 .PHONY: help run test bench check fmt clean
 
@@ -18,7 +20,7 @@ run: ## Start Guildhall with a PostgreSQL and a Redis of its own (ARGS="--port 9
 	@scripts/setup run
 	@echo "run: building (the first time takes minutes)" >&2
 	@cargo build --locked --features stripe-stub
-	@exec "$${CARGO_TARGET_DIR:-target}/debug/guildhall" dev $(ARGS)
+	@exec "$(program)" dev $(ARGS)
 
 test: ## Run the tests on throwaway servers (REDIS=off: without Redis; ARGS="name" picks some)
 	@scripts/setup test
@@ -35,7 +37,7 @@ fmt: ## Format the code
 	@cargo fmt
 
 clean: ## Remove what was built and what the stack keeps
-	@program="$${CARGO_TARGET_DIR:-target}/stack/guildhall"; if [[ -x $$program ]]; then "$$program" dev --remove; fi
+	@if [[ -x "$(program)" ]]; then "$(program)" dev --remove; fi
 	@rm -rf .guildhall/data .guildhall/stack
 	@cargo clean
 
