@@ -257,7 +257,7 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         fresh: says("x-fresh"),
         works_unpaid: matches!(
             rate,
-            RateClass::Read | RateClass::Search | RateClass::Export | RateClass::Public
+            RateClass::Read | RateClass::Search | RateClass::Export | RateClass::Public | RateClass::Activation
         ) || method == Method::DELETE
             || bills
             || says("x-works-unpaid"),
