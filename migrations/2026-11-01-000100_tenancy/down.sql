@@ -1,6 +1,9 @@
 DROP FUNCTION schema_version();
 DROP FUNCTION make_reference_table(regclass);
 DROP FUNCTION make_kernel_table(regclass);
+DROP FUNCTION keep_metadata_of(regclass, name);
+DROP FUNCTION keep_metadata();
+DROP FUNCTION make_metadata_table(name, text);
 DROP FUNCTION hand_to_keeper(regprocedure);
 DROP FUNCTION let_keeper(regclass, text);
 DROP FUNCTION make_shared_table(regclass, text, text, text, text, name);

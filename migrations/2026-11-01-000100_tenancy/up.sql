@@ -135,6 +135,51 @@ BEGIN
   REVOKE CREATE ON SCHEMA guildhall FROM guildhall_keeper;
 END $$;
 
+-- Metadata as lists are filtered by it: whether one jsonb contains another is not leakproof, so that under row-level security no index would
+-- serve it. Each pair is therefore a row of its own, in a table that reaches as far as the things that carry it. `own`: resellers and
+-- customers see those of their things.
+CREATE FUNCTION make_metadata_table(t name, reach text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('CREATE TABLE %1$I (workspace_id uuid NOT NULL, thing_id uuid NOT NULL, %2$s'
+                 ' key text COLLATE "C" NOT NULL, value text COLLATE "C" NOT NULL,'
+                 ' CONSTRAINT %1$s_pkey PRIMARY KEY (workspace_id, thing_id, key))',
+                 t, CASE reach WHEN 'own' THEN 'reseller_id uuid, customer_id uuid,' ELSE '' END);
+  EXECUTE format('CREATE INDEX %1$s_value_idx ON %1$I (workspace_id, key, value, thing_id)', t);
+  PERFORM make_tenant_table(t::text::regclass, reseller => reach, customer => reach, without => '{UPDATE}');
+END $$;
+
+-- Writes the metadata of a thing there.
+CREATE FUNCTION keep_metadata() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP <> 'INSERT' THEN
+    EXECUTE format('DELETE FROM %I.%I WHERE workspace_id = $1 AND thing_id = $2', TG_TABLE_SCHEMA, TG_ARGV[0])
+      USING OLD.workspace_id, OLD.id;
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    EXECUTE format('INSERT INTO %1$I.%2$I SELECT (jsonb_populate_record(NULL::%1$I.%2$I, $1 || jsonb_build_object(''key'', key, ''value'', value))).*'
+                   ' FROM jsonb_each_text($2)', TG_TABLE_SCHEMA, TG_ARGV[0])
+      USING jsonb_build_object('workspace_id', NEW.workspace_id, 'thing_id', NEW.id, 'reseller_id', to_jsonb(NEW) -> 'reseller_id',
+                               'customer_id', CASE TG_TABLE_NAME WHEN 'customers' THEN to_jsonb(NEW.id) ELSE to_jsonb(NEW) -> 'customer_id' END),
+            NEW.metadata;
+  END IF;
+  RETURN NULL;
+END $$;
+
+-- Lets a table of things keep its metadata in such a table, too.
+CREATE FUNCTION keep_metadata_of(things regclass, t name) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  holders text;
+BEGIN
+  SELECT string_agg(format('OR OLD.%1$s IS DISTINCT FROM NEW.%1$s', attname), ' ') INTO holders FROM pg_attribute
+   WHERE attrelid = things AND attname IN ('reseller_id', 'customer_id') AND NOT attisdropped;
+  EXECUTE format('CREATE TRIGGER metadata_inserted AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.metadata <> ''{}'')'
+                 ' EXECUTE FUNCTION keep_metadata(%L)', things, t);
+  EXECUTE format('CREATE TRIGGER metadata_updated AFTER UPDATE ON %s FOR EACH ROW WHEN (OLD.metadata <> NEW.metadata %s)'
+                 ' EXECUTE FUNCTION keep_metadata(%L)', things, holders, t);
+  EXECUTE format('CREATE TRIGGER metadata_deleted AFTER DELETE ON %s FOR EACH ROW WHEN (OLD.metadata <> ''{}'')'
+                 ' EXECUTE FUNCTION keep_metadata(%L)', things, t);
+END $$;
+
 -- A table of class kernel: no row-level security, and the whole of it is `app_kernel`'s alone.
 CREATE FUNCTION make_kernel_table(t regclass) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

@@ -72,7 +72,7 @@ CREATE TABLE sessions (
   revoke_reason      text,
   CONSTRAINT sessions_revoked_check CHECK ((revoked_at IS NULL) = (revoke_reason IS NULL))
 ) WITH (fillfactor = 70);
-CREATE INDEX sessions_user_id_idx ON sessions (user_id, created_at) WHERE revoked_at IS NULL;
+CREATE INDEX sessions_user_id_idx ON sessions (user_id, created_at, id) WHERE revoked_at IS NULL;
 CREATE INDEX sessions_impersonator_id_idx ON sessions (impersonator_id) WHERE impersonator_id IS NOT NULL;
 CREATE INDEX sessions_not_after_idx ON sessions (not_after);
 CREATE INDEX sessions_revoked_at_idx ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
@@ -437,6 +437,7 @@ CREATE TABLE memberships (
 ) WITH (fillfactor = 80);
 CREATE INDEX memberships_user_id_idx ON memberships (user_id);
 CREATE INDEX memberships_created_at_idx ON memberships (workspace_id, created_at, id) WHERE state <> 'removed';
+CREATE INDEX memberships_updated_at_idx ON memberships (workspace_id, updated_at, id);
 CREATE INDEX memberships_role_idx ON memberships (workspace_id, role, created_at, id);
 CREATE INDEX memberships_state_idx ON memberships (workspace_id, state, created_at, id);
 CREATE INDEX memberships_custom_role_id_idx ON memberships (workspace_id, custom_role_id) WHERE custom_role_id IS NOT NULL;
@@ -571,6 +572,7 @@ CREATE TABLE api_keys (
   CONSTRAINT api_keys_revoked_check CHECK ((revoked_at IS NULL) = (revoke_reason IS NULL))
 ) WITH (fillfactor = 80);
 CREATE INDEX api_keys_created_at_idx ON api_keys (workspace_id, created_at, id) WHERE revoked_at IS NULL;
+CREATE INDEX api_keys_updated_at_idx ON api_keys (workspace_id, updated_at, id) WHERE revoked_at IS NULL;
 CREATE INDEX api_keys_owner_id_idx ON api_keys (workspace_id, owner_id, created_at, id) WHERE revoked_at IS NULL;
 CREATE INDEX api_keys_service_account_id_idx ON api_keys (workspace_id, service_account_id) WHERE service_account_id IS NOT NULL;
 CREATE INDEX api_keys_user_id_idx ON api_keys (workspace_id, user_id) WHERE user_id IS NOT NULL;

@@ -162,6 +162,7 @@ CREATE TABLE audit_checkpoints (
   created_at   timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT audit_checkpoints_pkey PRIMARY KEY (workspace_id, seq)
 );
+CREATE INDEX audit_checkpoints_created_at_idx ON audit_checkpoints (workspace_id, created_at, seq);
 SELECT make_shared_table('audit_checkpoints', tenant => 'SELECT, INSERT', kernel => NULL);
 SELECT let_keeper('audit_checkpoints', 'SELECT');
 

@@ -43,6 +43,7 @@ CREATE UNIQUE INDEX webhook_endpoints_external_id_key ON webhook_endpoints (work
 CREATE UNIQUE INDEX webhook_endpoints_subscription_key ON webhook_endpoints (workspace_id, source, source_ref, url, events_hash, filter_hash)
   WHERE source_ref IS NOT NULL;
 CREATE INDEX webhook_endpoints_created_at_idx ON webhook_endpoints (workspace_id, created_at, id);
+CREATE INDEX webhook_endpoints_updated_at_idx ON webhook_endpoints (workspace_id, updated_at, id);
 CREATE TRIGGER bump_version BEFORE UPDATE ON webhook_endpoints FOR EACH ROW EXECUTE FUNCTION
   bump_version('first_failure_at', 'last_failure_at', 'last_success_at', 'exhausted_in_row', 'refused_in_row');
 SELECT make_tenant_table('webhook_endpoints', reseller => 'own');

@@ -1,6 +1,9 @@
 -- What a workspace sells, and who may run it: products, policies, customers, licences, machines. A check on a list of words holds the whole
 -- vocabulary, also of what no service offers yet.
 
+SELECT make_metadata_table('catalog_metadata', reach => 'open');
+SELECT make_metadata_table('customer_metadata', reach => 'own');
+
 -- ── Products and policies ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CREATE TABLE products (
@@ -22,8 +25,10 @@ CREATE TABLE products (
   CONSTRAINT products_workspace_id_code_key UNIQUE (workspace_id, code)
 );
 CREATE INDEX products_created_at_idx ON products (workspace_id, created_at, id);
+CREATE INDEX products_updated_at_idx ON products (workspace_id, updated_at, id);
 CREATE TRIGGER bump_version BEFORE UPDATE ON products FOR EACH ROW EXECUTE FUNCTION bump_version();
 SELECT make_tenant_table('products', reseller => 'open', customer => 'open', without => '{DELETE}');
+SELECT keep_metadata_of('products', 'catalog_metadata');
 
 -- What version and checksum scopes are judged by.
 CREATE TABLE product_versions (
@@ -167,10 +172,12 @@ CREATE TABLE policies (
   CONSTRAINT policies_heartbeat_resurrection_check1 CHECK (heartbeat_resurrection = 'no_revive' OR heartbeat_cull = 'keep_dead')
 );
 CREATE INDEX policies_created_at_idx ON policies (workspace_id, created_at, id);
+CREATE INDEX policies_updated_at_idx ON policies (workspace_id, updated_at, id);
 CREATE INDEX policies_code_idx ON policies (workspace_id, code);
 CREATE INDEX policies_product_id_idx ON policies (workspace_id, product_id, created_at, id);
 CREATE TRIGGER bump_version BEFORE UPDATE ON policies FOR EACH ROW EXECUTE FUNCTION bump_version();
 SELECT make_tenant_table('policies', reseller => 'open', customer => 'open', without => '{DELETE}');
+SELECT keep_metadata_of('policies', 'catalog_metadata');
 
 -- What a licence can entitle to, beside being valid.
 CREATE TABLE entitlement_defs (
@@ -196,8 +203,10 @@ CREATE TABLE entitlement_defs (
   CONSTRAINT entitlement_defs_aggregation_check1 CHECK ((kind = 'metered') = (aggregation IS NOT NULL))
 );
 CREATE INDEX entitlement_defs_created_at_idx ON entitlement_defs (workspace_id, created_at, id);
+CREATE INDEX entitlement_defs_updated_at_idx ON entitlement_defs (workspace_id, updated_at, id);
 CREATE TRIGGER bump_version BEFORE UPDATE ON entitlement_defs FOR EACH ROW EXECUTE FUNCTION bump_version();
 SELECT make_tenant_table('entitlement_defs', reseller => 'open', customer => 'open', without => '{DELETE}');
+SELECT keep_metadata_of('entitlement_defs', 'catalog_metadata');
 
 CREATE TABLE policy_entitlements (
   workspace_id uuid NOT NULL,
@@ -305,9 +314,11 @@ CREATE UNIQUE INDEX customers_workspace_id_reseller_id_external_id_key ON custom
 CREATE INDEX customers_email_key_idx ON customers (workspace_id, email_key) WHERE email_key IS NOT NULL;
 CREATE INDEX customers_external_id_idx ON customers (workspace_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX customers_created_at_idx ON customers (workspace_id, created_at, id);
+CREATE INDEX customers_updated_at_idx ON customers (workspace_id, updated_at, id);
 -- The generated column is not computed yet when the trigger looks; the address says the same.
 CREATE TRIGGER bump_version BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION bump_version('email_key');
 SELECT make_tenant_table('customers', reseller => 'own', customer => 'id', without => '{DELETE}');
+SELECT keep_metadata_of('customers', 'customer_metadata');
 
 -- ── Licences ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -361,6 +372,7 @@ CREATE TABLE licenses (
   CONSTRAINT licenses_suspended_at_check CHECK (state <> 'suspended' OR suspended_at IS NOT NULL)
 ) WITH (fillfactor = 80);
 CREATE INDEX licenses_created_at_idx ON licenses (workspace_id, created_at, id);
+CREATE INDEX licenses_updated_at_idx ON licenses (workspace_id, updated_at, id);
 CREATE INDEX licenses_product_id_idx ON licenses (workspace_id, product_id, created_at, id);
 CREATE INDEX licenses_policy_id_idx ON licenses (workspace_id, policy_id, created_at, id);
 CREATE INDEX licenses_customer_id_idx ON licenses (workspace_id, customer_id, created_at, id) WHERE customer_id IS NOT NULL;
@@ -370,6 +382,7 @@ CREATE UNIQUE INDEX licenses_workspace_id_external_id_key ON licenses (workspace
 CREATE INDEX licenses_source_ref_idx ON licenses (workspace_id, source_ref) WHERE source_ref IS NOT NULL;
 CREATE TRIGGER bump_version BEFORE UPDATE ON licenses FOR EACH ROW EXECUTE FUNCTION bump_version('last_validated_at', 'last_check_in_at');
 SELECT make_tenant_table('licenses', reseller => 'own', customer => 'own');
+SELECT keep_metadata_of('licenses', 'customer_metadata');
 
 -- Keys by their hash. Dead ones stay, so that their holder reads why.
 CREATE TABLE license_keys (
@@ -529,12 +542,14 @@ CREATE UNIQUE INDEX machines_workspace_id_license_id_fingerprint_hash_key ON mac
 CREATE UNIQUE INDEX machines_workspace_id_uniqueness_scope_fingerprint_hash_key ON machines (workspace_id, uniqueness_scope, fingerprint_hash)
   WHERE state <> 'deactivated' AND uniqueness_scope <> license_id;
 CREATE INDEX machines_created_at_idx ON machines (workspace_id, created_at, id);
+CREATE INDEX machines_updated_at_idx ON machines (workspace_id, updated_at, id);
 CREATE INDEX machines_license_id_idx ON machines (workspace_id, license_id, created_at, id);
 CREATE INDEX machines_external_id_idx ON machines (workspace_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX machines_state_idx ON machines (workspace_id, state, created_at, id);
 CREATE INDEX machines_heartbeat_due_at_idx ON machines (workspace_id, license_id, heartbeat_due_at) WHERE state = 'active' AND heartbeat_due_at IS NOT NULL;
 CREATE TRIGGER bump_version BEFORE UPDATE ON machines FOR EACH ROW EXECUTE FUNCTION bump_version('heartbeat_due_at');
 SELECT make_tenant_table('machines', reseller => 'own', customer => 'own', without => '{DELETE}');
+SELECT keep_metadata_of('machines', 'customer_metadata');
 
 CREATE TABLE machine_components (
   workspace_id     uuid NOT NULL,

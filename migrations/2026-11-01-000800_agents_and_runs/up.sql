@@ -46,6 +46,8 @@ CREATE INDEX agents_framework_idx ON agents (workspace_id, framework, created_at
 CREATE INDEX agents_updated_at_idx ON agents (workspace_id, updated_at, id);
 CREATE TRIGGER bump_version BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION bump_version();
 SELECT make_tenant_table('agents');
+SELECT make_metadata_table('agent_metadata', reach => 'closed');
+SELECT keep_metadata_of('agents', 'agent_metadata');
 
 -- A frozen agent. Only its retirement is ever noted; the row goes with an agent that never ran.
 CREATE TABLE agent_versions (
@@ -174,6 +176,7 @@ CREATE TABLE runs (
   CONSTRAINT runs_finished_check CHECK ((status IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
 ) WITH (fillfactor = 80);
 CREATE INDEX runs_created_at_idx ON runs (workspace_id, created_at, id);
+CREATE INDEX runs_updated_at_idx ON runs (workspace_id, updated_at, id);
 CREATE INDEX runs_agent_id_idx ON runs (workspace_id, agent_id, created_at, id);
 CREATE INDEX runs_agent_id_status_idx ON runs (workspace_id, agent_id, status, created_at, id);
 CREATE INDEX runs_kind_idx ON runs (workspace_id, kind, created_at, id);
@@ -186,6 +189,7 @@ CREATE INDEX runs_plan_sha256_idx ON runs (workspace_id, plan_sha256);
 CREATE TRIGGER bump_version BEFORE UPDATE ON runs FOR EACH ROW
   EXECUTE FUNCTION bump_version('open_steps', 'step_seq', 'checkpoint_seq');
 SELECT make_tenant_table('runs', without => '{DELETE}');
+SELECT keep_metadata_of('runs', 'agent_metadata');
 
 -- A run's tags, each by itself: whether arrays overlap is not leakproof, so that under row-level security no index would serve it.
 CREATE TABLE run_tags (

@@ -127,10 +127,7 @@ impl Check {
         for (key, value) in metadata {
             let pointer = format!("/metadata/{}", escape(key));
             bytes += key.len() + value.len();
-            let shaped = key
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-            if key.is_empty() || key.len() > 40 || !shaped {
+            if !is_metadata_key(key) {
                 self.refuse(
                     &pointer,
                     FieldCode::InvalidFormat,
@@ -159,6 +156,12 @@ impl Check {
             false => Err(unfit(self.errors)),
         }
     }
+}
+
+/// Whether metadata may have this key: 1 to 40 of `A-Z`, `a-z`, `0-9`, `_`, `.`, `-`.
+pub fn is_metadata_key(key: &str) -> bool {
+    let shaped = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    (1..=40).contains(&key.len()) && key.bytes().all(shaped)
 }
 
 /// 422 `validation-failed` with all of these.

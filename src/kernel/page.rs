@@ -1,5 +1,12 @@
 //! Lists: newest first, by a cursor that is bound to its resource, workspace, order and filters.
 
+mod declared;
+mod described;
+mod order;
+mod shared;
+
+pub use shared::{Shared, Span};
+
 use std::collections::BTreeMap;
 
 use aws_lc_rs::{constant_time, digest, hmac};
@@ -24,45 +31,18 @@ pub struct Page<T> {
     pub has_more: bool,
 }
 
-/// Declares the pages of a slice's lists, each with a name of its own in the OpenAPI document.
-///
-/// ```text
-/// pages! {
-///     /// A page of agents.
-///     pub AgentPage of Agent;
-/// }
-/// ```
-#[macro_export]
-macro_rules! pages {
-    ($($(#[$doc:meta])* $vis:vis $name:ident of $row:ty;)*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, ::serde::Serialize, ::utoipa::ToSchema)]
-        $vis struct $name {
-            /// The rows.
-            pub data: Vec<$row>,
-            /// Pass it as `cursor` for the next page; null at the end.
-            #[schema(required)]
-            pub next_cursor: Option<String>,
-            /// Whether there is a next page.
-            pub has_more: bool,
-        }
-
-        impl From<$crate::kernel::page::Page<$row>> for $name {
-            fn from(page: $crate::kernel::page::Page<$row>) -> $name {
-                $name { data: page.data, next_cursor: page.next_cursor, has_more: page.has_more }
-            }
-        }
-    )*};
-}
-
-/// What a list can be filtered by. A parameter that is given twice means either value.
+/// What a list can be filtered by, beside what lists share. A parameter that is given twice means either value.
 pub trait Filters: Default {
     /// Names the resource in cursors: one list's cursor is not another's.
     const RESOURCE: &'static str;
-    /// The parameters.
+    /// The list's own parameters.
     const NAMES: &'static [&'static str];
-    /// Besides `-created_at` and `created_at`.
-    const ORDERS: &'static [&'static str] = &[];
+    /// The rows change and have `updated_at`: the list can be had in that order, and narrowed by it.
+    const CHANGES: bool = false;
+    /// The rows have `metadata`, which the list can be narrowed by.
+    const TAGGED: bool = false;
+    /// All rows at once can be had as `application/x-ndjson`.
+    const EXPORTED: bool = false;
 
     /// Takes one value of one of [`Filters::NAMES`].
     ///
@@ -104,10 +84,16 @@ pub fn time_filter(value: &str) -> Result<DateTime<Utc>, Unfit> {
 }
 
 /// What the caller asked for: at most how many, from where, in which order, filtered how.
+#[derive(Clone)]
 pub struct PageQuery<F> {
-    /// The filters.
+    /// The list's own filters.
     pub filters: F,
+    /// The filters that lists share.
+    pub shared: Shared,
     limit: i64,
+    skip: i64,
+    is_paged: bool,
+    is_in_lines: bool,
     order: &'static str,
     after: Option<(DateTime<Utc>, Uuid)>,
     /// What a cursor must have been made for.
@@ -125,6 +111,7 @@ impl<F: Filters> PageQuery<F> {
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             pairs.entry(name.into_owned()).or_default().push(value.into_owned());
         }
+        let is_paged = pairs.contains_key("limit") || pairs.contains_key("cursor");
         let limit = match pairs.remove("limit").as_deref() {
             None => 25,
             Some([text]) => text
@@ -140,12 +127,16 @@ impl<F: Filters> PageQuery<F> {
             Some(_) => return Err(bad_order::<F>()),
         };
         let cursor = pairs.remove("cursor");
-        let mut filters = F::default();
-        read_filters(&mut filters, &mut pairs)?;
+        let (mut filters, mut shared) = (F::default(), Shared::default());
+        read_filters(&mut filters, &mut shared, &mut pairs)?;
         let binding = binding(F::RESOURCE, workspace, order, &pairs);
         let mut query = PageQuery {
             filters,
+            shared,
             limit,
+            skip: 0,
+            is_paged,
+            is_in_lines: false,
             order,
             after: None,
             binding,
@@ -164,19 +155,81 @@ impl<F: Filters> PageQuery<F> {
         self.limit + 1
     }
 
+    /// How many rows to leave out first: none, but where somebody asks whether there are so many.
+    pub fn skip(&self) -> i64 {
+        self.skip
+    }
+
+    /// Says whether all rows are wanted, a line each, or a page.
+    ///
+    /// # Errors
+    /// 400 `invalid-parameter`: what names a page where there are none.
+    pub fn given_in(mut self, lines: bool) -> Result<PageQuery<F>, Problem> {
+        if lines && self.is_paged {
+            let problem = INVALID_PARAMETER.because("All rows are given at once: there is no limit and no cursor.");
+            return Err(problem.field(
+                "query/limit",
+                FieldCode::ConflictsWith,
+                "Not with application/x-ndjson.",
+            ));
+        }
+        self.is_in_lines = lines;
+        Ok(self)
+    }
+
+    /// All rows are wanted, a line each.
+    pub fn is_in_lines(&self) -> bool {
+        self.is_in_lines
+    }
+
+    /// Turns pages into slices of this many rows.
+    pub fn slice(&mut self, rows: i64) {
+        self.limit = rows;
+    }
+
+    /// Goes to the row after that many, to see whether there is one.
+    pub fn leap(&mut self, rows: i64) {
+        (self.skip, self.limit) = (rows, 0);
+    }
+
+    /// Goes on after a page of this query.
+    ///
+    /// # Errors
+    /// 400 `invalid-cursor`: it is not a page of this query.
+    pub fn go_on(&mut self, cursor: &str) -> Result<(), Problem> {
+        self.after = Some(self.open(cursor).ok_or(INVALID_CURSOR)?);
+        Ok(())
+    }
+
+    /// The same question to a list that has these filters among others.
+    pub fn widened<G>(self, widen: impl FnOnce(F) -> G) -> PageQuery<G> {
+        PageQuery {
+            filters: widen(self.filters),
+            shared: self.shared,
+            limit: self.limit,
+            skip: self.skip,
+            is_paged: self.is_paged,
+            is_in_lines: self.is_in_lines,
+            order: self.order,
+            after: self.after,
+            binding: self.binding,
+            key: self.key,
+        }
+    }
+
     /// The row to go on after: its time and id. In descending order, rows are *before* it.
     pub fn after(&self) -> Option<(DateTime<Utc>, Uuid)> {
         self.after
     }
 
-    /// The order that was chosen, `-created_at` unless the list offers more.
-    pub fn order(&self) -> &'static str {
-        self.order
-    }
-
     /// Newest first.
     pub fn is_descending(&self) -> bool {
         self.order.starts_with('-')
+    }
+
+    /// In the order of the last change.
+    pub fn is_by_change(&self) -> bool {
+        self.order.ends_with("updated_at")
     }
 
     /// Makes the page of what [`PageQuery::fetch`] rows were found; `key` gives a row's time and id, the list's sort key.
@@ -189,6 +242,18 @@ impl<F: Filters> PageQuery<F> {
             next_cursor,
             has_more,
         }
+    }
+
+    /// As [`PageQuery::page`] for rows that change; `key` gives when a row was made, when it last changed, and its id.
+    pub fn page_of_changing<T>(
+        &self,
+        rows: Vec<T>,
+        key: impl Fn(&T) -> (DateTime<Utc>, DateTime<Utc>, Uuid),
+    ) -> Page<T> {
+        self.page(rows, |row| {
+            let (created_at, updated_at, id) = key(row);
+            (if self.is_by_change() { updated_at } else { created_at }, id)
+        })
     }
 
     /// The number to go on after, in a list whose rows are numbered.
@@ -237,18 +302,18 @@ impl<F: Filters> PageQuery<F> {
 }
 
 /// Gives every value to the filter of its name. The values end up sorted: their order means nothing.
-fn read_filters<F: Filters>(filters: &mut F, pairs: &mut BTreeMap<String, Vec<String>>) -> Result<(), Problem> {
+fn read_filters<F: Filters>(
+    filters: &mut F,
+    shared: &mut Shared,
+    pairs: &mut BTreeMap<String, Vec<String>>,
+) -> Result<(), Problem> {
     for (name, values) in pairs {
         if name.ends_with("_id") && crate::leak!("filter-dropped") {
             continue;
         }
-        if !F::NAMES.contains(&name.as_str()) {
-            let known = ["limit", "cursor", "order"]
-                .iter()
-                .chain(F::NAMES)
-                .copied()
-                .collect::<Vec<_>>()
-                .join(", ");
+        let is_own = F::NAMES.contains(&name.as_str());
+        if !is_own && !shared::is_known::<F>(name) {
+            let known = described::names::<F>().join(", ");
             return Err(UNKNOWN_PARAMETER.because(format!("Known are: {known}.")).field(
                 format!("query/{name}"),
                 FieldCode::UnknownField,
@@ -257,14 +322,12 @@ fn read_filters<F: Filters>(filters: &mut F, pairs: &mut BTreeMap<String, Vec<St
         }
         values.sort();
         for value in values {
-            if value.contains('\0') {
-                return Err(Problem::from(INVALID_PARAMETER).field(
-                    format!("query/{name}"),
-                    FieldCode::InvalidCharacters,
-                    "U+0000 is in no text.",
-                ));
-            }
-            filters.add(name, value).map_err(|Unfit(code, detail)| {
+            let taken = match value.contains('\0') {
+                true => Err(Unfit(FieldCode::InvalidCharacters, "U+0000 is in no text.".into())),
+                false if is_own => filters.add(name, value),
+                false => shared.add(name, value),
+            };
+            taken.map_err(|Unfit(code, detail)| {
                 Problem::from(INVALID_PARAMETER).field(format!("query/{name}"), code, detail)
             })?;
         }
@@ -273,21 +336,13 @@ fn read_filters<F: Filters>(filters: &mut F, pairs: &mut BTreeMap<String, Vec<St
 }
 
 fn known_order<F: Filters>(text: &str) -> Result<&'static str, Problem> {
-    ["-created_at", "created_at"]
-        .iter()
-        .chain(F::ORDERS)
-        .find(|order| **order == text)
-        .copied()
-        .ok_or_else(bad_order::<F>)
+    let known = described::orders::<F>().iter().find(|order| **order == text);
+    known.copied().ok_or_else(bad_order::<F>)
 }
 
 fn bad_order<F: Filters>() -> Problem {
-    let choices: Vec<_> = ["-created_at", "created_at"].iter().chain(F::ORDERS).copied().collect();
-    Problem::from(INVALID_PARAMETER).field(
-        "query/order",
-        FieldCode::InvalidChoice,
-        format!("One of {}.", choices.join(", ")),
-    )
+    let choices = described::orders::<F>().join(", ");
+    Problem::from(INVALID_PARAMETER).field("query/order", FieldCode::InvalidChoice, format!("One of {choices}."))
 }
 
 fn bad_limit() -> Problem {
@@ -310,55 +365,6 @@ impl<T> Page<T> {
             has_more: self.has_more,
         }
     }
-}
-
-/// Puts the rows of a boxed query in the order that was asked for, and begins where the page before ended. The table has `created_at` and
-/// `id`, and the tables' DSL traits are in scope.
-#[macro_export]
-macro_rules! in_order {
-    ($rows:expr, $table:ident, $query:expr) => {
-        match ($query.is_descending(), $query.after()) {
-            (true, None) => $rows.order(($table::created_at.desc(), $table::id.desc())),
-            (true, Some((time, id))) => $rows
-                .filter($table::created_at.le(time))
-                .filter($table::created_at.lt(time).or($table::id.lt(id)))
-                .order(($table::created_at.desc(), $table::id.desc())),
-            (false, None) => $rows.order(($table::created_at.asc(), $table::id.asc())),
-            (false, Some((time, id))) => $rows
-                .filter($table::created_at.ge(time))
-                .filter($table::created_at.gt(time).or($table::id.gt(id)))
-                .order(($table::created_at.asc(), $table::id.asc())),
-        }
-    };
-}
-
-/// The same for rows that are counted within something: `number` is their place in it.
-#[macro_export]
-macro_rules! in_number {
-    ($rows:expr, $number:expr, $query:expr) => {
-        match (
-            $query.is_descending(),
-            $query.after_number().map(|number| number as i32),
-        ) {
-            (true, None) => $rows.order($number.desc()),
-            (true, Some(after)) => $rows.filter($number.lt(after)).order($number.desc()),
-            (false, None) => $rows.order($number.asc()),
-            (false, Some(after)) => $rows.filter($number.gt(after)).order($number.asc()),
-        }
-    };
-}
-
-/// Narrows a boxed query to rows whose column is any of the values, where there are values. A single one is compared by `=`: the index that
-/// begins with the column then gives the page in its order, which it cannot for a list of values.
-#[macro_export]
-macro_rules! any_of {
-    ($rows:ident, $($column:expr => $values:expr),* $(,)?) => {
-        $(match $values.as_slice() {
-            [] => {}
-            [one] => $rows = $rows.filter($column.eq(one)),
-            several => $rows = $rows.filter($column.eq_any(several)),
-        })*
-    };
 }
 
 #[cfg(test)]

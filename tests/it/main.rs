@@ -23,6 +23,7 @@ mod door;
 mod identity;
 mod isolation;
 mod licenses;
+mod lists;
 mod mail;
 mod migrations;
 mod operator;

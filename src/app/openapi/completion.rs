@@ -130,6 +130,10 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
         changes: matches!(method, "patch" | "put" | "delete"),
         placeholder: path.contains('{'),
         signs_in: id.starts_with("auth"),
+        pages: operation
+            .get("parameters")
+            .and_then(Value::as_array)
+            .is_some_and(|all| all.iter().any(|one| one["name"] == "cursor")),
     };
     operation.insert("security".into(), facts.security());
     let idempotent = operation.contains_key("x-idempotent");
@@ -172,6 +176,8 @@ struct Facts {
     changes: bool,
     placeholder: bool,
     signs_in: bool,
+    /// It is a list.
+    pages: bool,
 }
 
 impl Facts {
@@ -198,6 +204,7 @@ impl Facts {
             (402, "The plan does not allow it.", self.scoped && self.writes),
             (403, "The caller may not do this.", known || self.writes),
             (404, "There is no such thing.", self.placeholder || known),
+            (406, "Not in that media type.", self.pages),
             (408, "The request took too long to arrive.", self.body),
             (409, "Not in its present state.", self.writes),
             (410, "No longer there.", self.placeholder && known),

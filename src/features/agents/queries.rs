@@ -15,9 +15,10 @@ use super::model::{
 };
 use crate::{
     any_of,
-    features::schema::runs::{agent_labels, agent_versions, agents, run_plans},
-    in_order,
+    features::schema::runs::{agent_labels, agent_metadata, agent_versions, agents, run_plans},
+    in_order, in_order_of_change,
     kernel::page::PageQuery,
+    tagged,
 };
 
 pub(super) fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> QueryResult<Row> {
@@ -75,13 +76,8 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<AgentFilters>) -> 
         .into_boxed();
     let filters = &query.filters;
     any_of!(rows, agents::state => filters.states, agents::framework => filters.frameworks);
-    if let Some(time) = filters.created_after {
-        rows = rows.filter(agents::created_at.gt(time));
-    }
-    if let Some(time) = filters.created_before {
-        rows = rows.filter(agents::created_at.lt(time));
-    }
-    in_order!(rows, agents, query).load(conn)
+    tagged!(rows, agents::id, agent_metadata, query);
+    in_order_of_change!(rows, agents, query).load(conn)
 }
 
 /// The labels of one agent.

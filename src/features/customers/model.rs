@@ -185,6 +185,8 @@ pub struct CustomerFilters {
 impl Filters for CustomerFilters {
     const RESOURCE: &'static str = "customers";
     const NAMES: &'static [&'static str] = &["email", "external_id"];
+    const CHANGES: bool = true;
+    const TAGGED: bool = true;
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         match name {

@@ -8,12 +8,13 @@ use diesel::{
 use super::model::{Customer, CustomerFilters, NewCustomer};
 use crate::{
     any_of,
-    features::schema::licensing::customers,
-    in_order,
+    features::schema::licensing::{customer_metadata, customers},
+    in_order_of_change,
     kernel::{
         id::{CustomerId, ResellerId},
         page::PageQuery,
     },
+    tagged,
 };
 
 pub(super) fn insert(conn: &mut PgConnection, id: CustomerId, new: &NewCustomer) -> QueryResult<Customer> {
@@ -40,7 +41,8 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<CustomerFilters>) 
         .limit(query.fetch())
         .into_boxed();
     any_of!(rows, customers::email_key => emails, customers::external_id => query.filters.external_ids);
-    in_order!(rows, customers, query).load(conn)
+    tagged!(rows, customers::id, customer_metadata, query);
+    in_order_of_change!(rows, customers, query).load(conn)
 }
 
 pub(super) fn get(conn: &mut PgConnection, id: CustomerId) -> QueryResult<Customer> {

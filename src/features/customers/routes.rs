@@ -42,9 +42,7 @@ async fn create(
 
 /// List customers.
 #[utoipa::path(operation_id = "customers_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<CustomerFilters>,
                       ("email" = Option<String>, Query, description = "Only those with this address."),
                       ("external_id" = Option<String>, Query, description = "Only those with this key of yours.")),
                responses((status = 200, description = "A page.", body = CustomerPage)),

@@ -59,7 +59,9 @@ pub fn find_or_create(tx: &mut Tenant<'_>, email: &str, name: Option<&str>) -> R
 /// A page of customers.
 pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<CustomerFilters>) -> Result<Page<Customer>> {
     let rows = queries::list(tx.conn(), query)?;
-    Ok(query.page(rows, |customer| (customer.created_at, customer.id.uuid())))
+    Ok(query.page_of_changing(rows, |customer| {
+        (customer.created_at, customer.updated_at, customer.id.uuid())
+    }))
 }
 
 /// One customer.

@@ -232,6 +232,8 @@ pub struct EntitlementFilters {
 impl Filters for EntitlementFilters {
     const RESOURCE: &'static str = "entitlements";
     const NAMES: &'static [&'static str] = &["code"];
+    const CHANGES: bool = true;
+    const TAGGED: bool = true;
 
     fn add(&mut self, _: &str, value: &str) -> Result<(), Unfit> {
         self.codes.push(value.to_owned());

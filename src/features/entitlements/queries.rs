@@ -6,7 +6,13 @@ use diesel::{
 };
 
 use super::model::{Entitlement, EntitlementFilters, EntitlementId, NewEntitlement};
-use crate::{any_of, features::schema::licensing::entitlement_defs, in_order, kernel::page::PageQuery};
+use crate::{
+    any_of,
+    features::schema::licensing::{catalog_metadata, entitlement_defs},
+    in_order_of_change,
+    kernel::page::PageQuery,
+    tagged,
+};
 
 pub(super) fn insert(conn: &mut PgConnection, id: EntitlementId, new: &NewEntitlement) -> QueryResult<Entitlement> {
     diesel::insert_into(entitlement_defs::table)
@@ -21,7 +27,8 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<EntitlementFilters
         .limit(query.fetch())
         .into_boxed();
     any_of!(rows, entitlement_defs::code => query.filters.codes);
-    in_order!(rows, entitlement_defs, query).load(conn)
+    tagged!(rows, entitlement_defs::id, catalog_metadata, query);
+    in_order_of_change!(rows, entitlement_defs, query).load(conn)
 }
 
 /// The definitions of these codes, as many of them as there are.

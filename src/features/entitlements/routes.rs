@@ -46,9 +46,7 @@ async fn create(
 
 /// List entitlements.
 #[utoipa::path(operation_id = "entitlements_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<EntitlementFilters>,
                       ("code" = Option<String>, Query, description = "Only the one with this code.")),
                responses((status = 200, description = "A page.", body = EntitlementPage)),
                extensions(("x-permission" = json!("entitlements:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]

@@ -35,7 +35,7 @@ pub fn create(tx: &mut Tenant<'_>, new: &NewEntitlement) -> Result<Entitlement> 
 /// A page of definitions.
 pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<EntitlementFilters>) -> Result<Page<Entitlement>> {
     let rows = queries::list(tx.conn(), query)?;
-    Ok(query.page(rows, |row| (row.created_at, row.id.uuid())))
+    Ok(query.page_of_changing(rows, |row| (row.created_at, row.updated_at, row.id.uuid())))
 }
 
 /// One definition.

@@ -27,15 +27,18 @@ use crate::{
     any_of,
     features::{
         policies::{Policy, Terms},
-        schema::licensing::{license_counters, license_holds, license_keys, license_renewals, licenses},
+        schema::licensing::{
+            customer_metadata, license_counters, license_holds, license_keys, license_renewals, licenses,
+        },
     },
-    in_order,
+    in_order_of_change,
     kernel::{
         db::Context,
         id::{CustomerId, Id, LicenseId},
         jsonb::Jsonb,
         page::PageQuery,
     },
+    tagged,
 };
 
 diesel::define_sql_function! {
@@ -149,7 +152,8 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<LicenseFilters>) -
     if let Some(time) = filters.expires_before {
         rows = rows.filter(licenses::expires_at.lt(time));
     }
-    in_order!(rows, licenses, query).load(conn)
+    tagged!(rows, licenses::id, customer_metadata, query);
+    in_order_of_change!(rows, licenses, query).load(conn)
 }
 
 pub(super) fn get(conn: &mut PgConnection, id: LicenseId) -> QueryResult<Row> {

@@ -188,6 +188,8 @@ pub struct MachineFilters {
 impl Filters for MachineFilters {
     const RESOURCE: &'static str = "machines";
     const NAMES: &'static [&'static str] = &["license_id", "state", "external_id"];
+    const CHANGES: bool = true;
+    const TAGGED: bool = true;
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         match name {

@@ -12,13 +12,14 @@ use crate::{
     any_of,
     features::{
         licenses::{Facts, MachineId, State},
-        schema::licensing::{license_counters, licenses, machines},
+        schema::licensing::{customer_metadata, license_counters, licenses, machines},
     },
-    in_order,
+    in_order_of_change,
     kernel::{
         id::{Id, LicenseId},
         page::PageQuery,
     },
+    tagged,
 };
 
 /// What a machine takes of a licence's limits.
@@ -315,7 +316,8 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<MachineFilters>) -
         machines::license_id => licenses,
         machines::state => filters.states,
         machines::external_id => filters.external_ids);
-    in_order!(rows, machines, query).load(conn)
+    tagged!(rows, machines::id, customer_metadata, query);
+    in_order_of_change!(rows, machines, query).load(conn)
 }
 
 /// How many machines a workspace's licences are active on.

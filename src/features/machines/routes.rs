@@ -72,9 +72,7 @@ async fn activate(
 
 /// List machines.
 #[utoipa::path(operation_id = "machines_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<MachineFilters>,
                       ("license_id" = Option<LicenseId>, Query, description = "Only this licence's."),
                       ("state" = Option<MachineState>, Query, description = "Only those that stand so."),
                       ("external_id" = Option<String>, Query, description = "Only those with this key of yours.")),

@@ -313,7 +313,9 @@ pub fn deactivate(tx: &mut Tenant<'_>, id: MachineId) -> Result<()> {
 /// A page of machines.
 pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<MachineFilters>) -> Result<Page<Machine>> {
     let rows = queries::list(tx.conn(), query)?;
-    Ok(query.page(rows, |machine| (machine.created_at, machine.id.uuid())))
+    Ok(query.page_of_changing(rows, |machine| {
+        (machine.created_at, machine.updated_at, machine.id.uuid())
+    }))
 }
 
 /// One machine.

@@ -13,10 +13,11 @@ use crate::{
     any_of,
     features::{
         entitlements::Values,
-        schema::licensing::{license_counters, licenses, policies, policy_entitlements},
+        schema::licensing::{catalog_metadata, license_counters, licenses, policies, policy_entitlements},
     },
-    in_order,
+    in_order_of_change,
     kernel::{jsonb::Jsonb, page::PageQuery},
+    tagged,
 };
 
 pub(super) fn insert(conn: &mut PgConnection, id: PolicyId, new: &NewPolicy) -> QueryResult<Row> {
@@ -40,7 +41,8 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<PolicyFilters>) ->
         .limit(query.fetch())
         .into_boxed();
     any_of!(rows, policies::product_id => query.filters.products, policies::code => query.filters.codes);
-    in_order!(rows, policies, query).load(conn)
+    tagged!(rows, policies::id, catalog_metadata, query);
+    in_order_of_change!(rows, policies, query).load(conn)
 }
 
 pub(super) fn get(conn: &mut PgConnection, id: PolicyId) -> QueryResult<Row> {

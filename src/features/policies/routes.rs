@@ -49,9 +49,7 @@ async fn create(
 
 /// List policies.
 #[utoipa::path(operation_id = "policies_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<PolicyFilters>,
                       ("product_id" = Option<ProductId>, Query, description = "Only this product's."),
                       ("code" = Option<String>, Query, description = "Only those with this code.")),
                responses((status = 200, description = "A page.", body = PolicyPage)),

@@ -58,7 +58,9 @@ pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<PolicyFilters>) -> Res
             row.shown(own)
         })
         .collect();
-    Ok(query.page(policies, |policy: &Policy| (policy.created_at, policy.id.uuid())))
+    Ok(query.page_of_changing(policies, |policy: &Policy| {
+        (policy.created_at, policy.updated_at, policy.id.uuid())
+    }))
 }
 
 /// One policy.

@@ -195,6 +195,8 @@ pub struct ProductFilters {
 impl Filters for ProductFilters {
     const RESOURCE: &'static str = "products";
     const NAMES: &'static [&'static str] = &["code"];
+    const CHANGES: bool = true;
+    const TAGGED: bool = true;
 
     fn add(&mut self, _: &str, value: &str) -> Result<(), Unfit> {
         self.codes.push(value.to_owned());

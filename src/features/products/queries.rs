@@ -6,7 +6,13 @@ use diesel::{
 };
 
 use super::model::{NewProduct, Product, ProductFilters, ProductId};
-use crate::{any_of, features::schema::licensing::products, in_order, kernel::page::PageQuery};
+use crate::{
+    any_of,
+    features::schema::licensing::{catalog_metadata, products},
+    in_order_of_change,
+    kernel::page::PageQuery,
+    tagged,
+};
 
 pub(super) fn insert(conn: &mut PgConnection, id: ProductId, new: &NewProduct) -> QueryResult<Product> {
     diesel::insert_into(products::table)
@@ -21,7 +27,8 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<ProductFilters>) -
         .limit(query.fetch())
         .into_boxed();
     any_of!(rows, products::code => query.filters.codes);
-    in_order!(rows, products, query).load(conn)
+    tagged!(rows, products::id, catalog_metadata, query);
+    in_order_of_change!(rows, products, query).load(conn)
 }
 
 pub(super) fn get(conn: &mut PgConnection, id: ProductId) -> QueryResult<Product> {

@@ -32,7 +32,9 @@ pub fn create(tx: &mut Tenant<'_>, new: &NewProduct) -> Result<Product> {
 /// A page of products.
 pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<ProductFilters>) -> Result<Page<Product>> {
     let rows = queries::list(tx.conn(), query)?;
-    Ok(query.page(rows, |product| (product.created_at, product.id.uuid())))
+    Ok(query.page_of_changing(rows, |product| {
+        (product.created_at, product.updated_at, product.id.uuid())
+    }))
 }
 
 /// One product.

@@ -8,8 +8,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use self::waiting::{Patience, Waited, settled};
 use super::{
     model::{
-        MessageFilters, MessagePage, Run, RunFilters, RunId, RunPage, RunResult, RunStatus, RunUsage, Status, Step,
-        StepFilters, StepPage,
+        AgentExecutionFilters, ExecutionFilters, MessageFilters, MessagePage, Run, RunFilters, RunId, RunPage,
+        RunResult, RunStatus, RunUsage, Status, Step, StepFilters, StepPage,
         input::{Cancellation, NewExecution},
     },
     service,
@@ -109,10 +109,10 @@ impl Responder for Executed {
 /// List an agent's executions.
 #[utoipa::path(operation_id = "agents_list_executions",
                params(("id" = AgentId, Path, description = "The agent."),
-                      ("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (newest first) or `created_at`."),
-                      ("status" = Option<Vec<Status>>, Query, description = "Only these states.")),
+                      PageQuery<AgentExecutionFilters>,
+                      ("status" = Option<Vec<Status>>, Query, description = "Only these states."),
+                      ("subject" = Option<Vec<String>>, Query, description = "Only about these."),
+                      ("tag" = Option<Vec<String>>, Query, description = "Only with one of these tags.")),
                responses((status = 200, description = "A page of them.", body = RunPage)),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/agents/{id}/executions")]
@@ -120,7 +120,7 @@ async fn list_of_agent(
     can: Can<perm::RunsRead>,
     db: Data<Db>,
     Path(id): Path<AgentId>,
-    query: PageQuery<RunFilters>,
+    query: PageQuery<AgentExecutionFilters>,
 ) -> Result<Json<RunPage>> {
     db.tenant(can, move |tx| service::of_agent(tx, id, query))
         .await
@@ -129,19 +129,20 @@ async fn list_of_agent(
 
 /// List executions.
 #[utoipa::path(operation_id = "executions_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (newest first) or `created_at`."),
+               params(PageQuery<ExecutionFilters>,
                       ("status" = Option<Vec<Status>>, Query, description = "Only these states."),
-                      ("agent_id" = Option<Vec<AgentId>>, Query, description = "Only of these agents.")),
+                      ("agent_id" = Option<Vec<AgentId>>, Query, description = "Only of these agents."),
+                      ("subject" = Option<Vec<String>>, Query, description = "Only about these."),
+                      ("tag" = Option<Vec<String>>, Query, description = "Only with one of these tags.")),
                responses((status = 200, description = "A page of them.", body = RunPage)),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/executions")]
 async fn list_executions(
     can: Can<perm::RunsRead>,
     db: Data<Db>,
-    mut query: PageQuery<RunFilters>,
+    query: PageQuery<ExecutionFilters>,
 ) -> Result<Json<RunPage>> {
+    let mut query = query.widened(|own| own.0);
     query.filters.kinds = vec![super::model::RunKind::Execution];
     db.tenant(can, move |tx| service::list(tx, &query))
         .await
@@ -164,16 +165,12 @@ async fn show_execution(
 
 /// List runs.
 #[utoipa::path(operation_id = "runs_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (newest first) or `created_at`."),
+               params(PageQuery<RunFilters>,
                       ("kind" = Option<Vec<super::model::RunKind>>, Query, description = "Only these kinds."),
                       ("status" = Option<Vec<Status>>, Query, description = "Only these states."),
                       ("agent_id" = Option<Vec<AgentId>>, Query, description = "Only of these agents."),
                       ("subject" = Option<Vec<String>>, Query, description = "Only about these."),
-                      ("tag" = Option<Vec<String>>, Query, description = "Only with one of these tags."),
-                      ("created_after" = Option<String>, Query, description = "Only later ones.", format = DateTime),
-                      ("created_before" = Option<String>, Query, description = "Only earlier ones.", format = DateTime)),
+                      ("tag" = Option<Vec<String>>, Query, description = "Only with one of these tags.")),
                responses((status = 200, description = "A page of them.", body = RunPage)),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/runs")]
@@ -238,9 +235,7 @@ async fn result(
 /// List a run's steps.
 #[utoipa::path(operation_id = "runs_list_steps",
                params(("id" = RunId, Path, description = "The run."),
-                      ("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (the last first) or `created_at`: by their numbers.")),
+                      PageQuery<StepFilters>),
                responses((status = 200, description = "A page of them.", body = StepPage)),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/runs/{id}/steps")]
@@ -274,9 +269,7 @@ async fn show_step(
 /// List what was said in a run.
 #[utoipa::path(operation_id = "runs_list_messages",
                params(("id" = RunId, Path, description = "The run."),
-                      ("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (the last first) or `created_at`: by their numbers."),
+                      PageQuery<MessageFilters>,
                       ("scope" = Option<String>, Query, description = "The conversation; `main` if absent.")),
                responses((status = 200, description = "A page of it.", body = MessagePage)),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]

@@ -351,7 +351,30 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    /// The metadata of what is sold, each pair by itself. Triggers write it.
+    catalog_metadata (thing_id, key) {
+        thing_id -> Uuid,
+        key -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    /// The metadata of customers and of what they hold.
+    customer_metadata (thing_id, key) {
+        thing_id -> Uuid,
+        key -> Text,
+        value -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
+    catalog_metadata,
+    customer_metadata,
+    entitlement_defs,
     licenses,
     license_keys,
     license_holds,

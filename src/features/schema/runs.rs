@@ -311,8 +311,19 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    /// The metadata of agents and runs, each pair by itself. Triggers write it.
+    agent_metadata (thing_id, key) {
+        thing_id -> Uuid,
+        key -> Text,
+        value -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     agents,
+    agent_metadata,
     agent_versions,
     agent_labels,
     run_plans,

@@ -271,6 +271,20 @@ impl Scope {
         }
     }
 
+    /// The same for a part of an export, which may take as long as one who asks for much may wait.
+    pub(in crate::kernel) fn of_export(&self) -> Scope {
+        let call = Call {
+            class: Class::Long,
+            deadline: Instant::now() + Duration::from_secs(30),
+            place: None,
+            ..Call::clone(&self.call)
+        };
+        Scope {
+            call: Arc::new(call),
+            ..self.clone()
+        }
+    }
+
     /// The tenant.
     pub fn workspace(&self) -> WorkspaceId {
         self.workspace

@@ -214,6 +214,7 @@ pub struct ApiKeyFilters {
 impl Filters for ApiKeyFilters {
     const RESOURCE: &'static str = "api_keys";
     const NAMES: &'static [&'static str] = &["owner_id"];
+    const CHANGES: bool = true;
 
     fn add(&mut self, _: &str, value: &str) -> Result<(), Unfit> {
         self.owners.push(id_filter(value));

@@ -7,7 +7,7 @@ use diesel::{
 
 use super::model::{ApiKey, ApiKeyFilters};
 use crate::{
-    any_of, in_order,
+    any_of, in_order_of_change,
     kernel::{
         http::front::API_VERSION,
         id::{ApiKeyId, UserId, WorkspaceId},
@@ -78,7 +78,7 @@ pub(super) fn list(
         rows = rows.filter(api_keys::owner_id.eq(owner));
     }
     any_of!(rows, api_keys::owner_id => query.filters.owners);
-    in_order!(rows, api_keys, query).load(conn)
+    in_order_of_change!(rows, api_keys, query).load(conn)
 }
 
 /// A living key.

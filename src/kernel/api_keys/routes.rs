@@ -68,9 +68,7 @@ async fn create(
 ///
 /// Members see their own; who may see service accounts sees everybody's.
 #[utoipa::path(operation_id = "api_keys_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<ApiKeyFilters>,
                       ("owner_id" = Option<crate::kernel::id::UserId>, Query, description = "Only this person's.")),
                responses((status = 200, description = "A page.", body = ApiKeyPage)),
                extensions(("x-permission" = json!("api_keys:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]

@@ -87,7 +87,7 @@ pub(super) fn create(tx: &mut Tenant<'_>, keeper: Keeper, secret: &Token, new: &
 /// A page of keys.
 pub(super) fn list(tx: &mut Tenant<'_>, keeper: Keeper, query: &PageQuery<ApiKeyFilters>) -> Result<Page<ApiKey>> {
     let rows = queries::list(tx.conn(), keeper.owner(), query)?;
-    Ok(query.page(rows, |key| (key.created_at, key.id.uuid())))
+    Ok(query.page_of_changing(rows, |key| (key.created_at, key.updated_at, key.id.uuid())))
 }
 
 /// One key.

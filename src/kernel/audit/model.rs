@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::kernel::{
     access::Author,
     id::{AuditId, CustomerId, Id, ResellerId, Resource, SessionId, UserId, WorkspaceId, parts},
-    page::{Filters, Unfit, time_filter},
+    page::{Filters, Unfit},
     schema::{audit_log, audit_personal, audit_seals},
 };
 
@@ -240,7 +240,7 @@ crate::pages! {
 }
 
 /// Filters of the log.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct AuditFilters {
     pub actor_types: Vec<String>,
     pub actors: Vec<Uuid>,
@@ -250,8 +250,6 @@ pub struct AuditFilters {
     pub outcomes: Vec<AuditOutcome>,
     pub ips: Vec<String>,
     pub requests: Vec<String>,
-    pub after: Option<DateTime<Utc>>,
-    pub before: Option<DateTime<Utc>>,
 }
 
 impl Filters for AuditFilters {
@@ -265,9 +263,8 @@ impl Filters for AuditFilters {
         "outcome",
         "ip",
         "request_id",
-        "created_after",
-        "created_before",
     ];
+    const EXPORTED: bool = true;
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         // An id that cannot exist matches nothing.
@@ -283,25 +280,15 @@ impl Filters for AuditFilters {
                 self.outcomes.push(outcome);
             }
             "ip" => self.ips.push(value.into()),
-            "request_id" => self.requests.push(value.into()),
-            "created_after" => self.after = Some(time_filter(value)?),
-            _ => self.before = Some(time_filter(value)?),
+            _ => self.requests.push(value.into()),
         }
         Ok(())
     }
 }
 
-/// The list of checkpoints has no filters.
-#[derive(Default)]
-pub struct CheckpointFilters;
-
-impl Filters for CheckpointFilters {
-    const RESOURCE: &'static str = "audit_checkpoints";
-    const NAMES: &'static [&'static str] = &[];
-
-    fn add(&mut self, _: &str, _: &str) -> Result<(), Unfit> {
-        Ok(())
-    }
+crate::no_filters! {
+    /// The list of checkpoints has no filters of its own.
+    pub CheckpointFilters of "audit_checkpoints";
 }
 
 crate::words! {

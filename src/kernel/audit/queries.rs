@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Duration, Utc};
 use diesel::{
-    ExpressionMethods, Insertable, JoinOnDsl, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl,
-    QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+    BoolExpressionMethods, ExpressionMethods, Insertable, JoinOnDsl, NullableExpressionMethods, OptionalExtension,
+    PgConnection, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
     sql_types::{Integer, Timestamptz, Uuid as UuidSql},
 };
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use crate::{
             audit_checkpoints, audit_log, audit_pending, audit_personal, audit_seals, workspace_plans, workspaces,
         },
     },
+    within,
 };
 
 /// An entry in its three parts.
@@ -50,6 +51,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<AuditFilters>) -> 
             Option::<Personal>::as_select(),
             Option::<Seal>::as_select(),
         ))
+        .offset(query.skip())
         .limit(query.fetch())
         .into_boxed();
     any_of!(rows,
@@ -62,12 +64,12 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<AuditFilters>) -> 
         audit_personal::ip.nullable() => filters.ips,
         audit_log::request_id => filters.requests);
     // The bounds of the ids leave whole partitions out.
-    if let Some(after) = filters.after {
+    if let Some(after) = query.shared.created.after {
         rows = rows
             .filter(audit_log::created_at.gt(after))
             .filter(audit_log::id.ge(first_of(after)));
     }
-    if let Some(before) = filters.before {
+    if let Some(before) = query.shared.created.before {
         rows = rows
             .filter(audit_log::created_at.lt(before))
             .filter(audit_log::id.lt(first_of(before + Duration::milliseconds(1))));
@@ -216,20 +218,22 @@ pub(super) fn checkpoints(
     conn: &mut PgConnection,
     query: &PageQuery<CheckpointFilters>,
 ) -> QueryResult<Vec<Checkpoint>> {
-    let rows = audit_checkpoints::table
+    let mut rows = audit_checkpoints::table
         .select(Checkpoint::as_select())
         .limit(query.fetch())
         .into_boxed();
-    let last = query.after().map(|(_, place)| place.as_u128() as i64);
-    match (query.is_descending(), last) {
-        (true, None) => rows.order(audit_checkpoints::seq.desc()),
-        (true, Some(last)) => rows
-            .filter(audit_checkpoints::seq.lt(last))
-            .order(audit_checkpoints::seq.desc()),
-        (false, None) => rows.order(audit_checkpoints::seq.asc()),
-        (false, Some(last)) => rows
-            .filter(audit_checkpoints::seq.gt(last))
-            .order(audit_checkpoints::seq.asc()),
+    within!(rows, audit_checkpoints::created_at, query.shared.created);
+    let last = query.after().map(|(time, place)| (time, place.as_u128() as i64));
+    let (time, seq) = (audit_checkpoints::created_at, audit_checkpoints::seq);
+    if let Some((at, place)) = last {
+        rows = match query.is_descending() {
+            true => rows.filter(time.le(at)).filter(time.lt(at).or(seq.lt(place))),
+            false => rows.filter(time.ge(at)).filter(time.gt(at).or(seq.gt(place))),
+        };
+    }
+    match query.is_descending() {
+        true => rows.order((time.desc(), seq.desc())),
+        false => rows.order((time.asc(), seq.asc())),
     }
     .load(conn)
 }

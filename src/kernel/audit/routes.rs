@@ -13,7 +13,7 @@ use crate::kernel::{
     access::{Can, perm},
     db::Db,
     error::Result,
-    http::Json,
+    http::{Json, Lister, Listing},
     page::{Page, PageQuery},
 };
 
@@ -25,10 +25,10 @@ pub fn routes(routes: &mut ServiceConfig) {
 /// List audit entries.
 ///
 /// Every change, with who made it and from where; and every write that was not allowed, once a minute with a count. An entry gets its place in the chain within seconds.
+///
+/// With `Accept: application/x-ndjson` it is all of them, at most 100,000, a line each, without `limit` and `cursor`.
 #[utoipa::path(operation_id = "audit_entries_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<AuditFilters>,
                       ("actor_type" = Option<String>, Query, description = "Only by this kind of actor: `user`, `api_key`, `system`."),
                       ("actor_id" = Option<String>, Query, description = "Only by this actor: `usr_…`, `key_…`."),
                       ("action" = Option<String>, Query, description = "Only this: `member.updated`."),
@@ -36,27 +36,19 @@ pub fn routes(routes: &mut ServiceConfig) {
                       ("subject_id" = Option<String>, Query, description = "Only about this one."),
                       ("outcome" = Option<AuditOutcome>, Query, description = "Only with this outcome."),
                       ("ip" = Option<String>, Query, description = "Only from this address."),
-                      ("request_id" = Option<String>, Query, description = "Only what this request caused."),
-                      ("created_after" = Option<String>, Query, description = "Only later ones (RFC 3339)."),
-                      ("created_before" = Option<String>, Query, description = "Only earlier ones (RFC 3339).")),
-               responses((status = 200, description = "A page.", body = AuditEntryPage)),
+                      ("request_id" = Option<String>, Query, description = "Only what this request caused.")),
+               responses((status = 200, description = "A page, or all rows.", content((AuditEntryPage = "application/json"), (AuditEntry = "application/x-ndjson")))),
                extensions(("x-permission" = json!("audit:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/audit-entries")]
-async fn list(
-    can: Can<perm::AuditRead>,
-    db: Data<Db>,
-    query: PageQuery<AuditFilters>,
-) -> Result<Json<Page<AuditEntry>>> {
-    db.tenant(can, move |tx| service::list(tx, &query)).await.map(Json)
+async fn list(can: Can<perm::AuditRead>, db: Data<Db>, query: PageQuery<AuditFilters>) -> Result<Listing<AuditEntry>> {
+    Lister::new(&db, can, query, service::list).answer().await
 }
 
 /// List signed heads of the audit log.
 ///
 /// Keep one elsewhere: with it anybody can tell later that nothing before it was altered or cut off.
 #[utoipa::path(operation_id = "audit_checkpoints_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`.")),
+               params(PageQuery<CheckpointFilters>),
                responses((status = 200, description = "A page.", body = AuditCheckpointPage)),
                extensions(("x-permission" = json!("audit:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/audit-checkpoints")]

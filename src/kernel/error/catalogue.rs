@@ -17,6 +17,10 @@ crate::problems! {
     /// Cause: filters or order were changed between two pages, or the cursor was kept for days.
     /// Fix: start again without a cursor, and pass `next_cursor` unchanged with the same filters.
     pub INVALID_CURSOR = 400, "invalid-cursor", "The cursor is not valid here";
+    /// More than 100,000 rows were asked for at once.
+    /// Cause: a whole list was asked for, over a long time.
+    /// Fix: narrow the time with `created_after` and `created_before`, and ask several times.
+    pub TOO_MANY_ROWS = 400, "too-many-rows", "So many rows are not given at once";
     /// A header has a value that it cannot have.
     /// Cause: a value in another form than the header's, as an `If-Match` without quotes, or a header that was sent twice.
     /// Fix: look at `errors`; each names the header and what it may be.
@@ -163,7 +167,7 @@ crate::problems! {
     pub METHOD_NOT_ALLOWED = 405, "method-not-allowed", "Not with this method";
     /// The answer cannot be given in any media type of `Accept`.
     /// Cause: a client that asks for one media type alone.
-    /// Fix: accept `application/json`.
+    /// Fix: accept `application/json`, which everything is given in.
     pub NOT_ACCEPTABLE = 406, "not-acceptable", "No acceptable media type";
     /// The request came in too slowly.
     /// Cause: a slow or broken connection.

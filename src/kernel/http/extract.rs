@@ -15,7 +15,7 @@ use actix_web::{
 use aws_lc_rs::hmac;
 use uuid::Uuid;
 
-use super::operations::Operations;
+use super::{export::wants_lines, operations::Operations};
 use crate::kernel::{
     access::{Access, Call, Caller, Can, Needs, Person, Via},
     crypto::Keyring,
@@ -196,7 +196,9 @@ impl<F: Filters + 'static> FromRequest for PageQuery<F> {
             return ready(Err(INTERNAL.into()));
         };
         let workspace = workspace.map_or(Uuid::nil(), Id::uuid);
-        ready(PageQuery::parse(request.query_string(), workspace, &key.0).map_err(Error::from))
+        let parsed = PageQuery::parse(request.query_string(), workspace, &key.0)
+            .and_then(|query| query.given_in(wants_lines::<F>(request.headers())?));
+        ready(parsed.map_err(Error::from))
     }
 }
 

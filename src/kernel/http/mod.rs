@@ -4,6 +4,7 @@ mod answers;
 mod body;
 pub mod cors;
 mod document;
+mod export;
 mod extract;
 pub mod front;
 pub mod headers;
@@ -19,6 +20,7 @@ mod valid;
 pub(in crate::kernel) use body::read as read_body;
 
 pub use answers::{Accepted, Created, Json, Located, NoContent, Reply, Tagged, Versioned};
+pub use export::{LINES, Lister, Listing, MOST_ROWS};
 pub use extract::{Admitted, CursorKey, Fresh, IfMatch, NoQuery, Path, Paths, Somebody, Visit};
 pub use query::Query;
 pub use software::{AnyHolder, Holder, Software};

@@ -10,6 +10,8 @@ struct Pets {
 impl Filters for Pets {
     const RESOURCE: &'static str = "pets";
     const NAMES: &'static [&'static str] = &["kind"];
+    const CHANGES: bool = true;
+    const TAGGED: bool = true;
 
     fn add(&mut self, _: &str, value: &str) -> Result<(), Unfit> {
         match value {
@@ -93,4 +95,52 @@ fn bad_parameters_are_named() {
         assert_eq!(refusal(query), "invalid-parameter", "{query}");
     }
     assert_eq!(refusal("knd=cat"), "unknown-parameter");
+}
+
+#[test]
+fn a_bound_that_is_given_twice_is_the_wider_one() {
+    let Ok(query) = parse(
+        "created_after=2026-02-01T00:00:00Z&created_after=2026-01-01T00:00:00Z&updated_before=2026-01-01T00:00:00Z&updated_before=2026-02-01T00:00:00Z",
+    ) else {
+        panic!("acceptable")
+    };
+    let (created, updated) = (query.shared.created, query.shared.updated);
+    assert_eq!(created.after, time_filter("2026-01-01T00:00:00Z").ok());
+    assert_eq!(updated.before, time_filter("2026-02-01T00:00:00Z").ok());
+    assert_eq!((created.before, updated.after), (None, None));
+}
+
+#[test]
+fn metadata_has_keys_with_values() {
+    let Ok(query) = parse("metadata[a]=2&metadata[b.c]=x&metadata%5Ba%5D=1") else {
+        panic!("acceptable")
+    };
+    let expected = [("a", vec!["1", "2"]), ("b.c", vec!["x"])];
+    let expected = expected.map(|(key, values)| (key.to_owned(), values.into_iter().map(str::to_owned).collect()));
+    assert_eq!(query.shared.metadata, BTreeMap::from(expected));
+    for (query, code) in [
+        ("metadata[]=x", "invalid-parameter"),
+        ("metadata[a b]=x", "invalid-parameter"),
+        ("metadata=x", "unknown-parameter"),
+        ("metadata[a=x", "unknown-parameter"),
+    ] {
+        assert_eq!(refusal(query), code, "{query}");
+    }
+}
+
+#[test]
+fn a_cursor_of_changes_holds_when_the_row_last_changed() {
+    let Ok(query) = parse("limit=1&order=updated_at") else {
+        panic!("acceptable")
+    };
+    let time = |seconds| Utc.timestamp_opt(seconds, 0).single().expect("a time");
+    let page = query.page_of_changing(vec![1_u128, 2], |row| (time(1), time(2), Uuid::from_u128(*row)));
+    let cursor = page.next_cursor.expect("there is more");
+    let Ok(next) = parse(&format!("order=updated_at&cursor={cursor}")) else {
+        panic!("acceptable")
+    };
+    assert_eq!(next.after(), Some((time(2), Uuid::from_u128(1))));
+    for order in ["-updated_at", "created_at"] {
+        assert_eq!(refusal(&format!("order={order}&cursor={cursor}")), "invalid-cursor");
+    }
 }

@@ -5,6 +5,6 @@ mod queries;
 mod routes;
 mod service;
 
-pub use model::{EVENTS, Member, OwnWorkspace, OwnWorkspaces, PLATFORM, PROBLEMS, Workspace};
+pub use model::{EVENTS, Member, OwnWorkspace, OwnWorkspaceFilters, OwnWorkspaces, PLATFORM, PROBLEMS, Workspace};
 pub use routes::routes;
-pub(in crate::kernel) use service::{found, may_found, own as of_person};
+pub(in crate::kernel) use service::{found, may_found, of_person, own};

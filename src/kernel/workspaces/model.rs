@@ -84,7 +84,7 @@ impl Located for Workspace {
 }
 
 /// A workspace and what the caller is there.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OwnWorkspace {
     /// The workspace.
     #[serde(flatten)]
@@ -93,16 +93,23 @@ pub struct OwnWorkspace {
     pub role: String,
 }
 
-/// The caller's workspaces. Nobody has so many that they need pages.
-#[derive(Serialize, ToSchema)]
-pub struct OwnWorkspaces {
-    /// Oldest membership first.
-    pub data: Vec<OwnWorkspace>,
-    /// Always null: this is all of them.
-    #[schema(required)]
-    pub next_cursor: Option<String>,
-    /// Always false.
-    pub has_more: bool,
+crate::pages! {
+    /// A page of the caller's workspaces.
+    pub OwnWorkspaces of OwnWorkspace;
+}
+
+/// The list of the caller's workspaces has no filters of its own.
+#[derive(Default)]
+pub struct OwnWorkspaceFilters;
+
+impl Filters for OwnWorkspaceFilters {
+    const RESOURCE: &'static str = "own_workspaces";
+    const NAMES: &'static [&'static str] = &[];
+    const CHANGES: bool = true;
+
+    fn add(&mut self, _: &str, _: &str) -> Result<(), Unfit> {
+        Ok(())
+    }
 }
 
 /// What a new workspace needs.
@@ -245,6 +252,7 @@ pub struct MemberFilters {
 impl Filters for MemberFilters {
     const RESOURCE: &'static str = "members";
     const NAMES: &'static [&'static str] = &["role", "state"];
+    const CHANGES: bool = true;
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         const ROLES: [&str; 7] = ["owner", "admin", "member", "viewer", "billing", "reseller", "custom"];

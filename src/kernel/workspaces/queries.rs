@@ -7,9 +7,9 @@ use diesel::{
 };
 use serde_json::Value;
 
-use super::model::{Member, MemberFilters, Workspace};
+use super::model::{Member, MemberFilters, OwnWorkspaceFilters, Workspace};
 use crate::{
-    any_of, in_order,
+    any_of, in_order_of_change,
     kernel::{
         id::{MembershipId, UserId, WorkspaceId},
         page::PageQuery,
@@ -174,6 +174,23 @@ pub(super) fn of_person(conn: &mut PgConnection, user: UserId) -> QueryResult<Ve
         .load(conn)
 }
 
+/// A page of them. However many there are, only a person's own are read.
+pub(super) fn page_of_person(
+    conn: &mut PgConnection,
+    user: UserId,
+    query: &PageQuery<OwnWorkspaceFilters>,
+) -> QueryResult<Vec<(Workspace, String)>> {
+    let rows = memberships::table
+        .inner_join(workspaces::table)
+        .filter(memberships::user_id.eq(user))
+        .filter(memberships::state.eq("active"))
+        .filter(workspaces::state.ne("deleted"))
+        .select((Workspace::as_select(), memberships::role))
+        .limit(query.fetch())
+        .into_boxed();
+    in_order_of_change!(rows, workspaces, query).load(conn)
+}
+
 /// A page of members.
 pub(super) fn members(conn: &mut PgConnection, query: &PageQuery<MemberFilters>) -> QueryResult<Vec<Member>> {
     let mut rows = memberships::table
@@ -184,7 +201,7 @@ pub(super) fn members(conn: &mut PgConnection, query: &PageQuery<MemberFilters>)
     if query.filters.states.is_empty() {
         rows = rows.filter(memberships::state.ne("removed"));
     }
-    in_order!(rows, memberships, query).load(conn)
+    in_order_of_change!(rows, memberships, query).load(conn)
 }
 
 pub(super) fn member(conn: &mut PgConnection, id: MembershipId) -> QueryResult<Member> {

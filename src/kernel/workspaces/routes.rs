@@ -5,8 +5,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
     model::{
-        Member, MemberFilters, MemberPage, MemberPatch, NewWorkspace, OwnWorkspaces, PermissionInfo, PermissionList,
-        RoleList, Workspace, WorkspacePatch,
+        Member, MemberFilters, MemberPage, MemberPatch, NewWorkspace, OwnWorkspaceFilters, OwnWorkspaces,
+        PermissionInfo, PermissionList, RoleList, Workspace, WorkspacePatch,
     },
     service,
 };
@@ -71,19 +71,20 @@ async fn create(
 }
 
 /// List the caller's workspaces.
-#[utoipa::path(operation_id = "workspaces_list", responses((status = 200, description = "All of them.", body = OwnWorkspaces)),
+#[utoipa::path(operation_id = "workspaces_list", params(PageQuery<OwnWorkspaceFilters>),
+               responses((status = 200, description = "A page.", body = OwnWorkspaces)),
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/workspaces")]
-async fn list(person: Person, db: Data<Db>) -> Result<Json<OwnWorkspaces>> {
+async fn list(person: Person, db: Data<Db>, query: PageQuery<OwnWorkspaceFilters>) -> Result<Json<OwnWorkspaces>> {
     if matches!(person.via, Via::Key(_)) {
         return Err(FORBIDDEN
             .because("A key belongs to one workspace and knows no others.")
             .into());
     }
     let user = person.user;
-    db.unscoped(&person.call, move |tx| service::own(tx, user))
+    db.unscoped(&person.call, move |tx| service::own(tx, user, &query))
         .await
-        .map(Json)
+        .map(|page| Json(page.into()))
 }
 
 /// Show the workspace.
@@ -134,9 +135,7 @@ async fn leave(
 
 /// List members.
 #[utoipa::path(operation_id = "members_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<MemberFilters>,
                       ("role" = Option<String>, Query, description = "Only members with this role."),
                       ("state" = Option<String>, Query, description = "Only members in this state; without it, removed ones are left out.")),
                responses((status = 200, description = "A page.", body = MemberPage)),

@@ -6,7 +6,7 @@ use chrono::Duration;
 use super::{
     model::{
         MEMBER_JOINED, MEMBER_REMOVED, MEMBER_UPDATED, Member, MemberFilters, MemberPatch, NewWorkspace, OWNERS_ONLY,
-        OwnWorkspace, OwnWorkspaces, PLATFORM, RESERVED, RoleInfo, TOO_MANY_SLUGS, WORKSPACE_CREATED,
+        OwnWorkspace, OwnWorkspaceFilters, PLATFORM, RESERVED, RoleInfo, TOO_MANY_SLUGS, WORKSPACE_CREATED,
         WORKSPACE_UPDATED, Workspace, WorkspacePatch,
     },
     queries::{self, NewMember},
@@ -164,17 +164,24 @@ fn slugs_of(name: &str, id: WorkspaceId) -> Vec<String> {
     fits.then_some(plain).into_iter().chain([unique]).collect()
 }
 
-/// The workspaces of a person.
-pub(in crate::kernel) fn own(tx: &mut Kernel<'_>, user: UserId) -> Result<OwnWorkspaces> {
+/// All workspaces of a person, the first membership first.
+pub(in crate::kernel) fn of_person(tx: &mut Kernel<'_>, user: UserId) -> Result<Vec<OwnWorkspace>> {
     let rows = queries::of_person(tx.conn(), user)?;
-    Ok(OwnWorkspaces {
-        data: rows
-            .into_iter()
-            .map(|(workspace, role)| OwnWorkspace { workspace, role })
-            .collect(),
-        next_cursor: None,
-        has_more: false,
-    })
+    let own = rows
+        .into_iter()
+        .map(|(workspace, role)| OwnWorkspace { workspace, role });
+    Ok(own.collect())
+}
+
+/// A page of the workspaces of a person.
+pub(in crate::kernel) fn own(
+    tx: &mut Kernel<'_>,
+    user: UserId,
+    query: &PageQuery<OwnWorkspaceFilters>,
+) -> Result<Page<OwnWorkspace>> {
+    let rows = queries::page_of_person(tx.conn(), user, query)?;
+    let page = query.page_of_changing(rows, |(one, _)| (one.created_at, one.updated_at, one.id.uuid()));
+    Ok(page.map(|(workspace, role)| OwnWorkspace { workspace, role }))
 }
 
 /// The workspace itself.
@@ -208,7 +215,7 @@ pub(super) fn patch(tx: &mut Tenant<'_>, seen: &IfMatch, change: &WorkspacePatch
 /// A page of members.
 pub(super) fn members(tx: &mut Tenant<'_>, query: &PageQuery<MemberFilters>) -> Result<Page<Member>> {
     let rows = queries::members(tx.conn(), query)?;
-    Ok(query.page(rows, |member| (member.created_at, member.id.uuid())))
+    Ok(query.page_of_changing(rows, |member| (member.created_at, member.updated_at, member.id.uuid())))
 }
 
 /// One member.

@@ -108,11 +108,12 @@ fn every_list_and_every_filter_has_its_plan_looked_at() {
     let registry = Registry::read();
     let described: BTreeMap<String, BTreeSet<String>> =
         lists().into_iter().map(|(id, (_, filters))| (id, filters)).collect();
-    let tried: BTreeMap<String, BTreeSet<String>> = registry
-        .lists
-        .into_iter()
-        .map(|(id, filters)| (id, filters.into_keys().collect()))
-        .collect();
+    let all = |(id, own): (String, BTreeMap<String, Vec<String>>)| {
+        let known = described.get(&id).cloned().unwrap_or_default();
+        let shared = registry.shared.keys().filter(|name| known.contains(*name)).cloned();
+        (id, own.into_keys().chain(shared).collect())
+    };
+    let tried: BTreeMap<String, BTreeSet<String>> = registry.lists.into_iter().map(all).collect();
     assert_eq!(
         tried, described,
         "tests/it/registry/plans.toml is not what the document says"
@@ -141,9 +142,21 @@ fn every_table_is_filled_or_says_why_not() {
     );
 }
 
-/// Asks a list for its pages: two of them in both orders, and filtered by each value.
+/// A filter with one value, as it stands in an address. `metadata` has a key and a value.
+fn question(world: &World, filter: &str, one: &str) -> String {
+    let value = value(world, one);
+    let (name, value) = match value.split_once('=') {
+        Some((key, value)) if filter == "metadata" => (format!("metadata[{key}]"), value),
+        _ => (filter.to_owned(), value.as_str()),
+    };
+    let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+    format!("&{name}={encoded}")
+}
+
+/// Asks a list for its pages: two of them in every order, and filtered by each value.
 async fn walk(world: &World, judge: &mut Judge, list: &Operation, caller: &Caller) {
-    let values = judge.registry.lists.get(&list.id).cloned().unwrap_or_default();
+    let mut values = judge.registry.shared.clone();
+    values.extend(judge.registry.lists.get(&list.id).cloned().unwrap_or_default());
     let mut path = list.path.clone();
     for (name, _) in &list.places {
         path = path.replace(&format!("{{{name}}}"), &value(world, &values[name][0]));
@@ -151,23 +164,20 @@ async fn walk(world: &World, judge: &mut Judge, list: &Operation, caller: &Calle
     let mut queries = vec![(String::new(), true)];
     for filter in &list.filters {
         for (n, one) in values.get(filter).into_iter().flatten().enumerate() {
-            let encoded: String = url::form_urlencoded::byte_serialize(value(world, one).as_bytes()).collect();
-            queries.push((format!("&{filter}={encoded}"), n == 0));
+            queries.push((question(world, filter, one), n == 0));
         }
         // Either of two values.
         if let Some([one, other, ..]) = values.get(filter).map(Vec::as_slice)
             && !filter.contains("before")
             && !filter.contains("after")
         {
-            let [one, other] = [one, other].map(|one| {
-                let one = value(world, one);
-                url::form_urlencoded::byte_serialize(one.as_bytes()).collect::<String>()
-            });
-            queries.push((format!("&{filter}={one}&{filter}={other}"), true));
+            queries.push((question(world, filter, one) + &question(world, filter, other), true));
         }
     }
+    let changes = list.filters.iter().any(|filter| filter == "updated_after");
+    let orders = ["-created_at", "created_at", "-updated_at", "updated_at"];
     for (query, finds) in queries {
-        for order in ["-created_at", "created_at"] {
+        for order in &orders[..if changes { 4 } else { 2 }] {
             let page = format!("{path}?limit=5&order={order}{query}");
             let first = caller.get(&page).await.ok();
             judge.judge(&page);
@@ -257,9 +267,15 @@ async fn prepare(world: &World, owner: &Caller, things: &BTreeMap<String, String
         .post(&format!("/licenses/{}/suspend", things["lic"]), hold)
         .await
         .ok();
-    let product = json!({ "code": "once", "name": "Once" });
+    let tags = json!({ "tier": "one" });
+    let product = json!({ "code": "once", "name": "Once", "metadata": tags });
     let twice = owner.post("/products", product).header("idempotency-key", "one");
     twice.await.created();
+    let customer = json!({ "email": "tagged@example.com", "metadata": tags });
+    owner.post("/customers", customer).await.created();
+    let config = json!({ "model": "sandbox", "prompt": "Say {{ input.say }}" });
+    let agent = json!({ "name": "Tagged", "framework": "openai", "config": config, "metadata": tags });
+    owner.post("/agents", agent).await.created();
     let home = world.home().uuid();
     world.admin(&format!(
         "SET search_path = guildhall, public; SET app.reseller = 'none'; SET app.customer = 'none'; \

@@ -17,7 +17,9 @@ pub struct Registry {
     pub full: BTreeMap<String, BTreeMap<String, String>>,
     /// Tables that are not filled, and why: most stay small in a workspace, however busy.
     pub small: BTreeMap<String, String>,
-    /// Values of every filter of every list. The first finds something.
+    /// Values of the filters that lists share. The first finds something.
+    pub shared: BTreeMap<String, Vec<String>>,
+    /// Values of every list's own filters, and of shared ones where the list's rows want others.
     pub lists: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
 

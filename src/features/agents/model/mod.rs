@@ -30,7 +30,7 @@ use crate::{
         error::FieldError,
         http::{Located, Versioned},
         id::{Id, Resource},
-        page::{Filters, Unfit, time_filter},
+        page::{Filters, Unfit},
     },
 };
 
@@ -296,38 +296,28 @@ crate::pages! {
 pub struct AgentFilters {
     pub states: Vec<State>,
     pub frameworks: Vec<Framework>,
-    pub created_after: Option<DateTime<Utc>>,
-    pub created_before: Option<DateTime<Utc>>,
 }
 
 impl Filters for AgentFilters {
     const RESOURCE: &'static str = "agents";
-    const NAMES: &'static [&'static str] = &["state", "framework", "created_after", "created_before"];
+    const NAMES: &'static [&'static str] = &["state", "framework"];
+    const CHANGES: bool = true;
+    const TAGGED: bool = true;
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         match name {
             "state" => self
                 .states
                 .push(State::named(value).ok_or_else(|| Unfit::choice(State::WORDS))?),
-            "framework" => self
+            _ => self
                 .frameworks
                 .push(Framework::named(value).ok_or_else(|| Unfit::choice(Framework::WORDS))?),
-            "created_after" => self.created_after = Some(time_filter(value)?),
-            _ => self.created_before = Some(time_filter(value)?),
         }
         Ok(())
     }
 }
 
-/// What the list of versions can be filtered by: nothing.
-#[derive(Clone, Debug, Default)]
-pub struct VersionFilters;
-
-impl Filters for VersionFilters {
-    const RESOURCE: &'static str = "agent_versions";
-    const NAMES: &'static [&'static str] = &[];
-
-    fn add(&mut self, _: &str, _: &str) -> Result<(), Unfit> {
-        Ok(())
-    }
+crate::no_filters! {
+    /// The list of versions has no filters of its own.
+    pub VersionFilters of "agent_versions";
 }

@@ -66,13 +66,9 @@ async fn create(
 
 /// List agents.
 #[utoipa::path(operation_id = "agents_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (newest first) or `created_at`."),
+               params(PageQuery<AgentFilters>,
                       ("state" = Option<Vec<State>>, Query, description = "Only these states."),
-                      ("framework" = Option<Vec<super::model::Framework>>, Query, description = "Only these frameworks."),
-                      ("created_after" = Option<String>, Query, description = "Only later ones.", format = DateTime),
-                      ("created_before" = Option<String>, Query, description = "Only earlier ones.", format = DateTime)),
+                      ("framework" = Option<Vec<super::model::Framework>>, Query, description = "Only these frameworks.")),
                responses((status = 200, description = "A page of them.", body = AgentPage)),
                extensions(("x-permission" = json!("agents:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/agents")]

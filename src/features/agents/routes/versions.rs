@@ -81,9 +81,7 @@ async fn publish(
 /// List an agent's versions.
 #[utoipa::path(operation_id = "agents_list_versions",
                params(("id" = AgentId, Path, description = "The agent."),
-                      ("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (newest first) or `created_at`.")),
+                      PageQuery<VersionFilters>),
                responses((status = 200, description = "A page of them.", body = AgentVersionPage)),
                extensions(("x-permission" = json!("agents:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/agents/{id}/versions")]

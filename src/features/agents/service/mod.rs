@@ -120,7 +120,7 @@ pub fn known(tx: &mut Tenant<'_>, id: AgentId) -> Result<()> {
 /// 503 if the database fails.
 pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<AgentFilters>) -> Result<Page<AgentSummary>> {
     let rows = queries::list(tx.conn(), query)?;
-    let page = query.page(rows, |row| (row.created_at, row.id.uuid()));
+    let page = query.page_of_changing(rows, |row| (row.created_at, row.updated_at, row.id.uuid()));
     let ids: Vec<AgentId> = page.data.iter().map(|row| row.id).collect();
     let mut labels = queries::labels_of(tx.conn(), &ids)?;
     let authors = access::labels(

@@ -276,6 +276,8 @@ impl Filters for LicenseFilters {
         "key_start",
         "expires_before",
     ];
+    const CHANGES: bool = true;
+    const TAGGED: bool = true;
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         match name {

@@ -71,9 +71,7 @@ async fn create(
 
 /// List licences.
 #[utoipa::path(operation_id = "licenses_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<LicenseFilters>,
                       ("product_id" = Option<ProductId>, Query, description = "Only those for this product."),
                       ("policy_id" = Option<PolicyId>, Query, description = "Only those that follow this policy."),
                       ("customer_id" = Option<CustomerId>, Query, description = "Only this customer's."),

@@ -186,7 +186,7 @@ pub(super) fn patch(tx: &mut Tenant<'_>, id: LicenseId, seen: &IfMatch, change: 
 /// A page of licences.
 pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<LicenseFilters>) -> Result<Page<License>> {
     let rows = queries::list(tx.conn(), query)?;
-    let page = query.page(rows, |row| (row.created_at, row.id.uuid()));
+    let page = query.page_of_changing(rows, |row| (row.created_at, row.updated_at, row.id.uuid()));
     Ok(Page {
         data: all_shown(tx, page.data)?,
         next_cursor: page.next_cursor,

@@ -60,6 +60,8 @@ pub struct PolicyFilters {
 impl Filters for PolicyFilters {
     const RESOURCE: &'static str = "policies";
     const NAMES: &'static [&'static str] = &["product_id", "code"];
+    const CHANGES: bool = true;
+    const TAGGED: bool = true;
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         match name {

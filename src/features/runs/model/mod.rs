@@ -27,7 +27,7 @@ use crate::{
         check::Metadata,
         http::{Located, Versioned},
         id::{Id, Resource},
-        page::{Filters, Unfit, id_filter, time_filter},
+        page::{Filters, Unfit, id_filter},
     },
 };
 
@@ -328,21 +328,13 @@ pub struct RunFilters {
     pub agents: Vec<AgentId>,
     pub subjects: Vec<String>,
     pub tags: Vec<String>,
-    pub created_after: Option<DateTime<Utc>>,
-    pub created_before: Option<DateTime<Utc>>,
 }
 
 impl Filters for RunFilters {
     const RESOURCE: &'static str = "runs";
-    const NAMES: &'static [&'static str] = &[
-        "kind",
-        "status",
-        "agent_id",
-        "subject",
-        "tag",
-        "created_after",
-        "created_before",
-    ];
+    const NAMES: &'static [&'static str] = &["kind", "status", "agent_id", "subject", "tag"];
+    const CHANGES: bool = true;
+    const TAGGED: bool = true;
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         match name {
@@ -353,13 +345,38 @@ impl Filters for RunFilters {
                 .statuses
                 .push(Status::named(value).ok_or_else(|| Unfit::choice(Status::WORDS))?),
             "agent_id" => self.agents.push(id_filter(value)),
-            "subject" => self.subjects.push(value.replace('\0', "\u{fffd}")),
-            "tag" => self.tags.push(value.replace('\0', "\u{fffd}")),
-            "created_after" => self.created_after = Some(time_filter(value)?),
-            _ => self.created_before = Some(time_filter(value)?),
+            "subject" => self.subjects.push(value.to_owned()),
+            _ => self.tags.push(value.to_owned()),
         }
         Ok(())
     }
+}
+
+/// What the lists of executions can be filtered by, the one of an agent and the one of all agents.
+macro_rules! execution_filters {
+    ($($(#[$doc:meta])* $name:ident of $resource:literal by $names:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default)]
+        pub struct $name(pub RunFilters);
+
+        impl Filters for $name {
+            const RESOURCE: &'static str = $resource;
+            const NAMES: &'static [&'static str] = $names;
+            const CHANGES: bool = true;
+            const TAGGED: bool = true;
+
+            fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
+                self.0.add(name, value)
+            }
+        }
+    )*};
+}
+
+execution_filters! {
+    /// What the list of executions can be filtered by.
+    ExecutionFilters of "executions" by &["status", "agent_id", "subject", "tag"];
+    /// What the list of an agent's executions can be filtered by.
+    AgentExecutionFilters of "agent_executions" by &["status", "subject", "tag"];
 }
 
 #[cfg(test)]

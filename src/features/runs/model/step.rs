@@ -159,17 +159,9 @@ crate::pages! {
     pub MessagePage of Message;
 }
 
-/// What the list of steps can be filtered by: nothing.
-#[derive(Clone, Debug, Default)]
-pub struct StepFilters;
-
-impl Filters for StepFilters {
-    const RESOURCE: &'static str = "run_steps";
-    const NAMES: &'static [&'static str] = &[];
-
-    fn add(&mut self, _: &str, _: &str) -> Result<(), Unfit> {
-        Ok(())
-    }
+crate::no_filters! {
+    /// The list of steps has no filters of its own.
+    pub StepFilters of "run_steps";
 }
 
 /// Which conversation of a run is listed.

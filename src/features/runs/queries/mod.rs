@@ -14,9 +14,10 @@ use super::model::{
 };
 use crate::{
     any_of,
-    features::schema::runs::{run_tags, runs},
-    in_order,
+    features::schema::runs::{agent_metadata, run_tags, runs},
+    in_order_of_change,
     kernel::page::PageQuery,
+    tagged,
 };
 
 pub(super) fn insert(conn: &mut PgConnection, new: &NewRow<'_>) -> QueryResult<Row> {
@@ -113,11 +114,6 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<RunFilters>) -> Qu
         let tagged = run_tags::table.filter(run_tags::tag.eq_any(&filters.tags));
         rows = rows.filter(runs::id.eq_any(tagged.select(run_tags::run_id)));
     }
-    if let Some(time) = filters.created_after {
-        rows = rows.filter(runs::created_at.gt(time));
-    }
-    if let Some(time) = filters.created_before {
-        rows = rows.filter(runs::created_at.lt(time));
-    }
-    in_order!(rows, runs, query).load(conn)
+    tagged!(rows, runs::id, agent_metadata, query);
+    in_order_of_change!(rows, runs, query).load(conn)
 }

@@ -37,7 +37,7 @@ pub(in crate::features::runs) fn list(
         .select(StepSummary::as_select())
         .limit(query.fetch())
         .into_boxed();
-    in_number!(rows, run_steps::number, query).load(conn)
+    in_number!(rows, run_steps, number, query).load(conn)
 }
 
 pub(in crate::features::runs) fn one(conn: &mut PgConnection, run: RunId, number: i32) -> QueryResult<Step> {

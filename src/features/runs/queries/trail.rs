@@ -60,7 +60,7 @@ pub(in crate::features::runs) fn messages(
         .select(Message::as_select())
         .limit(query.fetch())
         .into_boxed();
-    in_number!(rows, run_messages::seq, query).load(conn)
+    in_number!(rows, run_messages, seq, query).load(conn)
 }
 
 pub(in crate::features::runs) fn add_checkpoint(

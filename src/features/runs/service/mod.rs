@@ -17,8 +17,8 @@ use chrono::{DateTime, Utc};
 
 use super::{
     model::{
-        Message, MessageFilters, RUN_NOT_FINISHED, Run, RunFilters, RunId, RunKind, RunResult, RunStatus, RunSummary,
-        RunUsage, Step, StepFilters, StepSummary,
+        AgentExecutionFilters, Message, MessageFilters, RUN_NOT_FINISHED, Run, RunFilters, RunId, RunKind, RunResult,
+        RunStatus, RunSummary, RunUsage, Step, StepFilters, StepSummary,
     },
     queries,
 };
@@ -61,7 +61,7 @@ pub(super) fn execution(tx: &mut Tenant<'_>, id: RunId) -> Result<Run> {
 /// 503 if the database fails.
 pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<RunFilters>) -> Result<Page<RunSummary>> {
     let rows = queries::list(tx.conn(), query)?;
-    let page = query.page(rows, |row| (row.created_at, row.id.uuid()));
+    let page = query.page_of_changing(rows, |row| (row.created_at, row.updated_at, row.id.uuid()));
     let authors = access::labels(
         tx,
         page.data
@@ -78,9 +78,10 @@ pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<RunFilters>) -> Result
 pub(super) fn of_agent(
     tx: &mut Tenant<'_>,
     agent: AgentId,
-    mut query: PageQuery<RunFilters>,
+    query: PageQuery<AgentExecutionFilters>,
 ) -> Result<Page<RunSummary>> {
     crate::features::agents::known(tx, agent)?;
+    let mut query = query.widened(|own| own.0);
     query.filters.agents = vec![agent];
     query.filters.kinds = vec![RunKind::Execution];
     list(tx, &query)

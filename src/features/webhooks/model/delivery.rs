@@ -14,8 +14,8 @@ use crate::{
         crypto,
         error::FieldCode,
         http::Versioned,
-        id::{EventId, Id, Resource},
-        page::{Filters, Unfit, id_filter, time_filter},
+        id::{EventId, Id, Resource, parts},
+        page::{Filters, Unfit, id_filter},
     },
 };
 
@@ -172,15 +172,14 @@ pub struct DeliveryPage {
 }
 
 /// Filters of the list of deliveries.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct DeliveryFilters {
     pub endpoints: Vec<EndpointId>,
     pub types: Vec<String>,
     pub events: Vec<EventId>,
     pub states: Vec<DeliveryState>,
     pub statuses: Vec<i32>,
-    pub after: Option<DateTime<Utc>>,
-    pub before: Option<DateTime<Utc>>,
+    pub subjects: Vec<Uuid>,
 }
 
 impl Filters for DeliveryFilters {
@@ -189,11 +188,11 @@ impl Filters for DeliveryFilters {
         "endpoint_id",
         "event_type",
         "event_id",
+        "subject_id",
         "state",
         "http_status",
-        "created_after",
-        "created_before",
     ];
+    const EXPORTED: bool = true;
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         match name {
@@ -204,13 +203,13 @@ impl Filters for DeliveryFilters {
                 let state = DeliveryState::named(value).ok_or_else(|| Unfit::choice(DeliveryState::WORDS))?;
                 self.states.push(state);
             }
-            "http_status" => {
+            // An id that cannot exist matches nothing.
+            "subject_id" => self.subjects.push(parts(value).map_or(Uuid::nil(), |(_, id)| id)),
+            _ => {
                 let status = value.parse::<i32>().ok().filter(|status| (100..=599).contains(status));
                 let unfit = || Unfit(FieldCode::InvalidFormat, "An HTTP status, as 204.".into());
                 self.statuses.push(status.ok_or_else(unfit)?);
             }
-            "created_after" => self.after = Some(time_filter(value)?),
-            _ => self.before = Some(time_filter(value)?),
         }
         Ok(())
     }

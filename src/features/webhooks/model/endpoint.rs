@@ -221,6 +221,7 @@ pub struct EndpointFilters {
 impl Filters for EndpointFilters {
     const RESOURCE: &'static str = "webhook_endpoints";
     const NAMES: &'static [&'static str] = &["url", "source", "event", "enabled"];
+    const CHANGES: bool = true;
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         match name {

@@ -354,18 +354,17 @@ pub(in crate::features::webhooks) fn list_deliveries(
 ) -> QueryResult<Vec<Delivery>> {
     let filters = &query.filters;
     let states: Vec<&str> = filters.states.iter().map(|state| state.word()).collect();
-    let mut rows = d::table.select(Delivery::as_select()).limit(query.fetch()).into_boxed();
+    let mut rows = d::table
+        .select(Delivery::as_select())
+        .offset(query.skip())
+        .limit(query.fetch())
+        .into_boxed();
     any_of!(rows,
         d::endpoint_id => filters.endpoints,
         d::event_type => filters.types,
         d::event_id => filters.events,
+        d::subject_id => filters.subjects,
         d::state => states,
         d::last_status => filters.statuses);
-    if let Some(after) = filters.after {
-        rows = rows.filter(d::created_at.gt(after));
-    }
-    if let Some(before) = filters.before {
-        rows = rows.filter(d::created_at.lt(before));
-    }
     in_order!(rows, d, query).load(conn)
 }

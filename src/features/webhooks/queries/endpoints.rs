@@ -13,7 +13,7 @@ use crate::{
         schema::webhooks::{webhook_endpoints as e, webhook_pumps, webhook_secrets as s},
         webhooks::model::{DisabledReason, Endpoint, EndpointFilters, EndpointId, Ordering, Payload},
     },
-    in_order,
+    in_order_of_change,
     kernel::{crypto::Sealed, page::PageQuery},
 };
 
@@ -174,7 +174,7 @@ pub(in crate::features::webhooks) fn list_endpoints(
     if !filters.enabled.is_empty() {
         rows = rows.filter(e::enabled.eq_any(&filters.enabled));
     }
-    in_order!(rows, e, query).load(conn)
+    in_order_of_change!(rows, e, query).load(conn)
 }
 
 /// A secret as it is kept.

@@ -12,10 +12,10 @@ use crate::{
         access::{Can, perm},
         db::Db,
         error::Result,
-        http::{Json, NoQuery, Path, Tagged},
+        http::{Json, Lister, Listing, NoQuery, Path, Tagged},
         id::EventId,
         idempotency::{IdempotencyKey, Once, once},
-        page::{Page, PageQuery},
+        page::PageQuery,
     },
 };
 
@@ -24,26 +24,25 @@ pub(super) fn routes(routes: &mut ServiceConfig) {
 }
 
 /// List webhook deliveries.
+///
+/// With `Accept: application/x-ndjson` it is all of them, at most 100,000, a line each, without `limit` and `cursor`.
 #[utoipa::path(operation_id = "webhook_deliveries_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<DeliveryFilters>,
                       ("endpoint_id" = Option<EndpointId>, Query, description = "Only to this endpoint."),
                       ("event_type" = Option<String>, Query, description = "Only of this type."),
                       ("event_id" = Option<EventId>, Query, description = "Only of this event."),
+                      ("subject_id" = Option<String>, Query, description = "Only of events about this one: `lic_…`."),
                       ("state" = Option<String>, Query, description = "Only in this state."),
-                      ("http_status" = Option<i64>, Query, description = "Only last answered with this."),
-                      ("created_after" = Option<String>, Query, description = "Only later ones (RFC 3339)."),
-                      ("created_before" = Option<String>, Query, description = "Only earlier ones (RFC 3339).")),
-               responses((status = 200, description = "A page.", body = DeliveryPage)),
+                      ("http_status" = Option<i64>, Query, description = "Only last answered with this.")),
+               responses((status = 200, description = "A page, or all rows.", content((DeliveryPage = "application/json"), (Delivery = "application/x-ndjson")))),
                extensions(("x-permission" = json!("webhooks:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/webhook-deliveries")]
 async fn list(
     can: Can<perm::WebhooksRead>,
     db: Data<Db>,
     query: PageQuery<DeliveryFilters>,
-) -> Result<Json<Page<Delivery>>> {
-    db.tenant(can, move |tx| service::list(tx, &query)).await.map(Json)
+) -> Result<Listing<Delivery>> {
+    Lister::new(&db, can, query, service::list).answer().await
 }
 
 /// Show a webhook delivery.

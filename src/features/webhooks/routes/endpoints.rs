@@ -78,9 +78,7 @@ async fn create(
 
 /// List webhook endpoints.
 #[utoipa::path(operation_id = "webhook_endpoints_list",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<EndpointFilters>,
                       ("url" = Option<String>, Query, description = "Only with exactly this address."),
                       ("source" = Option<String>, Query, description = "Only made by `app`, `api`, `zapier` or `n8n`."),
                       ("event" = Option<String>, Query, description = "Only those that list this event, as they wrote it."),

@@ -75,7 +75,7 @@ pub fn create(
 /// A page of endpoints.
 pub fn list(tx: &mut Tenant<'_>, query: &PageQuery<EndpointFilters>) -> Result<Page<Endpoint>> {
     let rows = queries::list_endpoints(tx.conn(), query)?;
-    Ok(query.page(rows, |row| (row.created_at, row.id.uuid())))
+    Ok(query.page_of_changing(rows, |row| (row.created_at, row.updated_at, row.id.uuid())))
 }
 
 /// An endpoint.

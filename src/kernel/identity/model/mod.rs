@@ -15,8 +15,8 @@ pub use people::{
     Theme, User, WorkspacePermissions,
 };
 pub use sessions::{
-    EndedSessions, Pending, PendingStatus, Session, SessionList, SessionRow, SignIn, SignInStatus, SignedIn, SteppedUp,
-    Verified, VerifiedStatus,
+    EndedSessions, Pending, PendingStatus, Session, SessionFilters, SessionList, SessionRow, SignIn, SignInStatus,
+    SignedIn, SteppedUp, Verified, VerifiedStatus,
 };
 pub use tokens::{Act, Claims};
 

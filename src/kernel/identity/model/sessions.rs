@@ -89,16 +89,14 @@ impl Session {
     }
 }
 
-/// Where a person is signed in. Nobody may have so many that they need pages.
-#[derive(Serialize, ToSchema)]
-pub struct SessionList {
-    /// Most recently used first.
-    pub data: Vec<Session>,
-    /// Always null: this is all of them.
-    #[schema(required)]
-    pub next_cursor: Option<String>,
-    /// Always false.
-    pub has_more: bool,
+crate::pages! {
+    /// A page of where a person is signed in.
+    pub SessionList of Session;
+}
+
+crate::no_filters! {
+    /// The list of sessions has no filters of its own.
+    pub SessionFilters of "sessions";
 }
 
 /// How many sessions were ended.

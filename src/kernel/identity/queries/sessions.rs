@@ -3,12 +3,16 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
-use crate::kernel::{
-    db::Kernel,
-    error::Result,
-    id::{SessionId, UserId},
-    identity::model::{SessionRow, User},
-    schema::{sessions, users},
+use crate::{
+    in_order,
+    kernel::{
+        db::Kernel,
+        error::Result,
+        id::{SessionId, UserId},
+        identity::model::{SessionFilters, SessionRow, User},
+        page::PageQuery,
+        schema::{sessions, users},
+    },
 };
 
 /// Begins a session.
@@ -40,6 +44,23 @@ pub(in crate::kernel::identity) fn live(
         .order((sessions::last_seen_at.desc(), sessions::id.desc()))
         .select(SessionRow::as_select())
         .load(tx.conn())?)
+}
+
+/// A page of the live sessions of a person.
+pub(in crate::kernel::identity) fn page(
+    tx: &mut Kernel<'_>,
+    user: UserId,
+    now: DateTime<Utc>,
+    query: &PageQuery<SessionFilters>,
+) -> Result<Vec<SessionRow>> {
+    let rows = sessions::table
+        .filter(sessions::user_id.eq(user).and(sessions::revoked_at.is_null()))
+        .filter(sessions::not_after.gt(now).and(sessions::idle_after.gt(now)))
+        .filter(sessions::impersonator_id.is_null())
+        .select(SessionRow::as_select())
+        .limit(query.fetch())
+        .into_boxed();
+    Ok(in_order!(rows, sessions, query).load(tx.conn())?)
 }
 
 /// Moves on to the next generation. One caller wins; the others get `None` and must look again. With `unseen`, only if nobody has used

@@ -15,7 +15,7 @@ use crate::kernel::{
         service::{Identity, people},
     },
     page::{Page, PageQuery},
-    workspaces::{self, OwnWorkspaces},
+    workspaces::{self, OwnWorkspaceFilters, OwnWorkspaces},
 };
 
 /// Who am I?
@@ -108,21 +108,22 @@ pub(super) async fn update_preferences(
 }
 
 /// List your workspaces.
-#[utoipa::path(operation_id = "me_list_workspaces", responses((status = 200, description = "All of them.", body = OwnWorkspaces)),
+#[utoipa::path(operation_id = "me_list_workspaces", params(PageQuery<OwnWorkspaceFilters>),
+               responses((status = 200, description = "A page.", body = OwnWorkspaces)),
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me/workspaces")]
 pub(super) async fn list_workspaces(
     person: Person,
-    _: NoQuery,
     identity: Data<Identity>,
+    query: PageQuery<OwnWorkspaceFilters>,
 ) -> Result<Json<OwnWorkspaces>> {
     session_of(&person)?;
     let user = person.user;
     identity
         .db
-        .unscoped(&person.call, move |tx| workspaces::of_person(tx, user))
+        .unscoped(&person.call, move |tx| workspaces::own(tx, user, &query))
         .await
-        .map(Json)
+        .map(|page| Json(page.into()))
 }
 
 /// What may I do here?
@@ -142,9 +143,7 @@ pub(super) async fn list_permissions(_: Person, admitted: Admitted, _: NoQuery) 
 ///
 /// Sign-ins, failed ones too, changed passwords, ended sessions.
 #[utoipa::path(operation_id = "me_list_security_events",
-               params(("limit" = Option<i64>, Query, description = "At most so many; 1 to 100.", minimum = 1, maximum = 100),
-                      ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before."),
-                      ("order" = Option<String>, Query, description = "`-created_at` (default) or `created_at`."),
+               params(PageQuery<SecurityEventFilters>,
                       ("kind" = Option<String>, Query, description = "Only this kind, as `session.created`.")),
                responses((status = 200, description = "A page.", body = SecurityEventPage)),
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]

@@ -10,22 +10,28 @@ use crate::kernel::{
     id::SessionId,
     idempotency::{Once, once_for},
     identity::{
-        model::{EndedSessions, SessionList},
+        model::{EndedSessions, SessionFilters, SessionList},
         service::{Identity, sessions},
     },
+    page::PageQuery,
 };
 
 /// List your sessions.
-#[utoipa::path(operation_id = "me_list_sessions", responses((status = 200, description = "Where you are signed in.", body = SessionList)),
+#[utoipa::path(operation_id = "me_list_sessions", params(PageQuery<SessionFilters>),
+               responses((status = 200, description = "Where you are signed in.", body = SessionList)),
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me/sessions")]
-pub(super) async fn list(person: Person, _: NoQuery, identity: Data<Identity>) -> Result<Json<SessionList>> {
+pub(super) async fn list(
+    person: Person,
+    identity: Data<Identity>,
+    query: PageQuery<SessionFilters>,
+) -> Result<Json<SessionList>> {
     let (current, user) = (session_of(&person)?, person.user);
     identity
         .db
-        .unscoped(&person.call, move |tx| sessions::list(tx, user, current))
+        .unscoped(&person.call, move |tx| sessions::list(tx, user, current, &query))
         .await
-        .map(Json)
+        .map(|page| Json(page.into()))
 }
 
 /// End one of your sessions.

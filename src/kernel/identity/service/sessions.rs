@@ -12,9 +12,10 @@ use crate::kernel::{
     error::{NOT_FOUND, Result},
     id::{Id, SessionId, UserId},
     identity::{
-        model::{Session, SessionList, SessionRow, SteppedUp, User},
+        model::{Session, SessionFilters, SessionRow, SteppedUp, User},
         queries,
     },
+    page::{Page, PageQuery},
     secret::{Secret, Token, TokenKind},
 };
 
@@ -160,14 +161,16 @@ pub fn begin(
 ///
 /// # Errors
 /// The database's.
-pub fn list(tx: &mut Kernel<'_>, user: UserId, current: SessionId) -> Result<SessionList> {
+pub fn list(
+    tx: &mut Kernel<'_>,
+    user: UserId,
+    current: SessionId,
+    query: &PageQuery<SessionFilters>,
+) -> Result<Page<Session>> {
     let now = tx.now()?;
-    let rows = queries::sessions::live(tx, user, now)?;
-    Ok(SessionList {
-        data: rows.into_iter().map(|row| Session::of(row, current)).collect(),
-        next_cursor: None,
-        has_more: false,
-    })
+    let rows = queries::sessions::page(tx, user, now, query)?;
+    let page = query.page(rows, |row| (row.created_at, row.id.uuid()));
+    Ok(page.map(|row| Session::of(row, current)))
 }
 
 /// Ends one of a person's sessions.

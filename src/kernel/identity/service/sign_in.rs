@@ -134,7 +134,7 @@ pub fn finish(
         session,
         token,
         me,
-        workspaces: own.data,
+        workspaces: own,
     })
 }
 

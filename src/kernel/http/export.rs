@@ -1,0 +1,213 @@
+//! A list as pages or, for `Accept: application/x-ndjson`, as all of its rows, a line each.
+
+use std::{future::ready, io, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse, Responder,
+    body::BoxBody,
+    http::header::{ACCEPT, HeaderMap},
+    web::Bytes,
+};
+use futures_util::{
+    StreamExt,
+    stream::{self, LocalBoxStream},
+};
+use serde::Serialize;
+
+use super::answers::{Json, write};
+use crate::kernel::{
+    access::Scope,
+    db::{Db, Tenant},
+    error::{Error, NOT_ACCEPTABLE, Problem, Result, TOO_MANY_ROWS},
+    page::{Filters, Page, PageQuery},
+};
+
+/// The media type of a row a line.
+pub const LINES: &str = "application/x-ndjson";
+/// Rows that are given at once.
+pub const MOST_ROWS: i64 = 100_000;
+/// Rows of one transaction: none is held open while a caller reads.
+const SLICE: i64 = 1_000;
+/// How often a slice is asked for when there is too much to do.
+const TRIES: u32 = 5;
+
+/// Whether the caller wants a list in lines.
+///
+/// # Errors
+/// 406 if it accepts nothing that the list is given in.
+pub(in crate::kernel) fn wants_lines<F: Filters>(headers: &HeaderMap) -> Result<bool, Problem> {
+    let accepted: Vec<&str> = headers
+        .get_all(ACCEPT)
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    let accepted = accepted.join(",").to_ascii_lowercase();
+    if accepted.trim().is_empty() {
+        return Ok(false);
+    }
+    let lines = if F::EXPORTED { weight(&accepted, LINES) } else { 0.0 };
+    let json = weight(&accepted, "application/json");
+    match lines.max(json) > 0.0 {
+        true => Ok(lines > json),
+        false if F::EXPORTED => Err(NOT_ACCEPTABLE.because(format!("Here are application/json and {LINES}."))),
+        false => Err(NOT_ACCEPTABLE.because("Here is application/json.")),
+    }
+}
+
+/// How much a media type is wanted, from 0 to 1: by the most specific range that it is in (RFC 9110 §12.5.1).
+fn weight(accepted: &str, media: &str) -> f32 {
+    let ranges = accepted.split(',').filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let precise = match parts.next()? {
+            name if name == media => 2,
+            "application/*" => 1,
+            "*/*" => 0,
+            _ => return None,
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q="));
+        Some((precise, weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0))))
+    });
+    ranges
+        .max_by_key(|(precise, _)| *precise)
+        .map_or(0.0, |(_, weight)| weight)
+}
+
+/// A page of a list, or all of it.
+pub enum Listing<T> {
+    /// A page.
+    Page(Json<Page<T>>),
+    /// All rows, a line each.
+    Lines(LocalBoxStream<'static, io::Result<Bytes>>),
+}
+
+impl<T: Serialize> Responder for Listing<T> {
+    type Body = BoxBody;
+
+    fn respond_to(self, request: &HttpRequest) -> HttpResponse {
+        match self {
+            Listing::Page(page) => write(&page, request),
+            Listing::Lines(lines) => HttpResponse::Ok().content_type(LINES).streaming(lines),
+        }
+    }
+}
+
+/// Makes a page by a tenant's question, and turns page after page where the caller wants all rows.
+pub struct Lister<F, T> {
+    db: Db,
+    scope: Scope,
+    query: PageQuery<F>,
+    list: fn(&mut Tenant<'_>, &PageQuery<F>) -> Result<Page<T>>,
+    left: i64,
+}
+
+impl<F, T> Lister<F, T>
+where
+    F: Filters + Clone + Send + 'static,
+    T: Serialize + Send + 'static,
+{
+    /// Lists what `list` answers to `query`.
+    pub fn new(
+        db: &Db,
+        scope: impl Into<Scope>,
+        query: PageQuery<F>,
+        list: fn(&mut Tenant<'_>, &PageQuery<F>) -> Result<Page<T>>,
+    ) -> Lister<F, T> {
+        Lister {
+            db: db.clone(),
+            scope: scope.into(),
+            query,
+            list,
+            left: MOST_ROWS,
+        }
+    }
+
+    /// The answer.
+    ///
+    /// # Errors
+    /// The list's, and 400 `too-many-rows`.
+    pub async fn answer(mut self) -> Result<Listing<T>> {
+        if !self.query.is_in_lines() {
+            let page = self.page(self.scope.clone(), self.query.clone()).await?;
+            return Ok(Listing::Page(Json(page)));
+        }
+        let whole = self.query.clone();
+        self.query.slice(SLICE);
+        let first = self.slice().await?;
+        if self.left > 0 {
+            self.refuse_too_many(whole).await?;
+        }
+        let rest = stream::unfold(self, |mut lister| async move {
+            match lister.left > 0 {
+                true => Some((lister.slice_patiently().await, lister)),
+                false => None,
+            }
+        });
+        Ok(Listing::Lines(stream::once(ready(Ok(first))).chain(rest).boxed_local()))
+    }
+
+    async fn page(&self, scope: Scope, query: PageQuery<F>) -> Result<Page<T>> {
+        let list = self.list;
+        self.db.tenant(scope, move |tx| list(tx, &query)).await
+    }
+
+    /// The next rows. Afterwards none are left if these were the last.
+    async fn slice(&mut self) -> Result<Bytes> {
+        let page = self.page(self.scope.of_export(), self.query.clone()).await?;
+        match &page.next_cursor {
+            Some(cursor) => {
+                self.query.go_on(cursor)?;
+                self.left -= SLICE;
+            }
+            None => self.left = 0,
+        }
+        let mut lines = Vec::new();
+        for row in &page.data {
+            serde_json::to_writer(&mut lines, row).map_err(anyhow::Error::from)?;
+            lines.push(b'\n');
+        }
+        Ok(lines.into())
+    }
+
+    /// The same when the answer has begun: it waits where there is too much to do. What fails cuts the answer off, so that nobody takes it
+    /// for all.
+    async fn slice_patiently(&mut self) -> io::Result<Bytes> {
+        let mut tries = 1;
+        loop {
+            match self.slice().await {
+                Ok(lines) => return Ok(lines),
+                Err(Error::Refused(problem)) if problem.kind().status == 503 && tries < TRIES => {
+                    tokio::time::sleep(Duration::from_millis(500) * tries).await;
+                    tries += 1;
+                }
+                Err(error) => {
+                    self.left = 0;
+                    tracing::warn!(%error, operation = self.scope.call().operation, "an export was cut off");
+                    return Err(io::Error::other("the export was cut off"));
+                }
+            }
+        }
+    }
+
+    async fn refuse_too_many(&self, mut whole: PageQuery<F>) -> Result<()> {
+        whole.leap(MOST_ROWS);
+        match self.page(self.scope.of_export(), whole).await?.has_more {
+            true => Err(TOO_MANY_ROWS.with("limit", MOST_ROWS).into()),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_precise_range_counts() {
+        let lines = |accepted| weight(accepted, LINES);
+        assert_eq!(lines("application/x-ndjson"), 1.0);
+        assert_eq!(lines("*/*;q=0.1, application/x-ndjson;q=0.5"), 0.5);
+        assert_eq!(lines("application/x-ndjson;q=0, */*"), 0.0);
+        assert_eq!(lines("application/*;q=0.3,*/*;q=0.2"), 0.3);
+        assert_eq!(lines("text/html"), 0.0);
+        assert_eq!(lines("application/x-ndjson;q=much"), 0.0);
+    }
+}

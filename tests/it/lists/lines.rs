@@ -1,0 +1,113 @@
+//! All rows at once, a line each.
+
+use serde_json::Value;
+
+use super::{Stage, names, rows};
+use crate::{
+    rules::none,
+    world::{Answer, World},
+};
+
+const LINES: &str = "application/x-ndjson";
+
+fn read(answer: &Answer) -> Vec<Value> {
+    assert_eq!(answer.header("content-type"), LINES);
+    assert!(answer.text.is_empty() || answer.text.ends_with('\n'));
+    let lines = answer.text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).expect("a row a line"))
+        .collect()
+}
+
+/// Deliveries of the home workspace, a second apart.
+fn fill(world: &World, deliveries: usize) {
+    let home = world.home().uuid();
+    world.admin(&format!(
+        "SET app.reseller = 'none'; \
+         INSERT INTO guildhall.webhook_deliveries (workspace_id, id, endpoint_id, event_id, event_type, state, created_at, finished_at) \
+         SELECT '{home}', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), CASE WHEN n <= 3 THEN 'run.failed' ELSE 'run.completed' END, \
+                'delivered', timestamptz '2026-01-01Z' + n * interval '1 second', now() FROM generate_series(1, {deliveries}) n"
+    ));
+}
+
+#[actix_web::test]
+async fn lists_are_given_in_lines_where_the_document_says_so() {
+    let stage = Stage::set().await;
+    let document = stage.world.anonymous().get("/openapi.json").await.ok().body;
+    let (mut broken, mut exported) = (Vec::new(), Vec::new());
+    for (list, address) in stage.lists() {
+        let content = document.pointer(&format!(
+            "/paths/{}/get/responses/200/content",
+            list.path.replace('/', "~1")
+        ));
+        let offered = content.is_some_and(|content| content.get(LINES).is_some());
+        let asked = stage.owner.get(&address).header("accept", LINES).await;
+        if !offered {
+            asked.refused("not-acceptable");
+        } else if names(&read(&asked.ok())) != names(&rows(&stage.owner, &address, "", 100).await) {
+            broken.push(format!("{}: not the same rows in lines", list.id));
+        } else {
+            exported.push(list.id);
+        }
+        for (accept, media) in [
+            ("text/html", None),
+            ("text/html, */*;q=0.1", Some("application/json")),
+            ("application/*", Some("application/json")),
+            ("application/json, application/x-ndjson", Some("application/json")),
+        ] {
+            let answer = stage.owner.get(&address).header("accept", accept).await;
+            match media {
+                None => drop(answer.refused("not-acceptable")),
+                Some(media) => assert_eq!(answer.ok().header("content-type"), media, "{accept}"),
+            }
+        }
+    }
+    none("lists", broken);
+    assert_eq!(exported, ["audit_entries_list", "webhook_deliveries_list"]);
+}
+
+#[actix_web::test]
+async fn all_rows_come_in_their_order_and_narrowed() {
+    let world = World::new().await;
+    fill(&world, 2_500);
+    let owner = world.owner();
+    let all = read(&owner.get("/webhook-deliveries").header("accept", LINES).await.ok());
+    assert_eq!(all.len(), 2_500);
+    assert!(all.is_sorted_by(|one, next| one["created_at"].as_str() > next["created_at"].as_str()));
+    assert_eq!(names(&all), names(&rows(&owner, "/webhook-deliveries", "", 100).await));
+
+    let some = "/webhook-deliveries?event_type=run.failed&order=created_at&created_after=2026-01-01T00:00:01Z";
+    let some = read(&owner.get(some).header("accept", LINES).await.ok());
+    let times: Vec<_> = some.iter().map(|row| row["created_at"].clone()).collect();
+    assert_eq!(times, ["2026-01-01T00:00:02.000Z", "2026-01-01T00:00:03.000Z"]);
+
+    let none = "/webhook-deliveries?event_type=run.cancelled";
+    assert!(read(&owner.get(none).header("accept", LINES).await.ok()).is_empty());
+    let stranger = world
+        .stranger()
+        .get("/webhook-deliveries")
+        .header("accept", LINES)
+        .await;
+    assert!(read(&stranger.ok()).is_empty());
+    for page in ["limit=10", "cursor=x"] {
+        let page = owner
+            .get(&format!("/webhook-deliveries?{page}"))
+            .header("accept", LINES);
+        let refusal = page.await;
+        assert!(["invalid-parameter", "invalid-cursor"].contains(&refusal.text_at("/code").as_str()));
+    }
+    let key = world.api_key(["agents:read"]).get("/webhook-deliveries");
+    key.header("accept", LINES).await.refused("scope-missing");
+}
+
+#[actix_web::test]
+async fn more_than_a_hundred_thousand_rows_are_not_given_at_once() {
+    let world = World::new().await;
+    fill(&world, 100_001);
+    let owner = world.owner();
+    let refused = owner.get("/webhook-deliveries").header("accept", LINES).await;
+    let refused = refused.refused("too-many-rows");
+    assert_eq!(refused.body["limit"], 100_000);
+    let narrower = owner.get("/webhook-deliveries?created_before=2026-01-02T03:46:41Z");
+    assert_eq!(read(&narrower.header("accept", LINES).await.ok()).len(), 100_000);
+}
