@@ -17,6 +17,8 @@ pub struct Registry {
     pub full: BTreeMap<String, BTreeMap<String, String>>,
     /// Tables that are not filled, and why: most stay small in a workspace, however busy.
     pub small: BTreeMap<String, String>,
+    /// Statements that read all by their nature, and why that does no harm. Each is heard.
+    pub whole: BTreeMap<String, String>,
     /// Values of the filters that lists share. The first finds something.
     pub shared: BTreeMap<String, Vec<String>>,
     /// Values of every list's own filters, and of shared ones where the list's rows want others.
