@@ -28,6 +28,7 @@ pub fn runner(deployment: &Deployment) -> Runner {
         &mut runner,
         &mut relay,
         &deployment.outbound,
+        &deployment.limits,
         &deployment.keyring,
         Catalogue::new(events::catalogue()),
     );

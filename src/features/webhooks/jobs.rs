@@ -10,23 +10,27 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
-    model::EndpointId,
+    model::{DeliveryId, EndpointId},
     queries::Taken,
     service::{
         fan_out,
         outcome::judge,
         pump::{self, Batch, Letter, Next},
-        record::{self, Sent, pairs},
+        record::{self, Returned, Sent, pairs},
         sign,
     },
 };
 use crate::kernel::{
     clock::Clock,
     crypto::Keyring,
-    error::Result,
-    http::outbound::{Answer, Outbound, Outgoing},
+    error::{Error, Result},
+    http::{
+        limits::Limits,
+        outbound::{Answer, Outbound, Outgoing},
+    },
     id::Id,
     jobs::{JobContext, Lane, Runner, retry},
     metrics,
@@ -39,6 +43,10 @@ pub const KIND: &str = "webhook.pump";
 
 /// A pump works so long in a row, then queues up behind the others.
 const SHIFT: Duration = Duration::from_secs(10);
+/// So often a record is tried again that the database had no time for.
+const TRIES: u32 = 5;
+/// For so long a letter waits here until its receiver's host may get it; then it is put back.
+const AT_THE_DOOR: Duration = Duration::from_secs(2);
 /// So much of an answer is kept.
 const KEPT: usize = 4 * 1_024;
 
@@ -47,6 +55,7 @@ pub fn register(
     runner: &mut Runner,
     relay: &mut Relay,
     outbound: &Outbound,
+    limits: &Limits,
     keyring: &Arc<Keyring>,
     catalogue: Catalogue,
 ) {
@@ -55,13 +64,15 @@ pub fn register(
     // A thousand dead servers delay only each other.
     runner.at_once(Lane::DeliveriesSlow, 76);
     for lane in [Lane::Deliveries, Lane::DeliveriesSlow] {
-        let (outbound, keyring) = (outbound.clone(), keyring.clone());
-        runner.on(KIND, lane, move |job| run(job, outbound.clone(), keyring.clone()));
+        let (outbound, limits, keyring) = (outbound.clone(), limits.clone(), keyring.clone());
+        runner.on(KIND, lane, move |job| {
+            run(job, outbound.clone(), limits.clone(), keyring.clone())
+        });
     }
     runner.when_given_up(KIND, rest);
 }
 
-async fn run(context: JobContext, outbound: Outbound, keyring: Arc<Keyring>) -> Result<()> {
+async fn run(context: JobContext, outbound: Outbound, limits: Limits, keyring: Arc<Keyring>) -> Result<()> {
     let id: EndpointId = Id::from_uuid(context.job.id.0);
     let begun = Instant::now();
     loop {
@@ -72,14 +83,28 @@ async fn run(context: JobContext, outbound: Outbound, keyring: Arc<Keyring>) -> 
             .tenant(context.scope(), move |tx| pump::load(tx, &keys, &job, id, tired))
             .await?;
         let Next::Send(batch) = next else { return Ok(()) };
-        let sent = send_all(&outbound, context.db.clock(), *batch).await;
-        let job = context.job.clone();
-        let goes_on = context
-            .db
-            .tenant(context.scope(), move |tx| record::record(tx, &job, id, sent))
-            .await?;
-        if !goes_on {
+        let returned = send_all(&outbound, &limits, context.db.clock(), *batch).await;
+        if !record_all(&context, id, Arc::new(returned)).await? {
             return Ok(());
+        }
+    }
+}
+
+/// Records what came back. Where the database has no time it is asked again: what arrived must not be sent twice for that.
+async fn record_all(context: &JobContext, id: EndpointId, returned: Arc<Returned>) -> Result<bool> {
+    let mut tries = 0;
+    loop {
+        let (job, own) = (context.job.clone(), returned.clone());
+        let recorded = context
+            .db
+            .tenant(context.scope(), move |tx| record::record(tx, &job, id, &own))
+            .await;
+        match recorded {
+            Err(Error::Refused(problem)) if problem.kind().status == 503 && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(100 << tries)).await;
+            }
+            known => return known,
         }
     }
 }
@@ -96,8 +121,8 @@ async fn rest(context: JobContext) -> Result<()> {
         .await
 }
 
-/// Sends a batch, all at once. No transaction and no connection is held meanwhile.
-async fn send_all(outbound: &Outbound, clock: &Clock, batch: Batch) -> Vec<Sent> {
+/// Sends a batch, all at once, as far as the receiver's host may have it. No transaction and no connection is held meanwhile.
+async fn send_all(outbound: &Outbound, limits: &Limits, clock: &Clock, batch: Batch) -> Returned {
     let Batch {
         endpoint,
         secrets,
@@ -106,33 +131,58 @@ async fn send_all(outbound: &Outbound, clock: &Clock, batch: Batch) -> Vec<Sent>
     } = batch;
     let (url, secrets, headers) = (endpoint.url.as_str(), &secrets, &headers);
     let at_once = letters.len().max(1);
-    stream::iter(letters)
+    let fates: Vec<Result<Sent, DeliveryId>> = stream::iter(letters)
         .map(|letter| async move {
-            if letter.delivery.attempts_total == 1 {
-                let waited = (clock.now() - letter.event_at).to_std().unwrap_or_default();
+            let Letter {
+                delivery,
+                body,
+                event_at,
+            } = letter;
+            if !let_through(limits, url).await {
+                return Err(delivery.id);
+            }
+            if delivery.attempts_total == 1 {
+                let waited = (clock.now() - event_at).to_std().unwrap_or_default();
                 metrics::WEBHOOK_DELAY
                     .with_label_values(&["1"])
                     .observe(waited.as_secs_f64());
             }
-            let Letter { delivery, body, .. } = letter;
-            let webhook_id = delivery.event_id.to_string();
-            send(
-                outbound,
-                clock,
-                Letterhead {
-                    url,
-                    secrets,
-                    headers,
-                    webhook_id,
-                },
-                delivery,
-                body,
-            )
-            .await
+            let head = Letterhead {
+                url,
+                secrets,
+                headers,
+                webhook_id: delivery.event_id.to_string(),
+            };
+            Ok(send(outbound, clock, head, delivery, body).await)
         })
         .buffer_unordered(at_once)
         .collect()
-        .await
+        .await;
+    let mut returned = Returned {
+        sent: Vec::new(),
+        held_back: Vec::new(),
+        // Not all that wait for one host come back together.
+        wait: AT_THE_DOOR.mul_f64(0.5 + f64::from(Uuid::new_v4().as_bytes()[0]) / 255.0),
+    };
+    for fate in fates {
+        match fate {
+            Ok(sent) => returned.sent.push(sent),
+            Err(delivery) => returned.held_back.push(delivery),
+        }
+    }
+    returned
+}
+
+/// Waits a moment until the host of an address may get one more call. False: not so soon.
+async fn let_through(limits: &Limits, url: &str) -> bool {
+    let until = Instant::now() + AT_THE_DOOR;
+    while let Some(wait) = limits.call_out(url).await.refused().and_then(|refused| refused.wait) {
+        if Instant::now() + wait > until {
+            return false;
+        }
+        tokio::time::sleep(wait).await;
+    }
+    true
 }
 
 /// What is the same for every attempt.

@@ -8,7 +8,7 @@ use super::{Receiver, deliveries, relay, unmatched};
 use crate::world::{Caller, World, until};
 
 /// Makes so many more endpoints that want everything.
-fn more_endpoints(world: &World, url: &str, n: usize) {
+pub(super) fn more_endpoints(world: &World, url: &str, n: usize) {
     let home = world.home().uuid();
     world.admin(&format!(
         "INSERT INTO guildhall.webhook_endpoints (workspace_id, id, reseller_id, url, events, events_hash, filter_hash, api_version,
@@ -21,7 +21,7 @@ fn more_endpoints(world: &World, url: &str, n: usize) {
 }
 
 /// Copies of the one event that waits to be matched, so that there are `n`.
-fn more_events(world: &World, n: usize) {
+pub(super) fn more_events(world: &World, n: usize) {
     let home = world.home().uuid();
     world.admin(&format!(
         "INSERT INTO guildhall.outbox (workspace_id, id, type, api_version, actor_type, actor_id, subject_id, data, created_at)
@@ -36,7 +36,7 @@ fn more_events(world: &World, n: usize) {
 }
 
 /// Gives an endpoint so many deliveries of one event that wait, due after so many seconds.
-fn more_deliveries(world: &World, n: usize, seconds: i64) {
+pub(super) fn more_deliveries(world: &World, n: usize, seconds: i64) {
     let home = world.home().uuid();
     world.admin(&format!(
         "INSERT INTO guildhall.webhook_deliveries (workspace_id, id, reseller_id, endpoint_id, event_id, event_type, next_attempt_at,

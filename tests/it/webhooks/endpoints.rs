@@ -130,6 +130,21 @@ async fn an_address_is_kept_in_its_one_spelling() {
 }
 
 #[actix_web::test]
+async fn an_event_that_is_named_twice_counts_once() {
+    let (world, receiver) = (World::new().await, Receiver::new());
+    let owner = world.owner();
+    let wish = json!({ "url": receiver.url, "events": ["workspace.updated", "run.*", "workspace.updated"] });
+    let made = owner.post("/webhook-endpoints", wish).await.created();
+    assert_eq!(made.body["events"], json!(["workspace.updated", "run.*"]));
+    let change = json!({ "events": ["member.*", "workspace.updated", "member.*"] });
+    let changed = owner.patch(&made.path(), change).await.ok();
+    assert_eq!(changed.body["events"], json!(["member.*", "workspace.updated"]));
+    owner.patch("/workspace", json!({ "name": "Once" })).await.ok();
+    world.run_jobs().await;
+    assert_eq!(receiver.names(), ["Once"]);
+}
+
+#[actix_web::test]
 async fn both_secrets_sign_while_one_is_replaced_and_then_the_new_one_alone() {
     let (world, receiver) = (World::new().await, Receiver::new());
     let owner = world.owner();
@@ -154,4 +169,9 @@ async fn both_secrets_sign_while_one_is_replaced_and_then_the_new_one_alone() {
     assert_eq!(got.len(), 2);
     assert_eq!((verified(&got[0]), verified(&got[1])), ([true, true], [false, true]));
     assert_eq!(deliveries(&world, "state = 'delivered'"), 2);
+    let kept = format!(
+        "SELECT count(*) FROM guildhall.webhook_secrets WHERE workspace_id = '{}'",
+        world.home().uuid()
+    );
+    assert_eq!(world.count(&kept), 1, "what signs no more is not kept either");
 }

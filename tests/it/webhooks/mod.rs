@@ -5,7 +5,9 @@ mod concurrent;
 mod endpoints;
 mod killed;
 mod order;
+mod pace;
 mod receiver;
+mod under_way;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use guildhall::{
@@ -30,6 +32,7 @@ fn relay(world: &World) -> Relay {
         &mut runner,
         &mut relay,
         &deployment.outbound,
+        &deployment.limits,
         &deployment.keyring,
         Catalogue::new(events::catalogue()),
     );

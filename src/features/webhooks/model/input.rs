@@ -20,7 +20,7 @@ pub struct NewEndpoint {
     /// Where events are sent: https, a public address.
     #[schema(max_length = 2048)]
     pub url: String,
-    /// Which events.
+    /// Which events. One that is named twice counts once.
     #[serde(default)]
     #[schema(max_items = 100)]
     pub events: Vec<String>,
@@ -101,7 +101,7 @@ pub struct EndpointPatch {
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, max_length = 2048)]
     pub url: Option<String>,
-    /// Which events.
+    /// Which events. One that is named twice counts once.
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, max_items = 100)]
     pub events: Option<Vec<String>>,
@@ -109,7 +109,7 @@ pub struct EndpointPatch {
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, max_length = 500)]
     pub description: Option<String>,
-    /// Only events whose fields have one of these values.
+    /// Only events whose fields have one of these values. An event that has no such field is not filtered by it.
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     pub filter: Option<BTreeMap<String, Vec<String>>>,

@@ -53,7 +53,7 @@ pub(in crate::features::webhooks) struct Taken {
 }
 
 /// What an attempt that somebody asked for waits with, and every other. There are no more than these two.
-const ASKED_FOR: i16 = 9;
+pub(super) const ASKED_FOR: i16 = 9;
 const ORDINARY: i16 = 5;
 
 /// Those that an older lease left under way.
@@ -191,6 +191,15 @@ pub(in crate::features::webhooks) struct Outcome {
     pub finished: Option<DateTime<Utc>>,
 }
 
+impl Outcome {
+    /// There is no next time: what would have had one ends so.
+    pub fn ends(&mut self, state: DeliveryState, now: DateTime<Utc>) {
+        if !self.state.is_final() {
+            (self.state, self.next, self.finished) = (state, None, Some(now));
+        }
+    }
+}
+
 /// Records an outcome under the lease that made the attempt. `None`: the delivery is no longer this lease's.
 pub(in crate::features::webhooks) fn record(
     conn: &mut PgConnection,
@@ -216,88 +225,15 @@ pub(in crate::features::webhooks) fn record(
         .optional()
 }
 
+/// Writes attempts down, but for those that are written down already. Answers how many it wrote.
 pub(in crate::features::webhooks) fn insert_attempts(
     conn: &mut PgConnection,
     attempts: &[Attempt],
 ) -> QueryResult<usize> {
-    diesel::insert_into(a::table).values(attempts).execute(conn)
-}
-
-/// Ends at most so many of what is open, the oldest first: all of it, or what was matched by then. Answers how many it were.
-pub(in crate::features::webhooks) fn close(
-    conn: &mut PgConnection,
-    endpoint: EndpointId,
-    until: Option<DateTime<Utc>>,
-    state: DeliveryState,
-    now: DateTime<Utc>,
-    most: i64,
-) -> QueryResult<usize> {
-    let mut open = d::table
-        .filter(d::endpoint_id.eq(endpoint))
-        .filter(d::finished_at.is_null())
-        .order(d::id)
-        .limit(most)
-        .select(d::id)
-        .into_boxed();
-    if let Some(until) = until {
-        open = open.filter(d::created_at.le(until));
-    }
-    let ids: Vec<DeliveryId> = open.load(conn)?;
-    diesel::update(d::table.filter(d::id.eq_any(&ids)))
-        .set((
-            d::state.eq(state),
-            d::finished_at.eq(now),
-            d::next_attempt_at.eq(None::<DateTime<Utc>>),
-        ))
+    diesel::insert_into(a::table)
+        .values(attempts)
+        .on_conflict_do_nothing()
         .execute(conn)
-}
-
-/// Opens again at most so many of what was skipped or given up since then. Answers from where to go on, if there may be more.
-pub(in crate::features::webhooks) fn reopen_since(
-    conn: &mut PgConnection,
-    endpoint: EndpointId,
-    since: DateTime<Utc>,
-    now: DateTime<Utc>,
-    most: i64,
-) -> QueryResult<Option<DateTime<Utc>>> {
-    let missed: Vec<(DeliveryId, DateTime<Utc>)> = d::table
-        .filter(d::endpoint_id.eq(endpoint))
-        .filter(d::created_at.ge(since))
-        .filter(d::test.eq(false))
-        .filter(d::state.eq_any([DeliveryState::Skipped.word(), DeliveryState::Exhausted.word()]))
-        .order((d::created_at, d::id))
-        .limit(most)
-        .select((d::id, d::created_at))
-        .load(conn)?;
-    let ids: Vec<DeliveryId> = missed.iter().map(|(id, _)| *id).collect();
-    diesel::update(d::table.filter(d::id.eq_any(&ids)))
-        .set((
-            d::state.eq(DeliveryState::Pending),
-            d::attempts.eq(0),
-            d::next_attempt_at.eq(now),
-            d::finished_at.eq(None::<DateTime<Utc>>),
-        ))
-        .execute(conn)?;
-    let full = missed.len() as i64 == most;
-    Ok(missed.last().filter(|_| full).map(|(_, created_at)| *created_at))
-}
-
-/// Sends one again, before everything else.
-pub(in crate::features::webhooks) fn reopen(
-    conn: &mut PgConnection,
-    id: DeliveryId,
-    now: DateTime<Utc>,
-) -> QueryResult<Delivery> {
-    diesel::update(d::table.find(id))
-        .set((
-            d::state.eq(DeliveryState::Pending),
-            d::attempts.eq(0),
-            d::priority.eq(ASKED_FOR),
-            d::next_attempt_at.eq(now),
-            d::finished_at.eq(None::<DateTime<Utc>>),
-        ))
-        .returning(Delivery::as_returning())
-        .get_result(conn)
 }
 
 /// A test: its delivery is inserted when it is over.

@@ -211,6 +211,18 @@ pub(in crate::features::webhooks) fn secrets(
         .load(conn)
 }
 
+/// Forgets the secrets that ended.
+pub(in crate::features::webhooks) fn forget_secrets(
+    conn: &mut PgConnection,
+    endpoint: EndpointId,
+    now: DateTime<Utc>,
+) -> QueryResult<usize> {
+    let ended = s::table
+        .filter(s::endpoint_id.eq(endpoint))
+        .filter(s::expires_at.le(now));
+    diesel::delete(ended).execute(conn)
+}
+
 /// Lets the secrets that have no end yet end then, and forgets those that ended.
 pub(in crate::features::webhooks) fn retire_secrets(
     conn: &mut PgConnection,
@@ -218,10 +230,7 @@ pub(in crate::features::webhooks) fn retire_secrets(
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> QueryResult<()> {
-    let ended = s::table
-        .filter(s::endpoint_id.eq(endpoint))
-        .filter(s::expires_at.le(now));
-    diesel::delete(ended).execute(conn)?;
+    forget_secrets(conn, endpoint, now)?;
     let endless = s::table
         .filter(s::endpoint_id.eq(endpoint))
         .filter(s::expires_at.is_null());

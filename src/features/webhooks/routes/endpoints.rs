@@ -26,7 +26,9 @@ use crate::{
         crypto::Keyring,
         db::Db,
         error::{Error, FieldCode, Result, invalid},
-        http::{Created, Fresh, IfMatch, Json, NoContent, NoQuery, Path, Tagged, Valid, outbound::Outbound},
+        http::{
+            Created, Fresh, IfMatch, Json, NoContent, NoQuery, Path, Tagged, Valid, limits::Limits, outbound::Outbound,
+        },
         id::{EventId, Id},
         idempotency::{IdempotencyKey, Once, once},
         outbox::Catalogue,
@@ -141,7 +143,7 @@ async fn update(
 
 /// Delete a webhook endpoint.
 ///
-/// What waits for it is cancelled; the log of its deliveries stays.
+/// What waits for it is cancelled; what is being sent at this moment is still recorded, and the log of its deliveries stays.
 #[utoipa::path(operation_id = "webhook_endpoints_delete", params(("id" = EndpointId, Path, description = "The endpoint.")),
                responses((status = 204, description = "It was deleted.")),
                extensions(("x-permission" = json!("webhooks:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
@@ -196,7 +198,7 @@ async fn enable(
 
 /// Disable a webhook endpoint.
 ///
-/// What waits for it is skipped.
+/// What waits for it is skipped; what is being sent at this moment ends as it does.
 #[utoipa::path(operation_id = "webhook_endpoints_disable", params(("id" = EndpointId, Path, description = "The endpoint.")),
                responses((status = 200, description = "It is disabled.", body = Endpoint)),
                extensions(("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
@@ -228,6 +230,7 @@ async fn test(
     db: Data<Db>,
     keyring: Data<Keyring>,
     outbound: Data<Outbound>,
+    limits: Data<Limits>,
     clock: Data<Clock>,
     catalogue: Data<Catalogue>,
     id: Path<EndpointId>,
@@ -254,6 +257,7 @@ async fn test(
             Ok((endpoint, secrets, headers))
         })
         .await?;
+    limits.call_out(&endpoint.url).await.into_result()?;
     let event = EventId::new(now);
     let body = json!({
         "id": event, "type": known.name, "timestamp": written(now),

@@ -74,7 +74,7 @@ pub fn record_test(
     let reseller = endpoint.reseller_id.map(|id| id.uuid());
     let kind = sent.delivery.event_type.clone();
     let delivery = queries::insert_test(tx.conn(), id, endpoint.id, reseller, event, &kind, &outcome, now)?;
-    let attempt = sent.attempt(now);
+    let attempt = sent.attempt();
     queries::insert_attempts(tx.conn(), std::slice::from_ref(&attempt))?;
     outbox::emit(tx, ENDPOINT_TESTED.of(endpoint.id, &endpoint))?;
     Ok(DeliveryDetail {

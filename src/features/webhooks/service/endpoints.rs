@@ -1,6 +1,6 @@
 //! Endpoints: made, changed, switched, tried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Duration;
 use serde_json::Value;
@@ -43,6 +43,7 @@ pub fn create(
     url: &str,
 ) -> Result<CreatedEndpoint> {
     judge(catalogue, &new.events, &new.filter)?;
+    let events = once_each(&new.events);
     entitlements::take(tx, "webhooks.endpoints", 1)?;
     let id = EndpointId::new(tx.now()?);
     let row = queries::NewRow {
@@ -50,7 +51,7 @@ pub fn create(
         external_id: new.external_id.as_deref(),
         url,
         description: &new.description,
-        events: &new.events,
+        events: &events,
         filter: filter_value(&new.filter),
         payload: new.payload,
         ordering: new.ordering,
@@ -59,7 +60,7 @@ pub fn create(
         max_in_flight: new.max_in_flight,
         headers_sealed: seal_headers(keyring, tx.workspace(), id, &new.headers),
         header_names: new.headers.keys().cloned().collect(),
-        events_hash: hash(&new.events),
+        events_hash: hash(&events),
         filter_hash: hash(&new.filter),
         once: new.once,
         expires_at: new.expires_at,
@@ -95,19 +96,20 @@ pub fn patch(
 ) -> Result<Endpoint> {
     let before = queries::lock_endpoint(tx.conn(), id)?;
     seen.allows(before.version)?;
-    let events = patch.events.as_ref().unwrap_or(&before.events);
+    let events = patch.events.as_deref().map(once_each);
+    let chosen = events.as_ref().unwrap_or(&before.events);
     let filter = match &patch.filter {
         Some(filter) => filter.clone(),
         None => serde_json::from_value(before.filter.clone()).map_err(anyhow::Error::from)?,
     };
-    judge(catalogue, events, &filter)?;
+    judge(catalogue, chosen, &filter)?;
     let workspace = tx.workspace();
     let headers = patch.headers.as_ref();
     let change = queries::Change {
         url,
         description: patch.description.as_deref(),
-        events: patch.events.as_deref(),
-        events_hash: patch.events.as_ref().map(hash),
+        events: events.as_deref(),
+        events_hash: events.as_ref().map(hash),
         filter: patch.filter.as_ref().map(filter_value),
         filter_hash: patch.filter.as_ref().map(hash),
         payload: patch.payload,
@@ -141,17 +143,23 @@ fn is_empty(patch: &EndpointPatch) -> bool {
         && patch.expires_at.is_none()
 }
 
-/// Deletes an endpoint. What waits for it is cancelled; the log stays.
+/// Deletes an endpoint. What waits for it is cancelled, what is under way is still recorded; the log stays.
 pub fn delete(tx: &mut Tenant<'_>, id: EndpointId, seen: &IfMatch) -> Result<()> {
     let pump = queries::lock_pump(tx.conn(), id)?;
     let endpoint = queries::lock_endpoint(tx.conn(), id)?;
     seen.allows(endpoint.version)?;
-    let more = backlog::cancel(tx, id)?;
+    // What is under way ends as it does, and what a dead sender left under way is seen to by the job.
+    let more =
+        backlog::cancel(tx, id, pump.map_or(i64::MAX, |pump| pump.epoch))? || queries::is_under_way(tx.conn(), id)?;
     queries::delete_endpoint(tx.conn(), id)?;
     entitlements::give(tx, "webhooks.endpoints", 1)?;
     outbox::emit(tx, ENDPOINT_DELETED.of(id, &endpoint))?;
     jobs::cancel(tx, id.uuid())?;
     if more {
+        let pump = pump.map(|pump| Pump {
+            breaker_until: None,
+            ..pump
+        });
         fan_out::wake(tx, id, pump.as_ref())?;
     }
     Ok(())
@@ -206,14 +214,14 @@ pub fn disable(tx: &mut Tenant<'_>, id: EndpointId, seen: &IfMatch) -> Result<En
     let endpoint = switch_off(tx, &mut pump, &endpoint, DisabledReason::Manual)?;
     queries::set_pump(tx.conn(), id, &pump)?;
     jobs::cancel(tx, id.uuid())?;
-    if pump.is_untidy() {
+    if pump.is_untidy() || queries::is_under_way(tx.conn(), id)? {
         fan_out::wake(tx, id, Some(&pump))?;
     }
     Ok(endpoint)
 }
 
-/// Disables an endpoint; what waits for it is skipped. The caller holds the rows of the pump and, whole, of the endpoint, and stores the
-/// pump.
+/// Disables an endpoint; what waits for it is skipped, and what is under way ends as it does. The caller holds the rows of the pump and, whole,
+/// of the endpoint, and stores the pump.
 pub fn switch_off(
     tx: &mut Tenant<'_>,
     pump: &mut Pump,
@@ -225,9 +233,8 @@ pub fn switch_off(
     }
     let now = tx.now()?;
     let after = queries::set_enabled(tx.conn(), endpoint.id, Some((reason, now)))?;
-    pump.skip_until = Some(queries::present(tx.conn(), now)?);
     pump.recover_since = None;
-    backlog::tidy(tx, endpoint.id, pump)?;
+    backlog::skip(tx, endpoint.id, pump)?;
     outbox::emit(tx, ENDPOINT_DISABLED_EVENT.of(endpoint.id, &after).was(endpoint))?;
     Ok(after)
 }
@@ -333,6 +340,12 @@ fn filter_value(filter: &BTreeMap<String, Vec<String>>) -> Value {
 
 fn hash(value: &impl serde::Serialize) -> Vec<u8> {
     crypto::sha256(&serde_json::to_vec(value).expect("plain strings")).to_vec()
+}
+
+/// The names, each of them once, where it was named first.
+fn once_each(events: &[String]) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    events.iter().filter(|event| known.insert(*event)).cloned().collect()
 }
 
 /// Refuses events that do not exist or are not for webhooks, and filters that no chosen event has.

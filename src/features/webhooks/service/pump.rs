@@ -51,7 +51,7 @@ const MOST: i64 = 50;
 /// Takes what is due. One that is tired queues up behind the others.
 pub fn load(tx: &mut Tenant<'_>, keyring: &Keyring, job: &Job, id: EndpointId, tired: bool) -> Result<Next> {
     let Some(mut pump) = queries::lock_pump(tx.conn(), id)? else {
-        return match backlog::cancel(tx, id)? {
+        return match backlog::cancel(tx, id, job.epoch)? {
             true => jobs::retry(tx, job, None).map(|()| Next::Rest),
             false => jobs::finish(tx, job).map(|()| Next::Rest),
         };
@@ -68,6 +68,10 @@ pub fn load(tx: &mut Tenant<'_>, keyring: &Keyring, job: &Job, id: EndpointId, t
         return leave(tx, job, id, &pump, None);
     }
     if !endpoint.enabled {
+        // A dead sender left it under way, and nobody will send it.
+        if !pump.is_untidy() && !queries::left(tx.conn(), id, pump.epoch, 1)?.is_empty() {
+            backlog::skip(tx, id, &mut pump)?;
+        }
         return leave(tx, job, id, &pump, None);
     }
     if pump.is_untidy() {
@@ -95,6 +99,7 @@ pub fn load(tx: &mut Tenant<'_>, keyring: &Keyring, job: &Job, id: EndpointId, t
         return leave(tx, job, id, &pump, next.map(|next| next.max(soonest)));
     }
     pump.tat = allowance(pump.tat, now, rate, taken.len() as i64).1;
+    queries::forget_secrets(tx.conn(), id, now)?;
     queries::set_pump(tx.conn(), id, &pump)?;
     Ok(Next::Send(Box::new(batch(tx, keyring, endpoint, taken, job.epoch)?)))
 }

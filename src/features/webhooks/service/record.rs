@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    endpoints,
+    backlog, endpoints,
     outcome::{Verdict, delay},
     pump::next,
 };
 use crate::{
     features::webhooks::{
         model::{
-            Attempt, AttemptId, DELIVERY_EXHAUSTED, DELIVERY_FAILING, DELIVERY_RECOVERED, Delivery, DeliveryState,
-            DisabledReason, Endpoint, EndpointId,
+            Attempt, AttemptId, DELIVERY_EXHAUSTED, DELIVERY_FAILING, DELIVERY_RECOVERED, Delivery, DeliveryId,
+            DeliveryState, DisabledReason, Endpoint, EndpointId,
         },
         queries::{self, Marks, Outcome, Pump, Taken},
     },
@@ -25,8 +25,19 @@ use crate::{
     },
 };
 
+/// What became of a batch.
+pub struct Returned {
+    pub sent: Vec<Sent>,
+    /// What was not tried, because its receiver's host gets too much already.
+    pub held_back: Vec<DeliveryId>,
+    /// How long that is to wait.
+    pub wait: std::time::Duration,
+}
+
 /// One attempt, as it went.
 pub struct Sent {
+    /// Made with the attempt, so that it is written down once.
+    pub id: AttemptId,
     pub delivery: Taken,
     pub verdict: Verdict,
     pub started_at: DateTime<Utc>,
@@ -43,6 +54,7 @@ impl Sent {
     /// An attempt that nobody answered, until more is known.
     pub fn unanswered(delivery: Taken, started_at: DateTime<Utc>, request_headers: Value) -> Sent {
         Sent {
+            id: AttemptId::new(started_at),
             delivery,
             verdict: Verdict::Failed {
                 busy: false,
@@ -60,9 +72,9 @@ impl Sent {
     }
 
     /// The attempt's row.
-    pub fn attempt(&self, now: DateTime<Utc>) -> Attempt {
+    pub fn attempt(&self) -> Attempt {
         Attempt {
-            id: AttemptId::new(now),
+            id: self.id,
             delivery_id: self.delivery.id,
             n: self.delivery.attempts_total,
             started_at: self.started_at,
@@ -77,33 +89,45 @@ impl Sent {
     }
 }
 
-/// Records a batch. True if the pump may go on; false if the job was ended.
-pub fn record(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, batch: Vec<Sent>) -> Result<bool> {
-    let Some(mut pump) = queries::lock_pump(tx.conn(), id)? else {
-        jobs::finish(tx, job)?;
-        return Ok(false);
-    };
-    if pump.epoch != job.epoch {
+/// Records a batch, whatever happened to the endpoint meanwhile, as long as the lease is this one. True if the pump may go on; false if the
+/// job was ended. Done twice, because the answer to the first time was lost, it counts once.
+pub fn record(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, batch: &Returned) -> Result<bool> {
+    let pump = queries::lock_pump(tx.conn(), id)?;
+    if pump.is_some_and(|pump| pump.epoch != job.epoch) {
         return Err(Error::Broken(Fenced.into()));
     }
     let now = tx.now()?;
-    let attempts: Vec<_> = batch.iter().map(|sent| sent.attempt(now)).collect();
-    queries::insert_attempts(tx.conn(), &attempts)?;
+    let attempts: Vec<_> = batch.sent.iter().map(Sent::attempt).collect();
+    let is_new = queries::insert_attempts(tx.conn(), &attempts)? == attempts.len();
+    let due = now + Duration::from_std(batch.wait).unwrap_or_default();
+    queries::put_back(tx.conn(), &batch.held_back, job.epoch, due)?;
+    let Some(mut pump) = pump else {
+        return gone(tx, job, id, batch).map(|()| false);
+    };
     let endpoint = queries::endpoint(tx.conn(), id)?;
+    if !is_new {
+        return goes_on(tx, job, &endpoint, &pump, now);
+    }
     let (mut marks, mut off) = (queries::marks(tx.conn(), id)?, None);
-    for sent in &batch {
-        let outcome = outcome(sent, now);
+    for sent in &batch.sent {
+        let mut outcome = outcome(sent, now);
+        if !endpoint.enabled {
+            outcome.ends(DeliveryState::Skipped, now);
+        }
         if let Some(delivery) = queries::record(tx.conn(), sent.delivery.id, job.epoch, &outcome)? {
             off = off.or(mark(&mut marks, sent, &outcome, now));
             tell(tx, sent, &delivery)?;
         }
     }
-    let ok = count(&mut pump, &batch, now);
+    let ok = count(&mut pump, &batch.sent, now);
     if endpoint.once && ok > 0 {
         off = off.or(Some(DisabledReason::Once));
     }
     let Some(reason) = off else {
         queries::set_marks(tx.conn(), id, &marks)?;
+        if !endpoint.enabled && !batch.held_back.is_empty() {
+            backlog::skip(tx, id, &mut pump)?;
+        }
         queries::set_pump(tx.conn(), id, &pump)?;
         return goes_on(tx, job, &endpoint, &pump, now);
     };
@@ -117,6 +141,20 @@ pub fn record(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, batch: Vec<Sent>) 
         false => jobs::finish(tx, job)?,
     }
     Ok(false)
+}
+
+/// The endpoint was deleted meanwhile: what arrived has arrived, and the rest is cancelled.
+fn gone(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, batch: &Returned) -> Result<()> {
+    let now = tx.now()?;
+    for sent in &batch.sent {
+        let mut outcome = outcome(sent, now);
+        outcome.ends(DeliveryState::Cancelled, now);
+        queries::record(tx.conn(), sent.delivery.id, job.epoch, &outcome)?;
+    }
+    match backlog::cancel(tx, id, job.epoch)? {
+        true => jobs::retry(tx, job, None),
+        false => jobs::finish(tx, job),
+    }
 }
 
 /// Counts a batch in the pump's throttle and breaker. Answers how many arrived.

@@ -53,6 +53,18 @@ pub(super) fn of_license(settings: &Settings, address: Option<IpAddr>, class: Ra
     asks
 }
 
+/// Calls to one host from all workspaces, a second …
+const HOST: u32 = 100;
+/// … and to those that refuse earlier: Zapier takes 30 a second.
+const HOSTS: [(&str, u32); 1] = [("hooks.zapier.com", 25)];
+
+/// Calls that this deployment makes to a host.
+pub(super) fn host(settings: &Settings, name: &str) -> Ask {
+    let own = HOSTS.iter().find(|(known, _)| *known == name);
+    let quota = Quota::per_second(own.map_or(HOST, |(_, count)| *count));
+    Ask::new("host", quota.times(settings.factor))
+}
+
 /// Everything that a request in a workspace has to pass, narrowest first.
 pub(super) fn in_workspace(settings: &Settings, scope: &Scope, class: RateClass) -> Vec<Ask> {
     let plan = scope.plan();
@@ -210,6 +222,13 @@ mod tests {
         assert_eq!(activation[1], Ask::new("activation", Quota::per_second(5).burst(100)));
         assert_eq!(activation.len(), 2);
         assert_eq!(sizes(plan(&[]), RateClass::Activation)[0], ("write", 150));
+    }
+
+    #[test]
+    fn a_host_that_is_known_to_refuse_early_is_called_less() {
+        for (name, a_second) in [("hooks.zapier.com", 25), ("hooks.example.com", 100)] {
+            assert_eq!(host(&settings(), name).quota, Quota::per_second(a_second));
+        }
     }
 
     #[test]

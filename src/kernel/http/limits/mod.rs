@@ -163,6 +163,17 @@ impl Limits {
         self.check(&Home::person(person.user), &asks).await
     }
 
+    /// Judges a call that this deployment wants to make to an address of somebody's choice, by its host: however many workspaces send there,
+    /// together they are no more than one polite caller.
+    pub async fn call_out(&self, url: &str) -> Verdict {
+        let url = url::Url::parse(url).ok();
+        let Some(host) = url.as_ref().and_then(|url| url.host_str()) else {
+            return Verdict::default();
+        };
+        self.check(&Home::host(host), &[buckets::host(&self.0.settings, host)])
+            .await
+    }
+
     /// Throws away what is no longer needed, for as long as anybody uses these limits.
     pub fn keep_tidy(&self) {
         let limits = Arc::downgrade(&self.0);

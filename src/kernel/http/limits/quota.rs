@@ -8,7 +8,10 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::kernel::id::{LicenseId, UserId, WorkspaceId};
+use crate::kernel::{
+    crypto,
+    id::{LicenseId, UserId, WorkspaceId},
+};
 
 /// So many in a window, sustained, and so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +130,8 @@ enum Whose {
     Person(Uuid),
     License(Uuid),
     Address(Option<IpAddr>),
+    /// The beginning of the SHA-256 of its name.
+    Host(u128),
 }
 
 impl Home {
@@ -150,6 +155,13 @@ impl Home {
         Home(Whose::Address(address.map(network)))
     }
 
+    /// Buckets of a host that is called.
+    pub fn host(name: &str) -> Home {
+        let digest = crypto::sha256(name.as_bytes());
+        let bytes: [u8; 16] = digest[..16].try_into().expect("of 32 bytes");
+        Home(Whose::Host(u128::from_be_bytes(bytes)))
+    }
+
     /// Where the bucket lives.
     pub(super) fn key(&self, ask: &Ask) -> Key {
         Key {
@@ -167,6 +179,7 @@ impl fmt::Display for Home {
             Whose::Person(id) => write!(f, "usr:{{{id}}}"),
             Whose::License(id) => write!(f, "lic:{{{id}}}"),
             Whose::Address(Some(address)) => write!(f, "ip:{{{address}}}"),
+            Whose::Host(name) => write!(f, "host:{{{name:032x}}}"),
             Whose::Address(None) => f.write_str("ip:{unknown}"),
         }
     }
