@@ -254,7 +254,8 @@ CREATE TABLE outbox_dead (
   CONSTRAINT outbox_dead_pkey PRIMARY KEY (workspace_id, event_id, consumer)
 );
 CREATE INDEX outbox_dead_died_at_idx ON outbox_dead (workspace_id, died_at, event_id);
-SELECT make_shared_table('outbox_dead', tenant => 'SELECT, INSERT, DELETE', kernel => 'SELECT (workspace_id, event_id, consumer, died_at), INSERT');
+SELECT make_shared_table('outbox_dead', tenant => 'SELECT, INSERT, DELETE',
+  kernel => 'SELECT (workspace_id, event_id, consumer, died_at), INSERT, DELETE');
 
 -- ── Mails ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,8 +13,8 @@ use crate::kernel::{
     jobs::Runner,
     schema::{
         credential_throttles, entitlement_counters, external_denied_sids, idempotency_keys, mails, oauth_flows,
-        one_time_tokens, pending_registrations, security_events, sessions, user_devices, user_idempotency_keys,
-        workspace_slugs,
+        one_time_tokens, outbox_dead, pending_registrations, security_events, sessions, user_devices,
+        user_idempotency_keys, workspace_slugs,
     },
 };
 
@@ -63,7 +63,7 @@ pub async fn partitions(db: Db) -> Result<()> {
 type Sweep = fn(&mut Kernel<'_>, DateTime<Utc>) -> Result<usize>;
 
 /// By table: how long a row is kept past its end, in hours, and what removes it.
-const SWEEPS: [(&str, i64, Sweep); 13] = [
+const SWEEPS: [(&str, i64, Sweep); 14] = [
     ("pending_registrations", 0, registrations),
     ("one_time_tokens", 24, tokens),
     ("oauth_flows", 1, flows),
@@ -74,6 +74,8 @@ const SWEEPS: [(&str, i64, Sweep); 13] = [
     ("user_idempotency_keys", 0, personal_answers),
     ("idempotency_keys", 0, answers),
     ("workspace_slugs", 0, former_slugs),
+    // As long as the event itself: what cannot be looked at any more cannot be mended.
+    ("outbox_dead", 90 * 24, dead_events),
     // A mail holds an address; a year tells an owner enough of their account.
     ("mails", 90 * 24, mails),
     ("security_events", 366 * 24, security_events),
@@ -168,6 +170,7 @@ by_time!(throttles, credential_throttles, last_at);
 by_time!(denied, external_denied_sids, until);
 by_time!(personal_answers, user_idempotency_keys, expires_at);
 by_time!(answers, idempotency_keys, expires_at);
+by_time!(dead_events, outbox_dead, died_at);
 
 /// What leads nowhere any more is anybody's. Workspaces give up few names.
 fn former_slugs(tx: &mut Kernel<'_>, before: DateTime<Utc>) -> Result<usize> {

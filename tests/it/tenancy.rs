@@ -276,14 +276,17 @@ async fn upkeep_removes_what_is_over_and_nothing_else() {
            SELECT gen_random_uuid(), 'verify_email', 'ann@example.com', state || days, state, app_now() - days * interval '1 day'
              FROM (VALUES (89, 'sent'), (91, 'sent'), (91, 'dead'), (91, 'queued')) v (days, state);
          INSERT INTO workspace_slugs (slug, until) VALUES ('former', app_now() - interval '1 hour'), ('late', app_now() + interval '1 hour');
+         INSERT INTO outbox_dead (event_id, consumer, error, tries, died_at)
+           SELECT gen_random_uuid(), 'webhooks', 'odd', 10, app_now() - days * interval '1 day' FROM (VALUES (89), (91)) v (days);
          COMMIT",
     );
     let removed = upkeep::sweep(&db(&database)).await.expect("swept");
     // A session that was merely forgotten stays until its greatest age.
-    assert_eq!(removed, 1_201 + 2 + 1 + 1 + 1 + 2 + 1);
+    assert_eq!(removed, 1_201 + 2 + 1 + 1 + 1 + 2 + 1 + 1);
     let left = "SELECT (SELECT count(*) FROM idempotency_keys WHERE expires_at > app_now()) || ' ' || (SELECT count(*) FROM idempotency_keys)
                   || ' ' || (SELECT count(*) FROM sessions) || ' ' || (SELECT count(*) FROM entitlement_counters) || ' ' || (SELECT count(*) FROM credential_throttles)
-                  || ' ' || (SELECT count(*) FROM security_events) || ' ' || (SELECT count(*) FROM mails) || ' ' || (SELECT count(*) FROM workspace_slugs)";
-    assert_eq!(text(&mut admin, left).as_deref(), Some("1201 1201 4 2 1 1 2 1"));
+                  || ' ' || (SELECT count(*) FROM security_events) || ' ' || (SELECT count(*) FROM mails) || ' ' || (SELECT count(*) FROM workspace_slugs)
+                  || ' ' || (SELECT count(*) FROM outbox_dead)";
+    assert_eq!(text(&mut admin, left).as_deref(), Some("1201 1201 4 2 1 1 2 1 1"));
     assert_eq!(upkeep::sweep(&db(&database)).await.expect("swept"), 0);
 }
