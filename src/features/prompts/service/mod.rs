@@ -1,15 +1,15 @@
 //! Templates are minijinja with a strict reading: what is missing is an error, never an empty text.
 
+mod context;
 mod filters;
 mod tags;
 
 use std::{io, sync::LazyLock};
 
-use minijinja::{
-    Environment, ErrorKind, Output, State, UndefinedBehavior,
-    value::{Serde, ValueKind},
-};
+use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, value::ValueKind};
 use serde_json::{Map, Value};
+
+use self::context::Context;
 
 /// Names that a template can read: `input`, `state`, `node`, `run`, `error`.
 pub type Binding = Map<String, Value>;
@@ -88,7 +88,7 @@ pub fn check(source: &str) -> Result<(), Fault> {
 /// # Errors
 /// It uses a value that is missing, does too much, or becomes too long.
 pub fn render(source: &str, bindings: &Binding) -> Result<String, Fault> {
-    render_within(LONGEST, source, &Serde(bindings).into())
+    render_within(LONGEST, source, &Context::of(bindings))
 }
 
 /// The texts that the parts of a prompt become with these values. Together they may be as long as one.
@@ -97,7 +97,7 @@ pub fn render(source: &str, bindings: &Binding) -> Result<String, Fault> {
 /// As [`render`].
 pub fn render_all<'a>(sources: impl IntoIterator<Item = &'a str>, bindings: &Binding) -> Result<Vec<String>, Fault> {
     let mut room = LONGEST;
-    let context: minijinja::Value = Serde(bindings).into();
+    let context = Context::of(bindings);
     let rendered = sources.into_iter().map(|source| {
         let text = render_within(room, source, &context)?;
         room -= text.len();
@@ -106,13 +106,21 @@ pub fn render_all<'a>(sources: impl IntoIterator<Item = &'a str>, bindings: &Bin
     rendered.collect()
 }
 
-fn render_within(room: usize, source: &str, context: &minijinja::Value) -> Result<String, Fault> {
+fn render_within(room: usize, source: &str, context: &Context) -> Result<String, Fault> {
     check(source)?;
     let mut text = Bounded::of(room);
-    ENVIRONMENT
+    fuelled(source, context)?
         .template_from_str(source)?
-        .render_captured_to(context.clone(), &mut text)?;
+        .render_captured_to(context.values.clone(), &mut text)?;
+    context.paid()?;
     Ok(text.into_text())
+}
+
+/// What renders a template, with the fuel that it may have.
+fn fuelled(source: &str, context: &Context) -> Result<Environment<'static>, Fault> {
+    let mut environment = ENVIRONMENT.clone();
+    environment.set_fuel(Some(context.fuel(tags::compared(source)?)));
+    Ok(environment)
 }
 
 fn too_long() -> Fault {
@@ -128,12 +136,17 @@ pub fn evaluate(source: &str, bindings: &Binding) -> Result<Value, Fault> {
     let Some(expression) = tags::only_expression(source)? else {
         return render(source, bindings).map(Value::String);
     };
-    let value = ENVIRONMENT.compile_expression(expression)?.eval(Serde(bindings))?;
-    match value.kind() {
+    let context = Context::of(bindings);
+    let environment = fuelled(source, &context)?;
+    let value = environment
+        .compile_expression(expression)?
+        .eval(context.values.clone())?;
+    let value = match value.kind() {
         ValueKind::Undefined => Err(Fault::new(format!("{expression} is missing."))),
         ValueKind::Invalid => Err(Fault::new(format!("{expression} has no value."))),
         _ => document(&value, expression),
-    }
+    };
+    context.paid().and(value)
 }
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {

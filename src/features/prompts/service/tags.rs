@@ -83,6 +83,39 @@ pub(super) fn only_expression(source: &str) -> Result<Option<&str>, Fault> {
     })
 }
 
+/// If a template compares or measures anything: how long a text may be that it writes itself, in bytes.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn compared(source: &str) -> Result<Option<usize>, Fault> {
+    let tags = read(source)?;
+    let longest = tags.iter().map(|tag| tag.inner.len()).max();
+    Ok(longest.filter(|_| tags.iter().any(|tag| compares(tag.inner))))
+}
+
+/// Whether there is an operator or a filter whose work grows with what it looks at.
+fn compares(inner: &str) -> bool {
+    let mut plain = String::new();
+    let mut quote = None;
+    let mut escaped = false;
+    for c in inner.chars() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(end) if c == end => quote = None,
+            Some(_) => {}
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None => plain.push(c),
+        }
+    }
+    let words = || plain.split(|c: char| !c.is_alphanumeric() && c != '_');
+    // One `in` belongs to the loop.
+    let own = usize::from(words().next() == Some("for"));
+    plain.contains(['=', '<', '>', '!'])
+        || words().filter(|word| *word == "in").count() > own
+        || words().any(|word| ["length", "count"].contains(&word))
+}
+
 /// How many bytes stand before `close`, which does not count inside of quotes.
 fn inside(text: &str, close: &str) -> Result<usize, &'static str> {
     let bytes = text.as_bytes();
