@@ -1,6 +1,6 @@
 //! The jobs of runs: a step, the clock, and the removal of what is kept no longer.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     features::{
         agents::schemas,
-        providers::{self, CallFailure, Completion, Providers, ResponseFormat},
+        providers::{self, CallFailure, Completion, Model, Providers, ResponseFormat, TokenUsage},
     },
     kernel::{
         error::{Error, FieldError, Result},
@@ -43,15 +43,13 @@ async fn step(job: JobContext, providers: Providers) -> Result<()> {
         .await?;
     let Some(attempt) = begun else { return Ok(()) };
     let attempt = std::sync::Arc::new(attempt);
-    let outcome = tokio::select! {
-        outcome = ask(&attempt) => outcome,
-        () = stopped(&job, &attempt) => Outcome {
-            result: Err(failed("cancelled", "The run was stopped.", false, None)),
-            said: None,
-            spent: Vec::new(),
-        },
+    let bill = Bill::default();
+    let (result, said) = tokio::select! {
+        answer = ask(&attempt, &bill) => answer,
+        () = stopped(&job, &attempt) => (Err(failed("cancelled", "The run was stopped.", false, None)), None),
     };
-    record(&job, &attempt, outcome).await
+    let spent = bill.0.into_inner().expect("no panic while a call is noted");
+    record(&job, &attempt, Outcome { result, said, spent }).await
 }
 
 /// Records what came of it. A record whose fate is unknown is tried again: it is found by its token if it was made.
@@ -103,45 +101,73 @@ async fn stopped(job: &JobContext, attempt: &Attempt) {
     tokio::time::sleep(clock::GRACE.to_std().unwrap_or_default()).await;
 }
 
-/// Asks the models in order, until one answers or fails in a way that another would not mend.
-async fn ask(attempt: &Attempt) -> Outcome {
-    let mut spent = Vec::new();
+/// What the calls of an attempt used, in their order. A call stands in it from its beginning, with its question: one that is cut off is paid
+/// for as far as anybody knows.
+#[derive(Default)]
+struct Bill(Mutex<Vec<(Model, TokenUsage)>>);
+
+impl Bill {
+    /// A call begins.
+    fn open(&self, model: &Model, question: i64) {
+        let usage = TokenUsage {
+            estimated: true,
+            ..TokenUsage::of_call(question, 0)
+        };
+        self.all().push((model.clone(), usage));
+    }
+
+    /// The call ended, and it is known what it used: nothing, if it is not said.
+    fn close(&self, usage: Option<TokenUsage>) {
+        let mut all = self.all();
+        if let Some((model, _)) = all.pop() {
+            all.extend(usage.map(|usage| (model, usage)));
+        }
+    }
+
+    /// Whether another call fits into what is left of the run's budget, were it to use the most that it may.
+    fn has_room(&self, attempt: &Attempt, model: &Model) -> bool {
+        let cost = |model: &Model, usage: &TokenUsage| {
+            let price = model.price.as_ref();
+            price.map_or(0, |price| price.of(usage.input_tokens, usage.output_tokens))
+        };
+        let spent: i64 = self.all().iter().map(|(model, usage)| cost(model, usage)).sum();
+        attempt
+            .room
+            .is_none_or(|room| spent + cost(model, &attempt.worst) <= room)
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<(Model, TokenUsage)>> {
+        self.0.lock().expect("no panic while a call is noted")
+    }
+}
+
+/// Asks the models in order, until one answers or fails in a way that another would not mend. Answers what came out and what was said.
+async fn ask(attempt: &Attempt, bill: &Bill) -> (Result<Value, Failed>, Option<String>) {
     let number = u32::try_from(attempt.number).unwrap_or(1);
     let mut last = failed("step_failed", "No model was asked.", false, None);
-    for model in &attempt.models {
+    for (place, model) in attempt.models.iter().enumerate() {
+        if place > 0 && !bill.has_room(attempt, model) {
+            break;
+        }
         let mut request = attempt.request.clone();
         request.model.clone_from(&model.id);
+        bill.open(model, request.estimated_tokens());
         let call = providers::complete(model, &request, number);
-        let answer = tokio::time::timeout(attempt.timeout, call).await;
-        match answer {
+        match tokio::time::timeout(attempt.timeout, call).await {
             Err(_) => {
-                last = failed(
-                    "timeout",
-                    &format!("No answer within {} s.", attempt.timeout.as_secs()),
-                    true,
-                    None,
-                )
+                let message = format!("No answer within {} s.", attempt.timeout.as_secs());
+                last = failed("timeout", &message, true, None);
             }
             Ok(Ok(completion)) => {
-                spent.push((model.clone(), completion.usage.clone()));
-                let said = Some(completion.text.clone());
+                bill.close(Some(completion.usage.clone()));
+                let said = completion.text.clone();
                 return match understood(&request.response_format, completion).await {
-                    Ok(value) => Outcome {
-                        result: Ok(value),
-                        said,
-                        spent,
-                    },
-                    Err(failed) => Outcome {
-                        result: Err(failed),
-                        said: None,
-                        spent,
-                    },
+                    Ok(value) => (Ok(value), Some(said)),
+                    Err(failed) => (Err(failed), None),
                 };
             }
             Ok(Err(failure)) => {
-                if let Some(usage) = failure.usage.clone() {
-                    spent.push((model.clone(), usage));
-                }
+                bill.close(failure.usage.clone());
                 let is_final = !failure.retryable;
                 last = of_call(model.provider, failure);
                 if is_final {
@@ -150,11 +176,7 @@ async fn ask(attempt: &Attempt) -> Outcome {
             }
         }
     }
-    Outcome {
-        result: Err(last),
-        said: None,
-        spent,
-    }
+    (Err(last), None)
 }
 
 /// What an answer means in the shape that was asked for.

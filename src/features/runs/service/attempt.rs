@@ -48,6 +48,10 @@ pub(in crate::features::runs) struct Attempt {
     pub(in crate::features::runs) models: Vec<Model>,
     /// The longest that it may take.
     pub(in crate::features::runs) timeout: Wait,
+    /// The most that one call may use.
+    pub(in crate::features::runs) worst: TokenUsage,
+    /// What all calls together may cost, in micros, if the run has a budget.
+    pub(in crate::features::runs) room: Option<i64>,
     /// The request and trace that the run belongs to.
     pub(in crate::features::runs) origin: Origin,
 }
@@ -137,6 +141,8 @@ pub(in crate::features::runs) fn start(
         request: call.request,
         models: call.models,
         timeout: call.timeout,
+        worst: call.worst,
+        room: call.room,
         origin: origin(&turn.run),
     };
     turn.close(&JobEnd::Keep)?;
@@ -145,13 +151,15 @@ pub(in crate::features::runs) fn start(
 
 /// A run that waited goes on, and its clock is set for the time that it may work.
 fn wake(turn: &mut Turn<'_, '_>) {
-    if turn.run.status == Status::Running {
+    let before = turn.run.status;
+    if before == Status::Running {
         return;
     }
     turn.go(Status::Running);
     let alarm = clock::alarm(&turn.run, turn.now);
+    // In the queue it is set for the end of the patience there, and finds out for itself; while a run waits it is set for much later.
     let known = turn.run.created_at + Duration::seconds(i64::from(turn.run.queue_timeout_seconds));
-    turn.alarm = Some(alarm).filter(|alarm| *alarm < known);
+    turn.alarm = Some(alarm).filter(|alarm| before == Status::Waiting || *alarm < known);
 }
 
 /// The step as it stands while the attempt is made. One that replaces a lost one counts as the same try.

@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// What a run's error says as it is; anything else is a step that failed, and its cause says more.
+const TOLD: [&str; 4] = ["timeout", "invalid_output", "context_overflow", "content_filtered"];
+
 /// Records what came of an attempt, moves the run on, and ends the job.
 ///
 /// # Errors
@@ -143,8 +146,8 @@ fn succeed(turn: &mut Turn<'_, '_>, step: &StepRow, value: Value, said: Option<S
 
 /// The step is tried again, or failed; then the run fails with it, unless the step's failure is an output like another.
 fn fail(turn: &mut Turn<'_, '_>, step: &StepRow, common: &Common, failed: Failed, cost: i64) -> End {
-    let code = if failed.code == "timeout" {
-        "timeout"
+    let code = if TOLD.contains(&failed.code) {
+        failed.code
     } else {
         "step_failed"
     };
