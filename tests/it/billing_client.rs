@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -145,14 +145,37 @@ async fn an_invoice_of_many_lines_is_read_to_the_last() {
         .map(|n| format!("&items[{n}][price]={}", made(&stub, "prices", &form)))
         .collect();
     let customer = made(&stub, "customers", "payment_method=pm_card_visa");
-    let subscription = made(&stub, "subscriptions", &format!("customer={customer}{items}"));
-    let latest = account
-        .subscription(&subscription)
-        .await
-        .unwrap()
-        .latest_invoice
-        .unwrap();
-    assert_eq!(latest.full().unwrap().lines.data.len(), 14);
+    let id = made(&stub, "subscriptions", &format!("customer={customer}{items}"));
+    let carried = stub.call("GET", &format!("subscriptions/{id}"), "").unwrap();
+    assert_eq!(
+        carried["items"]["has_more"], true,
+        "an answer carries the first of them only"
+    );
+    let item = carried["items"]["data"][0]["id"].as_str().unwrap();
+    let seats = |quantity: usize, behavior: &str| {
+        let form = format!("items[0][id]={item}&items[0][quantity]={quantity}&proration_behavior={behavior}");
+        stub.call("POST", &format!("subscriptions/{id}"), &form).unwrap()
+    };
+    (2..112).for_each(|quantity| drop(seats(quantity, "create_prorations")));
+    seats(112, "always_invoice");
+
+    let subscription = account.subscription(&id).await.unwrap();
+    let ids = |list: &mut dyn Iterator<Item = &String>| list.collect::<BTreeSet<_>>().len();
+    assert_eq!(ids(&mut subscription.items.data.iter().map(|item| &item.id)), 14);
+    let latest = subscription.latest_invoice.unwrap();
+    let lines = &latest.full().unwrap().lines;
+    assert!(!lines.has_more);
+    assert_eq!(ids(&mut lines.data.iter().map(|line| &line.id)), 222);
+    assert_eq!(account.invoice(latest.id()).await.unwrap().lines.data.len(), 222);
+}
+
+#[actix_web::test]
+async fn a_list_that_promises_more_and_gives_nothing_is_no_list() {
+    let empty = json!({
+        "id": "in_1", "currency": "usd", "amount_due": 1, "amount_paid": 1, "amount_remaining": 0, "subtotal": 1, "total": 1,
+        "created": 1, "lines": { "data": [], "has_more": true }, "data": [], "has_more": true });
+    let error = peer(200, empty).invoice("in_1").await.unwrap_err();
+    assert!(matches!(error, StripeError::Unreadable(_)), "{error:?}");
 }
 
 #[actix_web::test]

@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use stripe_billing::{
-    invoice::RetrieveInvoice, invoice_line_item::ListInvoiceInvoiceLineItem, invoice_payment::RetrieveInvoicePayment,
-    subscription::RetrieveSubscription,
+    invoice::RetrieveInvoice, invoice_payment::RetrieveInvoicePayment, subscription::RetrieveSubscription,
 };
 use stripe_client_core::{RequestBuilder, StripeMethod};
 use stripe_core::{
@@ -19,7 +18,7 @@ use stripe_core::{
 use stripe_product::price::{ListPrice, RetrievePrice};
 
 use super::{
-    objects::{Charge, Customer, Invoice, InvoicePayment, List, PaymentIntent, Price, Subscription},
+    objects::{Charge, Customer, Invoice, InvoicePayment, List, Named, PaymentIntent, Price, Subscription},
     refusal::StripeError,
     transport::{Intent, Patience, Stripe},
 };
@@ -38,6 +37,9 @@ pub struct Account {
 struct Itself {
     id: String,
 }
+
+/// As many items as Stripe puts on a page.
+const PAGE: u8 = 100;
 
 type Answer<T> = Result<T, StripeError>;
 
@@ -86,7 +88,7 @@ impl Account {
         self.read(&RetrieveCustomer::new(plain(id)?).expand(paths)).await
     }
 
-    /// A subscription with its latest invoice and how that was paid.
+    /// A subscription with everything that it buys, its latest invoice and how that was paid.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -100,10 +102,13 @@ impl Account {
         {
             self.complete(invoice).await?;
         }
+        if subscription.items.has_more {
+            subscription.items = self.whole("/subscription_items", Some(id)).await?;
+        }
         Ok(subscription)
     }
 
-    /// An invoice with its lines, at most a hundred, and how it was paid.
+    /// An invoice with all its lines, and how it was paid.
     ///
     /// # Errors
     /// See [`StripeError`].
@@ -115,15 +120,41 @@ impl Account {
         Ok(invoice)
     }
 
-    /// An answer carries the first ten lines only.
+    /// An answer carries the first ten lines only, and what settles changes stands before what pays for a period.
     async fn complete(&self, invoice: &mut Invoice) -> Answer<()> {
         if invoice.lines.has_more {
-            let id = invoice.id.clone();
-            invoice.lines = self
-                .read(&ListInvoiceInvoiceLineItem::new(plain(&id)?).limit(100))
-                .await?;
+            let path = format!("/invoices/{}/lines", plain(&invoice.id)?);
+            invoice.lines = self.whole(&path, None).await?;
         }
         Ok(())
+    }
+
+    /// All of a list, page by page from its beginning.
+    async fn whole<T>(&self, path: &str, subscription: Option<&str>) -> Answer<List<T>>
+    where
+        T: serde::de::DeserializeOwned + Named,
+    {
+        let mut all = List {
+            data: Vec::new(),
+            has_more: true,
+        };
+        while all.has_more {
+            let query = PartQuery {
+                limit: PAGE,
+                subscription,
+                starting_after: all.data.last().map(T::id),
+            };
+            let request = RequestBuilder::new(StripeMethod::Get, path).query(&query);
+            let page: List<T> = self.stripe.perform(&self.key, request, None, self.patience).await?;
+            if page.has_more && page.data.is_empty() {
+                return Err(StripeError::Unreadable(
+                    "a page of a list that has more is empty".to_owned(),
+                ));
+            }
+            all.data.extend(page.data);
+            all.has_more = page.has_more;
+        }
+        Ok(all)
     }
 
     /// What ties an invoice to a payment.
@@ -167,7 +198,7 @@ impl Account {
     pub async fn prices(&self, lookup_keys: &[String]) -> Answer<Vec<Price>> {
         let request = ListPrice::new()
             .active(true)
-            .limit(100)
+            .limit(PAGE)
             .lookup_keys(lookup_keys)
             .expand(expand(&["data.product"]));
         let list: List<Price> = self.read(&request).await?;
@@ -180,7 +211,7 @@ impl Account {
     /// See [`StripeError`].
     pub async fn events(&self, since: DateTime<Utc>, older_than: Option<&str>) -> Answer<List<Value>> {
         let query = EventQuery {
-            limit: 100,
+            limit: PAGE,
             created: Since { gte: since.timestamp() },
             starting_after: older_than,
         };
@@ -215,6 +246,15 @@ pub struct NewCustomer {
     pub email: Option<String>,
     /// Ids of ours, for people.
     pub metadata: HashMap<String, String>,
+}
+
+#[derive(serde::Serialize)]
+struct PartQuery<'a> {
+    limit: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starting_after: Option<&'a str>,
 }
 
 #[derive(serde::Serialize)]

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Stub;
 use super::book::{Book, Delivery};
 use super::endpoints::signature;
+use super::expand::shorten;
 
 /// Seconds before each further try of a delivery that was not answered with 2xx.
 const RETRY_SECONDS: [i64; 6] = [10, 60, 300, 3600, 7200, 36_000];
@@ -147,7 +148,8 @@ impl Book {
     }
 
     fn parcel(&self, delivery: Delivery, lost: bool) -> Parcel {
-        let event = self.copy(&delivery.event);
+        let mut event = self.copy(&delivery.event);
+        shorten(&mut event);
         let payload = serde_json::to_vec_pretty(&event).unwrap_or_default();
         let endpoint = self.copy(&delivery.endpoint);
         let secrets = self.secrets.get(&delivery.endpoint).cloned().unwrap_or_default();

@@ -55,6 +55,40 @@ pub(super) fn list(data: Vec<Value>, has_more: bool, url: &str) -> Value {
     json!({ "object": "list", "data": data, "has_more": has_more, "url": url })
 }
 
+/// Items of a list that an object carries; the rest is asked for at the list's own address.
+const CARRIED: usize = 10;
+
+/// Cuts the lists inside of an answer to what Stripe lets an object carry.
+pub(super) fn shorten(answer: &mut Value) {
+    let children: Vec<&mut Value> = match answer {
+        Value::Array(items) => items.iter_mut().collect(),
+        Value::Object(fields) => fields.values_mut().collect(),
+        _ => return,
+    };
+    for child in children {
+        if child["object"] == "list"
+            && let Some(data) = child["data"].as_array_mut()
+            && data.len() > CARRIED
+        {
+            data.truncate(CARRIED);
+            child["has_more"] = json!(true);
+        }
+        shorten(child);
+    }
+}
+
+/// One page of a list that belongs to an object, in the list's own order: `limit`, `starting_after`.
+pub(super) fn part(whole: &Value, url: &str, params: &Params) -> Told<Value> {
+    let all = whole["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let after = params
+        .text("starting_after")
+        .and_then(|last| all.iter().position(|item| item["id"] == last));
+    let limit = params.integer("limit")?.unwrap_or(10).clamp(1, 100) as usize;
+    let rest = &all[after.map_or(0, |at| at + 1)..];
+    let page = rest.iter().take(limit).cloned().collect();
+    Ok(list(page, rest.len() > limit, url))
+}
+
 /// One page of a kind, newest first: `limit`, `starting_after`, `ending_before`, `created[gte]` and its kin, and the
 /// named equality filters.
 pub(super) fn page(book: &Book, kind: &str, url: &str, params: &Params, filters: &[&str]) -> Told<Value> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::book::{Book, with_empty};
-use super::expand::list;
+use super::expand::{list, part};
 use super::form::Params;
 use super::payments::{self, Outcome};
 use super::refusal::{Refusal, Told};
@@ -114,6 +114,36 @@ pub(super) fn line(book: &mut Book, item: &Value, amount: i64, period: (i64, i64
         "pricing": { "type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
             "price_details": { "price": price["id"], "product": price["product"] } },
         "quantity": item["quantity"], "subtotal": amount, "taxes": [] })
+}
+
+/// `POST /invoiceitems`: something that is billed beside what a subscription buys, with its next invoice.
+pub(super) fn ride_along(book: &mut Book, params: &Params) -> Told<Value> {
+    params.only(&["customer", "subscription", "amount", "currency", "description"])?;
+    let (customer, subscription) = (params.require("customer")?, params.require("subscription")?);
+    let amount = params
+        .integer("amount")?
+        .ok_or_else(|| Refusal::missing_parameter("amount"))?;
+    if book.find("subscription", subscription, "subscription")?["customer"] != customer {
+        return Err(Refusal::invalid(
+            "subscription",
+            "The subscription is another customer's.",
+        ));
+    }
+    let (id, line, now) = (book.id("ii"), book.id("il"), book.now);
+    let period = json!({ "start": now, "end": now });
+    let own = json!({ "id": line, "object": "line_item", "amount": amount, "currency": params.require("currency")?,
+        "description": params.text("description"), "discount_amounts": [], "discountable": true, "discounts": [],
+        "invoice": null, "livemode": false, "metadata": {},
+        "parent": { "type": "invoice_item_details", "subscription_item_details": null, "invoice_item_details":
+            { "invoice_item": id, "proration": false, "proration_details": null, "subscription": subscription } },
+        "period": period, "pretax_credit_amounts": [], "pricing": null, "quantity": 1, "subtotal": amount, "taxes": [] });
+    book.pending_lines.entry(subscription.to_owned()).or_default().push(own);
+    Ok(
+        json!({ "id": id, "object": "invoiceitem", "amount": amount, "currency": params.require("currency")?,
+        "customer": customer, "date": now, "description": params.text("description"), "discountable": true, "discounts": [],
+        "invoice": null, "livemode": false, "metadata": {}, "net_amount": amount, "parent": null, "period": period,
+        "pricing": null, "proration": false, "quantity": 1, "tax_rates": [], "test_clock": null }),
+    )
 }
 
 /// Finalises a draft: it gets its number, the customer's credit is spent on it, and a payment is opened.
@@ -230,18 +260,6 @@ pub(super) fn void(book: &mut Book, id: &str) -> Told<Value> {
 /// `GET /invoices/{id}/lines`.
 pub(super) fn lines(book: &Book, id: &str, params: &Params) -> Told<Value> {
     params.only(&["limit", "starting_after"])?;
-    let all = book.find("invoice", id, "id")?["lines"]["data"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let after = params
-        .text("starting_after")
-        .and_then(|last| all.iter().position(|l| l["id"] == last));
-    let limit = params.integer("limit")?.unwrap_or(10).clamp(1, 100) as usize;
-    let rest = &all[after.map_or(0, |at| at + 1)..];
-    Ok(list(
-        rest.iter().take(limit).cloned().collect(),
-        rest.len() > limit,
-        &format!("/v1/invoices/{id}/lines"),
-    ))
+    let lines = &book.find("invoice", id, "id")?["lines"];
+    part(lines, &format!("/v1/invoices/{id}/lines"), params)
 }

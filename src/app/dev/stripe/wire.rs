@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use serde_json::{Value, json};
 
 use super::book::{Book, Reply};
-use super::expand::{expand, list, page};
+use super::expand::{expand, page, part, shorten};
 use super::fault::Kind;
 use super::form::Params;
 use super::refusal::{Refusal, Told};
@@ -133,6 +133,7 @@ pub(super) fn call(book: &mut Book, method: &str, path: &str, params: Params) ->
     };
     let mut answer = perform(book, &asked, false)?;
     expand(book, &asked.params, &mut answer);
+    shorten(&mut answer);
     Ok(answer)
 }
 
@@ -156,6 +157,7 @@ fn reply(book: &mut Book, asked: &Asked, stale: bool) -> (Reply, bool) {
     }
     let done = perform(book, asked, stale).map(|mut answer| {
         expand(book, &asked.params, &mut answer);
+        shorten(&mut answer);
         answer
     });
     let (status, body) = done.map_or_else(|refusal| (refusal.status, refusal.body), |body| (200, body));
@@ -196,6 +198,7 @@ fn write(book: &mut Book, steps: &[&str], params: &Params) -> Told<Value> {
         ["prices", id] => catalog::update_price(book, id, params),
         ["subscriptions"] => subscriptions::create(book, params),
         ["subscriptions", id] => subscriptions::update(book, id, params),
+        ["invoiceitems"] => invoices::ride_along(book, params),
         ["invoices", id, "pay"] => invoices::pay(book, id, params),
         ["invoices", id, "void"] => invoices::void(book, id),
         ["webhook_endpoints"] => endpoints::create(book, params),
@@ -227,12 +230,9 @@ fn read(book: &Book, steps: &[&str], params: &Params, stale: bool) -> Told<Value
             &["customer", "type"],
         ),
         ["subscription_items"] => {
+            params.only(&["subscription", "limit", "starting_after"])?;
             let owner = book.find("subscription", params.require("subscription")?, "subscription")?;
-            Ok(list(
-                owner["items"]["data"].as_array().cloned().unwrap_or_default(),
-                false,
-                &url,
-            ))
+            part(&owner["items"], &url, params)
         }
         [kind] => {
             let (name, filters) = collection(kind).ok_or_else(|| Refusal::unknown_address("GET", kind))?;

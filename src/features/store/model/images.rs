@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// Lines of an invoice that are kept. What is delivered follows from all of them, as they were seen.
+const LINES_KEPT: usize = 100;
+
 /// PostgreSQL's text holds no U+0000; a customer's name may.
 fn clean(text: Option<&String>) -> Option<String> {
     text.map(|text| text.replace('\0', "\u{fffd}"))
@@ -297,7 +300,7 @@ impl LineImage {
             period_start: line.period.start,
             period_end: line.period.end,
         };
-        seen.lines.data.iter().enumerate().map(image).collect()
+        seen.lines.data.iter().take(LINES_KEPT).enumerate().map(image).collect()
     }
 }
 

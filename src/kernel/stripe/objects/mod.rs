@@ -80,4 +80,13 @@ pub struct Reference {
 macro_rules! named {
     ($($kind:ty),*) => {$(impl Named for $kind { fn id(&self) -> &str { &self.id } })*};
 }
-named!(Reference, Product, Invoice, PaymentIntent, Charge, PaymentMethod);
+named!(
+    Reference,
+    Product,
+    Invoice,
+    Line,
+    Item,
+    PaymentIntent,
+    Charge,
+    PaymentMethod
+);
