@@ -14,5 +14,6 @@ pub use model::{
 };
 pub use routes::{roots, routes};
 pub use service::{
-    DRIFT, admitted, begin, facts, get, issue, lift, place, renew, renewals, reverse_renewal, revoke, row_of, usable,
+    DRIFT, admitted, begin, facts, get, hold, issue, lift, place, renew, renewals, reverse_renewal, revoke, row_of,
+    usable,
 };

@@ -11,4 +11,4 @@ pub use model::{
     SuspendedTime, Terms, Uniqueness, Unit,
 };
 pub use routes::routes;
-pub use service::{create, get, open, resolve};
+pub use service::{create, get, hold, open, resolve};

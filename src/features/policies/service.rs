@@ -72,6 +72,15 @@ pub fn get(tx: &mut Tenant<'_>, id: PolicyId) -> Result<Policy> {
     shown(tx, row)
 }
 
+/// One policy, archived or not. It stays as it is until the commit.
+///
+/// # Errors
+/// 404.
+pub fn hold(tx: &mut Tenant<'_>, id: PolicyId) -> Result<Policy> {
+    let row = queries::hold(tx.conn(), id)?;
+    shown(tx, row)
+}
+
 fn shown(tx: &mut Tenant<'_>, row: Row) -> Result<Policy> {
     let values = queries::entitlements(tx.conn(), &[row.id])?.remove(&row.id);
     Ok(row.shown(values.unwrap_or_default()))

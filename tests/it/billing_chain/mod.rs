@@ -4,6 +4,7 @@
 
 mod buyers;
 mod connection;
+mod meanwhile;
 mod orders;
 mod plans;
 mod trouble;

@@ -8,7 +8,7 @@ use super::Shop;
 use crate::world::Caller;
 
 impl Shop {
-    fn staff(&self) -> Caller {
+    pub(super) fn staff(&self) -> Caller {
         self.world.member_of(WorkspaceId::PLATFORM, "owner")
     }
 

@@ -82,7 +82,7 @@ pub fn issue(tx: &mut Tenant<'_>, wanted: &Issue, key: &Token) -> Result<IssuedL
     }
     let promised = matches!(wanted.via, Via::Payment | Via::Redemption);
     let policy = if promised {
-        policies::get(tx, wanted.policy)?
+        policies::hold(tx, wanted.policy)?
     } else {
         policies::open(tx, wanted.policy, "/policy_id")?
     };
@@ -200,6 +200,15 @@ pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<LicenseFilters>) -> Re
 /// 404.
 pub fn get(tx: &mut Tenant<'_>, id: LicenseId) -> Result<License> {
     let row = queries::get(tx.conn(), id)?;
+    shown(tx, row)
+}
+
+/// One licence, which nobody else changes until the commit.
+///
+/// # Errors
+/// 404.
+pub fn hold(tx: &mut Tenant<'_>, id: LicenseId) -> Result<License> {
+    let row = queries::lock(tx.conn(), id)?;
     shown(tx, row)
 }
 

@@ -86,7 +86,7 @@ fn renew(tx: &mut Tenant<'_>, license: LicenseId, until: DateTime<Utc>, sale: &s
 /// Makes the buyer's workspace a machine of the licence, in `platform`. Where what was paid is over already, nothing is held by it, and the
 /// payment that brings it back comes here again.
 pub(super) fn seat(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid) -> Result<()> {
-    let known = licenses::get(tx, Id::from_uuid(license))?;
+    let known = licenses::hold(tx, Id::from_uuid(license))?;
     if matches!(known.status, Status::Expired | Status::Suspended | Status::Revoked) {
         return Ok(());
     }
@@ -116,9 +116,9 @@ pub(super) fn prolong(tx: &mut Tenant<'_>, license: Uuid, until: DateTime<Utc>, 
     Ok(())
 }
 
-/// Whether a licence ended for good.
+/// Whether a licence ended for good. What follows from that is done before anybody else changes it.
 pub(super) fn is_revoked(tx: &mut Tenant<'_>, license: Uuid) -> Result<bool> {
-    Ok(licenses::get(tx, Id::from_uuid(license))?.status == Status::Revoked)
+    Ok(licenses::hold(tx, Id::from_uuid(license))?.status == Status::Revoked)
 }
 
 /// Takes back one prolongation.
@@ -129,8 +129,12 @@ pub(super) fn take_back(tx: &mut Tenant<'_>, license: Uuid, sale: &str) -> Resul
 
 /// Gives the buyer another policy for the rest of what was paid. The new licence takes the place of the old one, machine and all.
 pub(super) fn transfer(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid, policy: Uuid) -> Result<Option<Uuid>> {
-    let old = licenses::get(tx, Id::from_uuid(license))?;
-    if old.policy_id.uuid() == policy || old.status == Status::Revoked {
+    if licenses::row_of(tx, Id::from_uuid(license))?.policy_id.uuid() == policy {
+        return Ok(None);
+    }
+    // Who places a hold at this moment is waited for: it would be deleted with the licence.
+    let old = licenses::hold(tx, Id::from_uuid(license))?;
+    if old.status == Status::Revoked {
         return Ok(None);
     }
     // Whatever else holds it stays with it: another price is no way around a dispute or an abuse.
@@ -153,7 +157,7 @@ pub(super) fn transfer(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid, po
 /// Holds a licence for money. A hold that is there stays as it is.
 pub(super) fn hold(tx: &mut Tenant<'_>, license: Uuid, hold: Hold, subscription: &str) -> Result<()> {
     let id: LicenseId = Id::from_uuid(license);
-    if licenses::get(tx, id)?.status != Status::Revoked {
+    if !is_revoked(tx, license)? {
         let new = NewHold {
             reference: subscription.to_owned(),
             ..NewHold::new(reason(hold))
@@ -166,7 +170,8 @@ pub(super) fn hold(tx: &mut Tenant<'_>, license: Uuid, hold: Hold, subscription:
 /// Lifts a hold for money, and nothing else: a payment never undoes what was held for fraud.
 pub(super) fn lift(tx: &mut Tenant<'_>, license: Uuid, hold: Hold, subscription: &str) -> Result<()> {
     let id: LicenseId = Id::from_uuid(license);
-    if licenses::get(tx, id)?.reasons().any(|one| one == reason(hold)) {
+    let held = licenses::get(tx, id)?.reasons().any(|one| one == reason(hold));
+    if held && !is_revoked(tx, license)? {
         licenses::lift(tx, id, reason(hold), subscription)?;
     }
     Ok(())
@@ -181,7 +186,7 @@ const fn reason(hold: Hold) -> HoldReason {
 
 /// Ends what was paid for: at once, or when what was paid is over. Ending twice changes nothing.
 pub(super) fn end(tx: &mut Tenant<'_>, license: Uuid, at: DateTime<Utc>, paid: Option<&str>) -> Result<()> {
-    let known = licenses::get(tx, Id::from_uuid(license))?;
+    let known = licenses::hold(tx, Id::from_uuid(license))?;
     if known.status == Status::Revoked {
         return Ok(());
     }
