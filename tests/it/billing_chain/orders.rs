@@ -105,13 +105,7 @@ async fn a_plan_is_changed_by_another_item_in_the_place_of_the_first_too() {
     let shop = Shop::open().await;
     let subscription = shop.buys("guildhall_pro_month");
     shop.settles().await;
-    let form = format!(
-        "items[0][price]={}&items[1][id]={}&items[1][deleted]=true&proration_behavior=always_invoice",
-        shop.price("guildhall_business_month"),
-        subscription["items"]["data"][0]["id"].as_str().unwrap()
-    );
-    let path = format!("subscriptions/{}", subscription["id"].as_str().unwrap());
-    shop.stub.call("POST", &path, &form).unwrap();
+    replaces(&shop, &subscription, "guildhall_business_month");
     shop.settles().await;
     assert_eq!(shop.plan().await, "business");
     assert_eq!(shop.count("licenses", "state = 'active'"), 1);
@@ -120,6 +114,163 @@ async fn a_plan_is_changed_by_another_item_in_the_place_of_the_first_too() {
     assert_eq!(shop.plan().await, "business", "the next month was paid");
     assert_eq!(shop.count("licenses", "state = 'active'"), 1);
     assert_eq!(shop.count("orders", "state = 'fulfilled'"), 2);
+}
+
+/// Another item takes the place of a subscription's first one.
+fn replaces(shop: &Shop, subscription: &Value, key: &str) {
+    let form = format!(
+        "items[0][price]={}&items[1][id]={}&items[1][deleted]=true&proration_behavior=always_invoice",
+        shop.price(key),
+        subscription["items"]["data"][0]["id"].as_str().unwrap()
+    );
+    let path = format!("subscriptions/{}", subscription["id"].as_str().unwrap());
+    shop.stub.call("POST", &path, &form).unwrap();
+}
+
+#[actix_web::test]
+async fn what_was_paid_for_an_item_is_delivered_although_another_took_its_place_before_anybody_looked() {
+    let shop = Shop::open().await;
+    let subscription = shop.buys("guildhall_pro_month");
+    replaces(&shop, &subscription, "guildhall_business_month");
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "business");
+    assert_eq!(shop.count("licenses", "state = 'active'"), 1);
+    assert_eq!(shop.count("orders", "state = 'fulfilled'"), 1);
+    let ends = shop.bill().await["plan"]["sources"][0]["expires_at"].clone();
+    let paid_until = shop.bill().await["next_invoice"]["at"].clone();
+    assert!(ends.as_str() > paid_until.as_str(), "{ends} {paid_until}");
+    shop.passes(Duration::days(31) + Duration::hours(2)).await;
+    shop.passes(Duration::days(3)).await;
+    assert_eq!(shop.plan().await, "business", "the next month was paid");
+    assert_eq!(shop.count("licenses", "state = 'active'"), 1);
+}
+
+#[actix_web::test]
+async fn in_whatever_order_the_invoices_of_two_items_are_seen_they_pay_for_one_licence() {
+    for newest_first in [false, true] {
+        let shop = Shop::open().await;
+        let subscription = shop.buys("guildhall_pro_month");
+        replaces(&shop, &subscription, "guildhall_business_month");
+        shop.passes_unheard(Duration::days(31) + Duration::hours(2)).await;
+        let customer = subscription["customer"].as_str().unwrap();
+        let listed = shop.stub.call("GET", "invoices", &format!("customer={customer}"));
+        let mut invoices = listed.unwrap()["data"].as_array().unwrap().clone();
+        assert_eq!(invoices.len(), 3);
+        if !newest_first {
+            invoices.reverse();
+        }
+        shop.stub.forget_deliveries();
+        for invoice in invoices {
+            shop.sends("invoice.paid", invoice).await;
+        }
+        shop.passes(Duration::days(3)).await;
+        assert_eq!(shop.plan().await, "business", "{newest_first}");
+        assert_eq!(shop.count("licenses", "state = 'active'"), 1, "{newest_first}");
+        assert_eq!(shop.count("orders", "state = 'fulfilled'"), 2, "{newest_first}");
+    }
+}
+
+#[actix_web::test]
+async fn what_was_paid_beside_a_subscription_waits_for_the_seller() {
+    let shop = Shop::open().await;
+    let subscription = shop.buys("guildhall_pro_month");
+    let path = format!("subscriptions/{}", subscription["id"].as_str().unwrap());
+    let beside = format!(
+        "customer={}&subscription={}&amount=5000&currency=usd&description=Training",
+        subscription["customer"].as_str().unwrap(),
+        subscription["id"].as_str().unwrap()
+    );
+    shop.stub.call("POST", "invoiceitems", &beside).unwrap();
+    let item = subscription["items"]["data"][0]["id"].as_str().unwrap();
+    let form = format!("items[0][id]={item}&items[0][quantity]=2&proration_behavior=always_invoice");
+    shop.stub.call("POST", &path, &form).unwrap();
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "pro");
+    let held = "state = 'held' AND held_because = 'no_item' AND source = 'invoice' AND amount = 5000";
+    assert_eq!(shop.count("orders", held), 1);
+    assert_eq!(shop.count("orders", "true"), 2);
+    assert_eq!(shop.count("inbox_events", "state = 'parked'"), 0);
+}
+
+#[actix_web::test]
+async fn a_renewal_is_delivered_however_much_was_changed_before_it() {
+    let shop = Shop::open().await;
+    let subscription = shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    let path = format!("subscriptions/{}", subscription["id"].as_str().unwrap());
+    let item = subscription["items"]["data"][0]["id"].as_str().unwrap();
+    for quantity in (1..=30).chain((1..30).rev()).chain([1]) {
+        let form = format!("items[0][id]={item}&items[0][quantity]={quantity}&proration_behavior=create_prorations");
+        shop.stub.call("POST", &path, &form).unwrap();
+    }
+    shop.settles().await;
+    shop.passes(Duration::days(31) + Duration::hours(2)).await;
+    shop.passes(Duration::days(2)).await;
+    assert_eq!(shop.plan().await, "pro", "the next month was paid");
+    assert_eq!(shop.count("orders", "state = 'fulfilled'"), 2);
+    assert_eq!(
+        shop.count("invoice_lines", "true"),
+        1 + 100,
+        "the mirror keeps the first hundred"
+    );
+}
+
+#[actix_web::test]
+async fn an_order_that_was_held_for_its_price_is_found_when_the_line_is_free() {
+    let shop = Shop::open().await;
+    let first = shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    let price = shop.odd_price();
+    shop.buys(&price);
+    shop.settles().await;
+    assert_eq!(shop.count("orders", "held_because = 'unknown_price'"), 1);
+    let form = "lookup_key=guildhall_pro_year";
+    shop.stub.call("POST", &format!("prices/{price}"), form).unwrap();
+    shop.settles().await;
+    assert_eq!(shop.count("orders", "held_because = 'duplicate'"), 1);
+    shop.cancels(&first);
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "pro");
+    assert_eq!(shop.count("orders", "state = 'held'"), 0);
+}
+
+#[actix_web::test]
+async fn nothing_of_something_is_no_plan() {
+    let shop = Shop::open().await;
+    let form = format!(
+        "customer={}&items[0][price]={}&items[0][quantity]=0",
+        shop.bill().await["stripe_customer"].as_str().unwrap(),
+        shop.price("guildhall_pro_month")
+    );
+    let subscription = shop.stub.call("POST", "subscriptions", &form).unwrap();
+    assert_eq!(subscription["status"], "active");
+    shop.settles().await;
+    assert_eq!(shop.bill().await["subscription"]["status"], "active");
+    assert_eq!((shop.plan().await.as_str(), shop.count("orders", "true")), ("free", 0));
+}
+
+#[actix_web::test]
+async fn what_bridged_missing_money_does_not_outlive_a_change_of_the_price() {
+    let shop = Shop::open().await;
+    let subscription = shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    shop.card(&subscription, "pm_card_chargeCustomerFail");
+    shop.passes(Duration::days(31) + Duration::hours(2)).await;
+    assert_eq!(shop.stands().await, ["pro", "full", "retrying"]);
+    shop.changes(&subscription, "guildhall_business_month");
+    shop.settles().await;
+    shop.card(&subscription, "pm_card_visa");
+    let open = format!("customer={}&status=open", subscription["customer"].as_str().unwrap());
+    let open = shop.stub.call("GET", "invoices", &open).unwrap();
+    for invoice in open["data"].as_array().unwrap() {
+        let path = format!("invoices/{}/pay", invoice["id"].as_str().unwrap());
+        shop.stub.call("POST", &path, "").unwrap();
+    }
+    shop.settles().await;
+    assert_eq!(shop.stands().await, ["business", "full", ""]);
+    let bridges = "ref LIKE 'dun_%' AND reversed_at IS NULL \
+        AND license_id IN (SELECT id FROM guildhall.licenses WHERE state = 'active')";
+    assert_eq!(shop.count("license_renewals", bridges), 0);
 }
 
 #[actix_web::test]

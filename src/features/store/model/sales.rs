@@ -177,6 +177,8 @@ words! {
         Duplicate "duplicate",
         /// The licence that it would prolong was revoked: a payment does not undo that.
         Revoked "revoked",
+        /// It was billed with a subscription and is for nothing that the subscription buys.
+        NoItem "no_item",
         /// The payment may be stolen.
         Fraud "fraud",
     }

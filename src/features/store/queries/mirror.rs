@@ -209,10 +209,6 @@ pub(in crate::features::store) fn items(
         .load(conn)
 }
 
-pub(in crate::features::store) fn item(conn: &mut PgConnection, id: Uuid) -> QueryResult<Item> {
-    subscription_items::table.find(id).select(Item::as_select()).first(conn)
-}
-
 /// Everything that pays for one licence pays for another from now on.
 pub(in crate::features::store) fn move_license(conn: &mut PgConnection, from: Uuid, to: Uuid) -> QueryResult<usize> {
     diesel::update(subscription_items::table.filter(subscription_items::license_id.eq(from)))

@@ -145,6 +145,23 @@ pub(in crate::features::store) fn insert_order(conn: &mut PgConnection, new: &Ne
         .get_result(conn)
 }
 
+/// Has an order wait, for another reason than before.
+pub(in crate::features::store) fn hold_order(
+    conn: &mut PgConnection,
+    order: OrderId,
+    offer: Option<OfferId>,
+    because: HeldBecause,
+) -> QueryResult<Order> {
+    diesel::update(orders::table.find(order))
+        .set((
+            orders::offer_id.eq(offer),
+            orders::state.eq(OrderState::Held),
+            orders::held_because.eq(because),
+        ))
+        .returning(Order::as_returning())
+        .get_result(conn)
+}
+
 /// Delivers an order.
 pub(in crate::features::store) fn fulfil_order(
     conn: &mut PgConnection,

@@ -10,7 +10,7 @@ use crate::{
             DUNNING_LAPSED, DUNNING_RECOVERED, DUNNING_RESTRICTED, DUNNING_STARTED, DunningCase, DunningCaseId,
             DunningState, OnCancel, Subscription, SubscriptionId,
         },
-        queries,
+        queries::{self, Item},
     },
     kernel::{
         db::Tenant,
@@ -71,12 +71,13 @@ pub(super) fn subscription(tx: &mut Tenant<'_>, goods: &Goods<'_>, row: &Subscri
     let licenses = licenses(tx, row)?;
     match meaning(&row.status) {
         Meaning::Paid => {
+            // First: what bridged the missing money goes with the licence if that follows another price.
+            close_case(tx, row, &licenses, DunningState::Recovered)?;
             for license in &licenses {
                 access::lift(tx, license.id, Hold::Payment, &row.stripe_subscription_id)?;
                 access::lift(tx, license.id, Hold::PaymentMethod, &row.stripe_subscription_id)?;
                 follow_price(tx, goods, license)?;
             }
-            close_case(tx, row, &licenses, DunningState::Recovered)?;
         }
         Meaning::Owing => {
             let case = bridge(tx, row, &licenses)?;
@@ -136,29 +137,48 @@ fn licenses(tx: &mut Tenant<'_>, row: &Subscription) -> Result<Vec<Kept>> {
 
 /// An item of a line that another one left goes on with the licence of that one: Stripe's own pages change a plan so.
 pub(super) fn hand_over(tx: &mut Tenant<'_>, goods: &Goods<'_>, row: &Subscription) -> Result<()> {
-    let (removed, present): (Vec<_>, Vec<_>) = queries::items(tx.conn(), row.id)?
-        .into_iter()
-        .partition(|item| item.removed_at.is_some());
-    let fresh = present.iter().filter(|item| item.license_id.is_none());
+    let items = queries::items(tx.conn(), row.id)?;
+    let fresh = items
+        .iter()
+        .filter(|item| item.removed_at.is_none() && item.license_id.is_none());
     for item in fresh {
-        let Some(wanted) = queries::mapped(tx.conn(), goods.connection, &item.stripe_price_id)? else {
-            continue;
-        };
-        for left in removed.iter().rev() {
-            let Some(license) = left
-                .license_id
-                .filter(|id| !present.iter().any(|other| other.license_id == Some(*id)))
-            else {
-                continue;
-            };
-            let had = queries::mapped(tx.conn(), goods.connection, &left.stripe_price_id)?;
-            if had.is_some_and(|had| had.line == wanted.line) && !access::is_revoked(tx, license)? {
-                queries::set_license(tx.conn(), item.id, license)?;
-                break;
-            }
+        if let Some(wanted) = queries::mapped(tx.conn(), goods.connection, &item.stripe_price_id)?
+            && let Some(license) = inherited(tx, goods, row, item, &wanted.line)?
+        {
+            queries::set_license(tx.conn(), item.id, license)?;
         }
     }
     Ok(())
+}
+
+/// The licence of a line that an item without one goes on with: that of an item which left. One that left itself, and was paid for before
+/// anybody knew of it, had the licence that whatever is in its place has.
+pub(super) fn inherited(
+    tx: &mut Tenant<'_>,
+    goods: &Goods<'_>,
+    row: &Subscription,
+    item: &Item,
+    line: &str,
+) -> Result<Option<Uuid>> {
+    let mut others = queries::items(tx.conn(), row.id)?;
+    others.reverse();
+    others.sort_by_key(|other| other.removed_at.is_some());
+    let bought: Vec<Uuid> = others
+        .iter()
+        .filter(|other| other.removed_at.is_none())
+        .filter_map(|other| other.license_id)
+        .collect();
+    for other in &others {
+        let free = |license: &Uuid| item.removed_at.is_some() || !bought.contains(license);
+        let Some(license) = other.license_id.filter(free) else {
+            continue;
+        };
+        let had = queries::mapped(tx.conn(), goods.connection, &other.stripe_price_id)?;
+        if had.is_some_and(|had| had.line == line) && !access::is_revoked(tx, license)? {
+            return Ok(Some(license));
+        }
+    }
+    Ok(None)
 }
 
 /// The licence of an item whose price was changed is transferred to what the new price sells. An unknown price changes nothing.

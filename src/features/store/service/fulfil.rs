@@ -10,7 +10,10 @@ use super::{
 use crate::{
     features::store::{
         jobs::Picture,
-        model::{HeldBecause, Invoice, Mapped, ORDER_FULFILLED, ORDER_HELD, Order, OrderId, OrderState, Subscription},
+        model::{
+            HeldBecause, Invoice, ItemImage, Mapped, ORDER_FULFILLED, ORDER_HELD, Order, OrderId, OrderState,
+            Subscription, SubscriptionId,
+        },
         queries::{self, Item, NewOrder},
     },
     kernel::{
@@ -32,17 +35,13 @@ struct Sale<'a> {
     customer: CustomerId,
     subscription: &'a Subscription,
     invoice: &'a Invoice,
-    item: Item,
     line: &'a Line,
-    price: &'a str,
+    price: Option<String>,
+    /// What the sale is recognised by, whatever shows it: a reissued invoice for the same period pays for nothing twice.
+    key: String,
 }
 
 impl Sale<'_> {
-    /// What the sale is recognised by, whatever shows it: a reissued invoice for the same period pays for nothing twice.
-    fn key(&self) -> String {
-        format!("{}:{}", self.item.stripe_item_id, self.line.period.start.timestamp())
-    }
-
     fn until(&self) -> DateTime<Utc> {
         self.line.period.end + SLACK
     }
@@ -62,29 +61,66 @@ pub(super) fn paid_invoices(
         let (Some(subscription), Some(row)) = (owner, invoices.get(&invoice.id)) else {
             continue;
         };
-        let items = queries::items(tx.conn(), subscription.id)?;
         for line in lines(invoice) {
-            let item = items
-                .iter()
-                .find(|item| Some(item.stripe_item_id.as_str()) == line.item());
-            let (Some(item), Some(price)) = (item, line.price()) else {
-                continue;
-            };
             // An earlier line of this very look may have made the licence.
-            let item = queries::item(tx.conn(), item.id)?;
-            let sale = Sale {
+            let item = item_of(tx, goods, subscription, line)?;
+            let mut sale = Sale {
                 connection: goods.connection,
                 customer: goods.customer,
                 subscription,
                 invoice: row,
-                item,
                 line,
-                price,
+                price: line.price().map(str::to_owned),
+                key: format!("{}:{}", invoice.id, line.id),
             };
-            waits.extend(deliver(tx, goods, &sale)?);
+            match item {
+                Some(item) => {
+                    sale.key = format!("{}:{}", item.stripe_item_id, line.period.start.timestamp());
+                    let price = sale.price.clone().unwrap_or_else(|| item.stripe_price_id.clone());
+                    waits.extend(deliver(tx, goods, &sale, &item, &price)?);
+                }
+                None if line.amount > 0 => keep_back(tx, &sale)?,
+                None => {}
+            }
         }
     }
     Ok(waits)
+}
+
+/// The item that a line pays for. One that another took the place of before anybody looked is known from its line alone.
+fn item_of(tx: &mut Tenant<'_>, goods: &Goods<'_>, of: &Subscription, line: &Line) -> Result<Option<Item>> {
+    let Some(named) = line.item() else { return Ok(None) };
+    let known = queries::items(tx.conn(), of.id)?;
+    if let Some(item) = known.into_iter().find(|item| item.stripe_item_id == named) {
+        return Ok(Some(item));
+    }
+    let Some(price) = line.price() else { return Ok(None) };
+    let now = tx.now()?;
+    let image = ItemImage {
+        subscription_id: of.id,
+        customer_id: goods.customer,
+        stripe_item_id: named.to_owned(),
+        stripe_price_id: price.to_owned(),
+        quantity: line.quantity.unwrap_or(1),
+        current_period_start: Some(line.period.start),
+        current_period_end: Some(line.period.end),
+        removed_at: Some(now),
+    };
+    let fresh = SubscriptionId::new(now).uuid();
+    Ok(Some(queries::upsert_item(tx.conn(), fresh, &image)?))
+}
+
+/// What was billed with a subscription and is for nothing that it buys is the seller's to decide about.
+fn keep_back(tx: &mut Tenant<'_>, sale: &Sale<'_>) -> Result<()> {
+    let known = queries::order(tx.conn(), sale.connection, &sale.key)?;
+    if known.is_none() {
+        hold(tx, sale, known, None, HeldBecause::NoItem)?;
+        tracing::error!(
+            order = sale.key,
+            "what was paid is for no item of its subscription: the order is held"
+        );
+    }
+    Ok(())
 }
 
 /// Lines that pay for a period of their own. What settles a change in the middle of one pays for none.
@@ -93,12 +129,17 @@ fn lines(invoice: &stripe::Invoice) -> impl Iterator<Item = &Line> {
         .lines
         .data
         .iter()
-        .filter(|line| !line.is_proration() && line.amount >= 0)
+        .filter(|line| !line.is_proration() && line.amount >= 0 && line.quantity != Some(0))
 }
 
-fn deliver(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>) -> Result<Option<Parked>> {
-    let key = sale.key();
-    let known = queries::order(tx.conn(), sale.connection, &key)?;
+fn deliver(
+    tx: &mut Tenant<'_>,
+    goods: &Goods<'_>,
+    sale: &Sale<'_>,
+    item: &Item,
+    price: &str,
+) -> Result<Option<Parked>> {
+    let known = queries::order(tx.conn(), sale.connection, &sale.key)?;
     let open = |order: &Order| {
         matches!(
             order.state,
@@ -108,32 +149,32 @@ fn deliver(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>) -> Result<Op
     if known.as_ref().is_some_and(|order| !open(order)) {
         return Ok(None);
     }
-    let Some(mapped) = mapped(tx, sale)? else {
-        hold(tx, sale, &key, known, None, HeldBecause::UnknownPrice)?;
+    let Some(mapped) = mapped(tx, sale.connection, price)? else {
+        hold(tx, sale, known, None, HeldBecause::UnknownPrice)?;
         tracing::error!(
-            price = sale.price,
-            order = key,
+            price,
+            order = sale.key,
             "a paid price belongs to no offer: the order is held"
         );
-        return Ok(Some(format!("price:{}", sale.price)));
+        return Ok(Some(format!("price:{price}")));
     };
     if !decide::takes_line(tx, sale.connection, sale.subscription, &mapped.line)? {
-        hold(tx, sale, &key, known, Some(&mapped), HeldBecause::Duplicate)?;
+        hold(tx, sale, known, Some(&mapped), HeldBecause::Duplicate)?;
         tracing::error!(subscription = %sale.subscription.id, line = mapped.line, "a second subscription of one line was paid");
         return Ok(None);
     }
-    if let Some(license) = sale.item.license_id
+    if let Some(license) = item.license_id
         && access::is_revoked(tx, license)?
     {
-        hold(tx, sale, &key, known, Some(&mapped), HeldBecause::Revoked)?;
-        tracing::error!(license = %license, order = key, "a revoked licence was paid for: the order is held");
+        hold(tx, sale, known, Some(&mapped), HeldBecause::Revoked)?;
+        tracing::error!(license = %license, order = sale.key, "a revoked licence was paid for: the order is held");
         return Ok(None);
     }
     let order = match known {
         Some(order) => order,
-        None => record(tx, sale, &key, Some(&mapped), None)?,
+        None => record(tx, sale, Some(&mapped), None)?,
     };
-    let license = license(tx, goods, sale, &mapped, &key)?;
+    let license = license(tx, goods, sale, item, &mapped)?;
     let now = tx.now()?;
     let order = queries::fulfil_order(tx.conn(), order.id, mapped.offer, &[license], now)?;
     outbox::emit(tx, ORDER_FULFILLED.of(order.id, &order))?;
@@ -141,61 +182,68 @@ fn deliver(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>) -> Result<Op
 }
 
 /// What the sale's price sells. That it sells nothing is sure until the commit: whoever maps the price then finds the order held.
-fn mapped(tx: &mut Tenant<'_>, sale: &Sale<'_>) -> Result<Option<Mapped>> {
-    if let Some(mapped) = queries::mapped(tx.conn(), sale.connection, sale.price)? {
+fn mapped(tx: &mut Tenant<'_>, connection: ConnectionId, price: &str) -> Result<Option<Mapped>> {
+    if let Some(mapped) = queries::mapped(tx.conn(), connection, price)? {
         return Ok(Some(mapped));
     }
-    queries::hold_map(tx.conn(), sale.connection, sale.price)?;
-    Ok(queries::mapped(tx.conn(), sale.connection, sale.price)?)
+    queries::hold_map(tx.conn(), connection, price)?;
+    Ok(queries::mapped(tx.conn(), connection, price)?)
 }
 
-/// Prolongs the licence that the item pays for, or makes it.
-fn license(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>, mapped: &Mapped, key: &str) -> Result<Uuid> {
-    if let Some(license) = sale.item.license_id {
-        access::prolong(tx, license, sale.until(), key)?;
-        access::seat(tx, goods, license)?;
-        return Ok(license);
-    }
-    let paid = access::Paid::new(tx.now()?, sale.until(), key);
-    let license = access::issue(tx, goods, mapped.policy, &paid)?;
-    queries::set_license(tx.conn(), sale.item.id, license)?;
+/// Prolongs the licence that the item pays for, or that of the item in whose place it is, or makes one.
+fn license(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>, item: &Item, mapped: &Mapped) -> Result<Uuid> {
+    let known = match item.license_id {
+        Some(license) => Some(license),
+        None => decide::inherited(tx, goods, sale.subscription, item, &mapped.line)?,
+    };
+    let license = match known {
+        Some(license) => {
+            access::prolong(tx, license, sale.until(), &sale.key)?;
+            access::seat(tx, goods, license)?;
+            license
+        }
+        None => {
+            let paid = access::Paid::new(tx.now()?, sale.until(), &sale.key);
+            access::issue(tx, goods, mapped.policy, &paid)?
+        }
+    };
+    queries::set_license(tx.conn(), item.id, license)?;
     Ok(license)
 }
 
 fn hold(
     tx: &mut Tenant<'_>,
     sale: &Sale<'_>,
-    key: &str,
     known: Option<Order>,
     mapped: Option<&Mapped>,
     because: HeldBecause,
 ) -> Result<()> {
-    if known.is_some() {
-        return Ok(());
-    }
-    let order = record(tx, sale, key, mapped, Some(because))?;
+    let order = match known {
+        Some(order) if order.held_because == Some(because) => return Ok(()),
+        // What it waits for now decides who looks at it again.
+        Some(order) => queries::hold_order(tx.conn(), order.id, mapped.map(|mapped| mapped.offer), because)?,
+        None => record(tx, sale, mapped, Some(because))?,
+    };
     outbox::emit(tx, ORDER_HELD.of(order.id, &order))?;
     Ok(())
 }
 
-fn record(
-    tx: &mut Tenant<'_>,
-    sale: &Sale<'_>,
-    key: &str,
-    mapped: Option<&Mapped>,
-    held: Option<HeldBecause>,
-) -> Result<Order> {
+fn record(tx: &mut Tenant<'_>, sale: &Sale<'_>, mapped: Option<&Mapped>, held: Option<HeldBecause>) -> Result<Order> {
     let id = OrderId::new(tx.now()?);
     let new = NewOrder {
         id,
         connection_id: sale.connection,
         customer_id: sale.customer,
-        source: "subscription",
-        fulfilment_key: key,
+        source: if held == Some(HeldBecause::NoItem) {
+            "invoice"
+        } else {
+            "subscription"
+        },
+        fulfilment_key: &sale.key,
         offer_id: mapped.map(|mapped| mapped.offer),
         subscription_id: Some(sale.subscription.id),
         invoice_id: Some(sale.invoice.id),
-        stripe_price_id: Some(sale.price),
+        stripe_price_id: sale.price.as_deref(),
         quantity: sale.line.quantity.unwrap_or(1),
         amount: sale.line.amount,
         currency: &sale.line.currency,

@@ -71,11 +71,9 @@ pub(super) fn apply(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, means: &Me
                 customer,
                 means,
             };
-            for subscription in subscriptions.values() {
-                decide::hand_over(tx, &goods, subscription)?;
-            }
             waits.extend(fulfil::paid_invoices(tx, &goods, seen, &subscriptions, &invoices)?);
             for subscription in subscriptions.values() {
+                decide::hand_over(tx, &goods, subscription)?;
                 decide::subscription(tx, &goods, subscription)?;
             }
         }
