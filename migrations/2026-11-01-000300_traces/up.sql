@@ -319,6 +319,9 @@ CREATE TABLE workspace_plans (
   changed_version bigint NOT NULL DEFAULT 0,                        -- the source version that last changed what the workspace may do
   told_version   bigint NOT NULL DEFAULT 0,                         -- the one that the workspace was told of
   told           jsonb,                                             -- what it was told last: what an untold change is told against
+  audit_days     bigint,                                            -- days of its audit log that are kept; null: all of it
+  audit_days_next bigint,                                           -- as many will be, because the plan keeps fewer
+  audit_days_turn_at timestamptz,                                   -- from then on
   updated_at     timestamptz NOT NULL DEFAULT app_now()
 );
 SELECT make_kernel_table('workspace_plans');

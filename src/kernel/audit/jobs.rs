@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::{
     queries,
     service::{self, Rest},
@@ -84,18 +86,16 @@ pub async fn retention(db: Db) -> Result<()> {
 
 /// Removes of every workspace's log what is older than its plan keeps.
 async fn prune(context: JobContext) -> Result<()> {
-    let scope = context.scope();
     let mut last = WorkspaceId::nil();
     loop {
+        // A scope has a deadline: one for each page.
         let found = context
             .db
-            .unscoped(scope.call(), move |tx| {
-                Ok(queries::kept_days(tx.conn(), last, MOST as i64)?)
-            })
+            .unscoped(context.scope().call(), move |tx| kept(tx, last))
             .await?;
-        for (workspace, days) in &found {
-            if let Some(days) = days {
-                prune_one(&context, *workspace, *days).await;
+        for (workspace, before) in &found {
+            if let Some(before) = before {
+                prune_one(&context, *workspace, *before).await;
             }
         }
         match found.last() {
@@ -108,16 +108,30 @@ async fn prune(context: JobContext) -> Result<()> {
         let due = tx.now()? + chrono::Duration::days(1);
         retry(tx, &job, Some(due))
     };
-    context.db.tenant(scope, rest).await
+    context.db.tenant(context.scope(), rest).await
+}
+
+/// The next workspaces, and from when on each one's log is kept; `None`: from its beginning. What follows from their plans is noted.
+fn kept(tx: &mut Kernel<'_>, after: WorkspaceId) -> Result<Vec<(WorkspaceId, Option<DateTime<Utc>>)>> {
+    let now = tx.now()?;
+    let found = queries::kept(tx.conn(), after, MOST as i64)?;
+    let mut since = Vec::with_capacity(found.len());
+    for (workspace, plan, before) in found {
+        let kept = before.by(plan, now);
+        if kept != before {
+            queries::keep(tx.conn(), workspace, &kept)?;
+        }
+        since.push((workspace, kept.since(now)));
+    }
+    Ok(since)
 }
 
 /// What goes wrong with one workspace's log keeps nobody else's from being pruned.
-async fn prune_one(context: &JobContext, workspace: WorkspaceId, days: i64) {
+async fn prune_one(context: &JobContext, workspace: WorkspaceId, before: DateTime<Utc>) {
     loop {
         let pruned = context
             .db
             .unscoped(context.scope().call(), move |tx| {
-                let before = tx.now()? - chrono::Duration::days(days);
                 Ok(queries::prune(tx.conn(), workspace, before, BATCH)?)
             })
             .await;

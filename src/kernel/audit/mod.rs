@@ -2,6 +2,7 @@
 //! that it can be erased without breaking the chain.
 
 mod jobs;
+mod kept;
 mod model;
 mod queries;
 mod refusals;

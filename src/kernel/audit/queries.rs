@@ -8,7 +8,10 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use super::model::{AuditFilters, CheckpointFilters, Logged, Personal, Seal};
+use super::{
+    kept::Kept,
+    model::{AuditFilters, CheckpointFilters, Logged, Personal, Seal},
+};
 use crate::{
     any_of,
     kernel::{
@@ -117,14 +120,14 @@ pub(super) fn prune(
     diesel::select(audit_prune(workspace.uuid(), before, batch)).get_result(conn)
 }
 
-/// The next workspaces beyond this one, and how many days of their log the plan keeps. `None`: all of it, or the plan does not say, or
-/// payment is due, and nothing that is a workspace's own is taken away for that.
-pub(super) fn kept_days(
+/// The next workspaces beyond this one: how many days of its log each one's plan keeps, and how many are kept. Of the plan, `None`: all of
+/// it, or it does not say, or payment is due, and nothing that is a workspace's own is taken away for that.
+pub(super) fn kept(
     conn: &mut PgConnection,
     after: WorkspaceId,
     most: i64,
-) -> QueryResult<Vec<(WorkspaceId, Option<i64>)>> {
-    let rows: Vec<(Uuid, String, serde_json::Value)> = workspace_plans::table
+) -> QueryResult<Vec<(WorkspaceId, Option<i64>, Kept)>> {
+    let rows: Vec<(Uuid, String, serde_json::Value, Kept)> = workspace_plans::table
         .filter(workspace_plans::workspace_id.gt(after.uuid()))
         .order(workspace_plans::workspace_id)
         .limit(most)
@@ -132,13 +135,21 @@ pub(super) fn kept_days(
             workspace_plans::workspace_id,
             workspace_plans::access,
             workspace_plans::entitlements,
+            Kept::as_select(),
         ))
         .load(conn)?;
     let days = |access: &str, plan: &serde_json::Value| plan["audit_days"].as_i64().filter(|_| access == "full");
     Ok(rows
         .into_iter()
-        .map(|(id, access, plan)| (WorkspaceId::from_uuid(id), days(&access, &plan)))
+        .map(|(id, access, plan, kept)| (WorkspaceId::from_uuid(id), days(&access, &plan), kept))
         .collect())
+}
+
+/// Notes how many days of a workspace's log are kept.
+pub(super) fn keep(conn: &mut PgConnection, workspace: WorkspaceId, kept: &Kept) -> QueryResult<usize> {
+    diesel::update(workspace_plans::table.find(workspace.uuid()))
+        .set(kept)
+        .execute(conn)
 }
 
 /// Whether there is such a workspace.

@@ -177,6 +177,9 @@ diesel::table! {
         changed_version -> BigInt,
         told_version -> BigInt,
         told -> Nullable<Jsonb>,
+        audit_days -> Nullable<BigInt>,
+        audit_days_next -> Nullable<BigInt>,
+        audit_days_turn_at -> Nullable<Timestamptz>,
         updated_at -> Timestamptz,
     }
 }

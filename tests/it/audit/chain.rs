@@ -250,7 +250,7 @@ async fn what_is_older_than_the_plan_keeps_is_removed_once_a_day() {
         ))
     };
     world.admin(&format!(
-        "UPDATE guildhall.workspace_plans SET entitlements = jsonb_set(entitlements, '{{audit_days}}', '3')
+        "UPDATE guildhall.workspace_plans SET entitlements = jsonb_set(entitlements, '{{audit_days}}', '3'), audit_days = 3
          WHERE workspace_id IN ('{home}', '{elsewhere}');
          UPDATE guildhall.workspace_plans SET access = 'read_only' WHERE workspace_id = '{elsewhere}'",
         home = world.home().uuid(),
@@ -269,4 +269,45 @@ async fn what_is_older_than_the_plan_keeps_is_removed_once_a_day() {
     );
     assert_eq!(verify(&world, world.home()).await.broken, None);
     assert_eq!(kept(world.elsewhere()), 1, "nothing is taken away from who owes");
+}
+
+#[actix_web::test]
+async fn a_smaller_plan_takes_nothing_of_the_log_away_before_a_season_is_over() {
+    let world = World::new().await;
+    world.admin("DELETE FROM guildhall.run_timers WHERE kind = 'audit.prune'");
+    rename(&world.owner(), "Old").await;
+    seal(&world).await;
+    let home = world.home().uuid();
+    let plan_keeps = async |days: &str| {
+        world.admin(&format!(
+            "UPDATE guildhall.workspace_plans SET entitlements = jsonb_set(entitlements, '{{audit_days}}', '{days}')
+             WHERE workspace_id = '{home}'"
+        ));
+        audit::retention(world.deployment.db.clone()).await.unwrap();
+        world.run_jobs().await;
+        world.count(&format!("SELECT count(*) FROM audit_log WHERE workspace_id = '{home}'"))
+    };
+    let later = |days| world.clock.advance(chrono::Duration::days(days));
+    assert_eq!(plan_keeps("2555").await, 1);
+    later(200);
+    assert_eq!(plan_keeps("2555").await, 1);
+    later(1);
+    assert_eq!(plan_keeps("90").await, 1, "a day after the downgrade");
+    later(88);
+    assert_eq!(plan_keeps("90").await, 1);
+    // Who is on the larger plan again has all of it again, and another season if that ends.
+    later(1);
+    assert_eq!(plan_keeps("2555").await, 1);
+    later(1);
+    assert_eq!(plan_keeps("90").await, 1);
+    later(50);
+    assert_eq!(plan_keeps("1").await, 1, "a smaller one yet");
+    later(39);
+    assert_eq!(plan_keeps("1").await, 1);
+    later(1);
+    assert_eq!(
+        plan_keeps("1").await,
+        0,
+        "older than the first of the smaller plans kept"
+    );
 }
