@@ -59,7 +59,7 @@ impl Worker {
             looked = (self.look)(lane) => if let Err(error) = looked {
                 tracing::warn!(%connection, lane = name, epoch, %error, "a lane could not be looked at");
             },
-            () = self.keep(lease, &call) => {
+            () = self.keep(lease) => {
                 tracing::warn!(%connection, lane = name, epoch, "the lane is somebody else's: what was seen of it is dropped");
             }
         }
@@ -67,12 +67,16 @@ impl Worker {
     }
 
     /// Renews a lease. Ends when it is lost.
-    async fn keep(&self, lane: Lane, call: &Call) {
+    async fn keep(&self, lane: Lane) {
         let lane = Arc::new(lane);
         loop {
             tokio::time::sleep(self.beat).await;
             let lease = lane.clone();
-            let renewed = self.db.unscoped(call, move |tx| Ok(queries::renew(tx.conn(), &lease)?));
+            // A call is good for one transaction: it has a deadline, and a look may take longer than that.
+            let call = Call::internal("inbox.renew", lane.request_id.clone());
+            let renewed = self
+                .db
+                .unscoped(&call, move |tx| Ok(queries::renew(tx.conn(), &lease)?));
             match renewed.await {
                 Ok(true) => {}
                 Ok(false) => return,
