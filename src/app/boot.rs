@@ -109,14 +109,7 @@ impl Deployment {
         };
         let stripe = Stripe::new(Some(&config.stripe.api_base)).context("stripe.api_base is no address")?;
         let mailer = Mailer::new(&config.mail)?;
-        let health = Health {
-            readiness: readiness.clone(),
-            db: db.clone(),
-            redis: redis.clone(),
-            mail: mailer.standing().clone(),
-            stripe: config.stripe.secret_key.is_some().then(|| stripe.standing().clone()),
-            last: Default::default(),
-        };
+        let health = health(&config, &readiness, (&db, &redis), (&mailer, &stripe));
         Ok(Deployment {
             stripe,
             plans: PlanCache::default(),
@@ -141,6 +134,23 @@ impl Deployment {
             clock,
             config,
         })
+    }
+}
+
+/// What the process looks at to say how it is.
+fn health(
+    config: &Config,
+    readiness: &Arc<Readiness>,
+    (db, redis): (&Db, &Redis),
+    (mailer, stripe): (&Mailer, &Stripe),
+) -> Health {
+    Health {
+        readiness: readiness.clone(),
+        db: db.clone(),
+        redis: redis.clone(),
+        mail: mailer.standing().clone(),
+        stripe: config.stripe.secret_key.is_some().then(|| stripe.standing().clone()),
+        last: Default::default(),
     }
 }
 

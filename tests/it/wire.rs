@@ -123,7 +123,7 @@ async fn a_query_that_nobody_documented_is_refused_after_the_caller_is_known() {
         .refused("scope-missing");
     world
         .owner()
-        .get("/workspaces?limit=1")
+        .get("/workspace?limit=1")
         .await
         .refused("unknown-parameter");
     world.owner().get("/workspace?").await.ok();

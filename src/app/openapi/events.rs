@@ -45,11 +45,11 @@ fn envelope() -> Value {
         "description": "An event, as webhook endpoints are told it. Its request is signed to Standard Webhooks.",
         "required": ["id", "type", "timestamp", "api_version", "workspace_id", "actor", "request_id", "data"],
         "properties": {
-            "id": {"type": "string", "description": "Names the event: the same in every copy.", "example": "evt_01jd8qv4x2fkr9s3m5n7p0t1wz"},
+            "id": {"$ref": "#/components/schemas/evt_id", "description": "Names the event: the same in every copy."},
             "type": {"type": "string", "description": "What happened; new types may come.", "example": "member.joined"},
             "timestamp": {"type": "string", "format": "date-time", "description": "When it happened."},
             "api_version": {"type": "string", "description": "The version of the API whose words it is told in.", "example": "2026-11-01"},
-            "workspace_id": {"type": "string", "description": "Where it happened.", "example": "wsp_01jd8qv4x2fkr9s3m5n7p0t1wz"},
+            "workspace_id": {"$ref": "#/components/schemas/wsp_id", "description": "Where it happened."},
             "actor": {
                 "type": "object", "description": "Who did it.", "required": ["type", "id"],
                 "properties": {

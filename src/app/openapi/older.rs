@@ -1,6 +1,10 @@
 //! OpenAPI 3.1 told in 3.0.3, for generators that know no newer one.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
+
+use super::outputs::collect;
 
 /// The same document in 3.0.3.
 pub(super) fn downgraded(document: &Value) -> Value {
@@ -10,6 +14,7 @@ pub(super) fn downgraded(document: &Value) -> Value {
         root.remove("jsonSchemaDialect");
         root.remove("webhooks");
     }
+    drop_unused(&mut older);
     if let Some(license) = older.pointer_mut("/info/license").and_then(Value::as_object_mut)
         && let Some(Value::String(identifier)) = license.remove("identifier")
     {
@@ -20,6 +25,16 @@ pub(super) fn downgraded(document: &Value) -> Value {
     }
     walk(&mut older, false, &document["components"]["schemas"]);
     older
+}
+
+/// Leaves out the schemas that only webhooks lead to.
+fn drop_unused(document: &mut Value) {
+    let schemas = document["components"]["schemas"].take();
+    let mut used = BTreeSet::new();
+    collect(document, &schemas, &mut used);
+    let Value::Object(mut schemas) = schemas else { return };
+    schemas.retain(|name, _| used.contains(name));
+    document["components"]["schemas"] = schemas.into();
 }
 
 /// Visits everything. `named` is true inside maps whose keys are names of somebody's own and no keywords; `schemas` are those that a
@@ -151,7 +166,8 @@ mod tests {
     #[test]
     fn the_newer_words_are_told_in_older_ones() {
         let newer = json!({
-            "openapi": "3.1.0", "webhooks": {}, "info": {"license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+            "openapi": "3.1.0", "webhooks": {"pet.told": {"$ref": "#/components/schemas/Told"}},
+            "paths": {"/pets": {"get": {"$ref": "#/components/schemas/Pet"}}}, "info": {"license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
             "components": {"schemas": {"Pet": {
                 "type": "object",
                 "properties": {
@@ -162,12 +178,12 @@ mod tests {
                     "friend": {"$ref": "#/components/schemas/Pet", "description": "Another one."}
                 },
                 "example": {"type": ["kept", "null"]}
-            }, "Owner": {"type": "object"}}}
+            }, "Owner": {"type": "object"}, "Told": {"type": "object"}}}
         });
         assert_eq!(
             downgraded(&newer),
             json!({
-                "openapi": "3.0.3", "info": {"license": {"name": "Apache-2.0", "url": "https://spdx.org/licenses/Apache-2.0.html"}},
+                "openapi": "3.0.3", "paths": {"/pets": {"get": {"$ref": "#/components/schemas/Pet"}}}, "info": {"license": {"name": "Apache-2.0", "url": "https://spdx.org/licenses/Apache-2.0.html"}},
                 "components": {"schemas": {"Pet": {
                     "type": "object",
                     "properties": {

@@ -25,7 +25,7 @@ pub(super) fn complete(document: &mut Value) {
 }
 
 /// The schemas that a part of the document leads to.
-fn collect(part: &Value, schemas: &Value, found: &mut BTreeSet<String>) {
+pub(super) fn collect(part: &Value, schemas: &Value, found: &mut BTreeSet<String>) {
     match part {
         Value::Array(elements) => elements.iter().for_each(|element| collect(element, schemas, found)),
         Value::Object(members) => {

@@ -1,5 +1,6 @@
 //! Signing up, in and out; sessions, tokens, passwords.
 
+mod browsers;
 mod keys;
 mod me;
 mod passwords;

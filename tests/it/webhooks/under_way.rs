@@ -205,10 +205,11 @@ async fn a_sender_that_slept_through_its_lease_changes_nothing() {
     receiver.answers("500 Internal Server Error", 1);
     meanwhile(&world, &receiver, async || {
         // Its lease ran out, and another sender has been at work since.
-        world.admin(
-            "UPDATE guildhall.run_leases SET epoch = epoch + 1; UPDATE guildhall.webhook_pumps SET epoch = epoch + 1;
-             UPDATE guildhall.webhook_deliveries SET state = 'delivered', epoch = epoch + 1, finished_at = now()",
-        );
+        let here = format!("WHERE workspace_id = '{}'", world.home().uuid());
+        world.admin(&format!(
+            "UPDATE guildhall.run_leases SET epoch = epoch + 1 {here}; UPDATE guildhall.webhook_pumps SET epoch = epoch + 1 {here};
+             UPDATE guildhall.webhook_deliveries SET state = 'delivered', epoch = epoch + 1, finished_at = now() {here}"
+        ));
     })
     .await;
     let log = log(&owner).await;

@@ -1,0 +1,169 @@
+//! Browsers, whose tokens travel in cookies.
+
+use serde_json::json;
+
+use super::{PASSWORD, someone};
+use crate::world::{Answer, World};
+
+/// The value that an answer gives a cookie.
+pub(super) fn cookie_of(answer: &Answer, name: &str) -> String {
+    set_cookie(answer, name)
+        .split(['=', ';'])
+        .nth(1)
+        .expect("a value")
+        .to_owned()
+}
+
+fn set_cookie(answer: &Answer, name: &str) -> String {
+    let mut all = answer
+        .headers
+        .get_all("set-cookie")
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    all.rfind(|value| value.starts_with(&format!("{name}=")))
+        .unwrap_or_else(|| panic!("no cookie {name}"))
+        .to_owned()
+}
+
+#[actix_web::test]
+async fn a_browsers_tokens_travel_in_cookies_and_nowhere_else() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    let browser = world.anonymous().with("origin", &world.base);
+    let body = json!({ "identifier": person.email, "password": PASSWORD, "remember": true, "transport": "cookie" });
+    let answer = browser.post("/auth/login", body).await.ok();
+    assert!(answer.body["access_token"].is_null() && answer.body["refresh_token"].is_null());
+    assert!(!answer.text.contains("eyJ") && !answer.text.contains("_rt_"));
+    let access = set_cookie(&answer, "__Host-gld_at");
+    for part in ["Path=/;", "Secure", "HttpOnly", "SameSite=Lax", "Max-Age=600"] {
+        assert!(access.contains(part), "{access}");
+    }
+    let refresh = set_cookie(&answer, "__Secure-gld_rt");
+    for part in [
+        "Path=/api/v1/auth;",
+        "Secure",
+        "HttpOnly",
+        "SameSite=Strict",
+        "Max-Age=12",
+    ] {
+        assert!(refresh.contains(part), "{refresh}");
+    }
+    let access = format!("__Host-gld_at={}", cookie_of(&answer, "__Host-gld_at"));
+    let refresh = format!("__Secure-gld_rt={}", cookie_of(&answer, "__Secure-gld_rt"));
+
+    let mine = world.anonymous().with("cookie", &access).get("/me").await.ok();
+    assert_eq!(mine.text_at("/email"), person.email);
+    let two = world.owner().with("cookie", &access).get("/me").await;
+    two.refused("ambiguous-credentials");
+
+    let next = browser.with("cookie", &refresh).act("/auth/refresh").await.ok();
+    assert!(next.body["access_token"].is_null() && next.body["refresh_token"].is_null());
+    let fresh = format!("__Host-gld_at={}", cookie_of(&next, "__Host-gld_at"));
+    assert_ne!(
+        cookie_of(&next, "__Secure-gld_rt"),
+        cookie_of(&answer, "__Secure-gld_rt")
+    );
+
+    let renewed = format!("__Secure-gld_rt={}", cookie_of(&next, "__Secure-gld_rt"));
+    let foreign = world.anonymous().with("origin", "https://evil.example");
+    foreign
+        .with("cookie", &renewed)
+        .act("/auth/logout")
+        .await
+        .refused("csrf-failed");
+    let gone = browser.with("cookie", &fresh).act("/auth/logout").await.gone();
+    assert!(set_cookie(&gone, "__Host-gld_at").contains("Max-Age=0"));
+    world
+        .anonymous()
+        .with("cookie", &fresh)
+        .get("/me")
+        .await
+        .refused("session-revoked");
+}
+
+#[actix_web::test]
+async fn a_browser_whose_access_token_has_expired_can_sign_out() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    let browser = world.anonymous().with("origin", &world.base);
+    let body = json!({ "identifier": person.email, "password": PASSWORD, "remember": true, "transport": "cookie" });
+    let answer = browser.post("/auth/login", body).await.ok();
+    // What a browser sends after ten minutes: the access cookie is gone.
+    let refresh = format!("__Secure-gld_rt={}", cookie_of(&answer, "__Secure-gld_rt"));
+    let browser = browser.with("cookie", &refresh);
+    let gone = browser.act("/auth/logout").await.gone();
+    for cookie in ["__Host-gld_at", "__Secure-gld_rt"] {
+        assert!(set_cookie(&gone, cookie).contains("Max-Age=0"), "{cookie}");
+    }
+    browser.act("/auth/refresh").await.refused("session-revoked");
+    // Nobody's cookie is still one to be rid of.
+    let nobodys = world
+        .anonymous()
+        .with("origin", &world.base)
+        .with("cookie", "__Secure-gld_rt=nonsense");
+    assert!(set_cookie(&nobodys.act("/auth/logout").await.gone(), "__Secure-gld_rt").contains("Max-Age=0"));
+    world.anonymous().act("/auth/logout").await.refused("unauthenticated");
+}
+
+#[actix_web::test]
+async fn cookies_are_used_by_our_own_pages_only() {
+    let world = World::with(&[("CORS__ORIGINS", "https://app.example.com")]).await;
+    let person = someone(&world).await;
+    let body = json!({ "identifier": person.email, "password": PASSWORD, "transport": "cookie" });
+    for (header, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "https://app.example.com.evil.example"),
+        ("origin", "https://evilapp.example.com"),
+        ("origin", "http://app.example.com"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("sec-fetch-site", "none"),
+        ("accept", "*/*"),
+    ] {
+        world
+            .anonymous()
+            .with(header, value)
+            .post("/auth/login", body.clone())
+            .await
+            .refused("csrf-failed");
+    }
+    let base = world.base.clone();
+    for (header, value) in [
+        ("origin", "https://app.example.com"),
+        ("origin", base.as_str()),
+        ("sec-fetch-site", "same-origin"),
+    ] {
+        world
+            .anonymous()
+            .with(header, value)
+            .post("/auth/login", body.clone())
+            .await
+            .ok();
+    }
+    let answer = world
+        .anonymous()
+        .with("origin", &base)
+        .post("/auth/login", body)
+        .await
+        .ok();
+    let refresh = format!("__Secure-gld_rt={}", cookie_of(&answer, "__Secure-gld_rt"));
+    let evil = world
+        .anonymous()
+        .with("cookie", &refresh)
+        .with("origin", "https://evil.example");
+    evil.act("/auth/refresh").await.refused("csrf-failed");
+    world
+        .anonymous()
+        .with("cookie", &refresh)
+        .act("/auth/refresh")
+        .await
+        .refused("csrf-failed");
+    world
+        .anonymous()
+        .with("cookie", &refresh)
+        .with("origin", &base)
+        .act("/auth/refresh")
+        .await
+        .ok();
+}
