@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web::Data;
-use anyhow::{Context, Result, anyhow, ensure};
-use aws_lc_rs::hmac;
-use base64::{Engine, engine::general_purpose::STANDARD};
+use anyhow::{Context, Result, anyhow};
 
 use crate::{
     app::{
@@ -23,7 +21,6 @@ use crate::{
         db::{self, Db, Sizes},
         gate::Full,
         http::{
-            CursorKey,
             cors::Origins,
             front::{Acquaintances, Front},
             limits::Limits,
@@ -35,6 +32,7 @@ use crate::{
         identity::{Identity, Issuer, Keys},
         inbox::{self, Door},
         mail::Mailer,
+        page::Seals,
         peppers::Peppers,
         redis::Redis,
         secret::Secret,
@@ -51,7 +49,7 @@ pub struct Deployment {
     pub operations: Arc<Operations>,
     pub front: Data<Front>,
     pub doorkeeper: Data<Doorkeeper>,
-    pub cursors: CursorKey,
+    pub cursors: Seals,
     pub keyring: Arc<Keyring>,
     pub mailer: Mailer,
     pub documents: Arc<Documents>,
@@ -119,7 +117,7 @@ impl Deployment {
             keyring,
             keys,
             identity,
-            cursors: cursor_key(&config)?,
+            cursors: seals(&config)?,
             documents: Arc::new(Documents::new(&document, &front.public_url)?),
             health: Arc::new(health),
             readiness,
@@ -188,16 +186,12 @@ fn keyring(config: &Config) -> Result<Keyring> {
 }
 
 /// What signs cursors.
-fn cursor_key(config: &Config) -> Result<CursorKey> {
+fn seals(config: &Config) -> Result<Seals> {
     let signing =
         secret_or_file(&config.secrets.signing, &config.secrets.signing_file).context("secrets.signing_file")?;
     let signing = signing
         .context("secrets.signing is not set: base64 of 32 random bytes, for example from `openssl rand -base64 32`")?;
-    let signing = STANDARD
-        .decode(signing.expose().trim())
-        .context("secrets.signing is not base64")?;
-    ensure!(signing.len() >= 32, "secrets.signing is shorter than 32 bytes");
-    Ok(CursorKey(hmac::Key::new(hmac::HMAC_SHA256, &signing)))
+    Seals::read(&signing)
 }
 
 impl Deployment {

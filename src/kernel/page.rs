@@ -3,13 +3,15 @@
 mod declared;
 mod described;
 mod order;
+mod seals;
 mod shared;
 
+pub use seals::Seals;
 pub use shared::{Shared, Span};
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::{constant_time, digest, hmac};
+use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Datelike, TimeZone, Utc};
 use serde::Serialize;
@@ -98,7 +100,7 @@ pub struct PageQuery<F> {
     after: Option<(DateTime<Utc>, Uuid)>,
     /// What a cursor must have been made for.
     binding: [u8; 16],
-    key: hmac::Key,
+    seals: Seals,
 }
 
 impl<F: Filters> PageQuery<F> {
@@ -106,7 +108,7 @@ impl<F: Filters> PageQuery<F> {
     ///
     /// # Errors
     /// 400 `unknown-parameter`, `invalid-parameter` or `invalid-cursor`.
-    pub fn parse(query: &str, workspace: Uuid, key: &hmac::Key) -> Result<PageQuery<F>, Problem> {
+    pub fn parse(query: &str, workspace: Uuid, seals: &Seals) -> Result<PageQuery<F>, Problem> {
         let mut pairs: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             pairs.entry(name.into_owned()).or_default().push(value.into_owned());
@@ -140,7 +142,7 @@ impl<F: Filters> PageQuery<F> {
             order,
             after: None,
             binding,
-            key: key.clone(),
+            seals: seals.clone(),
         };
         query.after = match cursor.as_deref() {
             None => None,
@@ -213,7 +215,7 @@ impl<F: Filters> PageQuery<F> {
             order: self.order,
             after: self.after,
             binding: self.binding,
-            key: self.key,
+            seals: self.seals,
         }
     }
 
@@ -275,8 +277,7 @@ impl<F: Filters> PageQuery<F> {
         bytes.extend(self.binding);
         bytes.extend(time.timestamp_micros().to_be_bytes());
         bytes.extend(id.as_bytes());
-        let tag = hmac::sign(&self.key, &bytes);
-        bytes.extend(&tag.as_ref()[..16]);
+        bytes.extend(self.seals.sign(&bytes));
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -286,9 +287,8 @@ impl<F: Filters> PageQuery<F> {
             .ok()
             .filter(|bytes| bytes.len() == 57 && bytes[0] == 1)?;
         let (body, tag) = bytes.split_at(41);
-        let expected = hmac::sign(&self.key, body);
-        if !crate::leak!("cursor-unsigned") {
-            constant_time::verify_slices_are_equal(&expected.as_ref()[..16], tag).ok()?;
+        if !self.seals.is_genuine(body, tag) && !crate::leak!("cursor-unsigned") {
+            return None;
         }
         if body[1..17] != self.binding && !crate::leak!("cursor-unscoped") {
             return None;

@@ -12,7 +12,6 @@ use actix_web::{
     http::header::{HeaderMap, IF_MATCH},
     web::Data,
 };
-use aws_lc_rs::hmac;
 use uuid::Uuid;
 
 use super::{export::wants_lines, operations::Operations};
@@ -25,7 +24,7 @@ use crate::kernel::{
     },
     id::{Id, Resource},
     idempotency::IdempotencyKey,
-    page::{Filters, PageQuery},
+    page::{Filters, PageQuery, Seals},
 };
 
 /// What the front door found out. It is always there: the front door wraps every route.
@@ -179,10 +178,6 @@ impl<A: Segment, B: Segment> FromRequest for Paths<A, B> {
     }
 }
 
-/// Signs cursors.
-#[derive(Clone)]
-pub struct CursorKey(pub hmac::Key);
-
 impl<F: Filters + 'static> FromRequest for PageQuery<F> {
     type Error = Error;
     type Future = Ready<Result<PageQuery<F>>>;
@@ -192,11 +187,11 @@ impl<F: Filters + 'static> FromRequest for PageQuery<F> {
             .extensions()
             .get::<Caller>()
             .and_then(|caller| Some(caller.access.as_ref().ok()?.scope().workspace()));
-        let Some(key) = request.app_data::<Data<CursorKey>>() else {
+        let Some(seals) = request.app_data::<Data<Seals>>() else {
             return ready(Err(INTERNAL.into()));
         };
         let workspace = workspace.map_or(Uuid::nil(), Id::uuid);
-        let parsed = PageQuery::parse(request.query_string(), workspace, &key.0)
+        let parsed = PageQuery::parse(request.query_string(), workspace, seals)
             .and_then(|query| query.given_in(wants_lines::<F>(request.headers())?));
         ready(parsed.map_err(Error::from))
     }

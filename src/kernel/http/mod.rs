@@ -21,7 +21,7 @@ pub(in crate::kernel) use body::read as read_body;
 
 pub use answers::{Accepted, Created, Json, Located, NoContent, Reply, Tagged, Versioned};
 pub use export::{LINES, Lister, Listing, MOST_ROWS};
-pub use extract::{Admitted, CursorKey, Fresh, IfMatch, NoQuery, Path, Paths, Somebody, Visit};
+pub use extract::{Admitted, Fresh, IfMatch, NoQuery, Path, Paths, Somebody, Visit};
 pub use query::Query;
 pub use software::{AnyHolder, Holder, Software};
 pub use valid::{IfAny, Valid};
