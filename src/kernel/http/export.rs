@@ -174,7 +174,7 @@ where
         loop {
             match self.slice().await {
                 Ok(lines) => return Ok(lines),
-                Err(Error::Refused(problem)) if problem.kind().status == 503 && tries < TRIES => {
+                Err(Error::Refused(problem)) if matches!(problem.kind().status, 429 | 503) && tries < TRIES => {
                     tokio::time::sleep(Duration::from_millis(500) * tries).await;
                     tries += 1;
                 }
