@@ -8,6 +8,7 @@ mod meanwhile;
 mod orders;
 mod plans;
 mod trouble;
+mod underway;
 
 use std::{
     net::TcpListener,

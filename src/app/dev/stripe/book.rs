@@ -51,6 +51,8 @@ pub enum Card {
     Pays,
     /// Every charge is declined by the issuer.
     Declines,
+    /// A bank debit: every charge is under way at first, and paid when it is asked for again.
+    Debits,
     /// Every charge wants the holder to authenticate first.
     Authenticates,
 }

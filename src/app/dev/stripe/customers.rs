@@ -93,14 +93,15 @@ pub(super) fn delete(book: &mut Book, id: &str) -> Told<Value> {
     Ok(gone)
 }
 
-/// Attaches a payment method to a customer. `pm_card_visa`, `pm_card_chargeCustomerFail` and
-/// `pm_card_authenticationRequired` name Stripe's test cards and make a new method of that behaviour.
+/// Attaches a payment method to a customer. `pm_card_visa`, `pm_card_chargeCustomerFail`, `pm_card_authenticationRequired` and
+/// `pm_usBankAccount` name Stripe's test methods and make a new one of that behaviour.
 pub(super) fn attach(book: &mut Book, method: &str, customer: &str) -> Told<Value> {
     let (card, brand, last4) = match method {
         "pm_card_visa" => (Card::Pays, "visa", "4242"),
         "pm_card_mastercard" => (Card::Pays, "mastercard", "4444"),
         "pm_card_chargeCustomerFail" => (Card::Declines, "visa", "0341"),
         "pm_card_authenticationRequired" => (Card::Authenticates, "visa", "3184"),
+        "pm_usBankAccount" => (Card::Debits, "bank", "6789"),
         known => {
             own_method(book, known, customer)?;
             return Ok(book.copy(known));

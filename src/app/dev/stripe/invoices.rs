@@ -28,6 +28,7 @@ pub(super) fn draft(book: &mut Book, subscription: &str, reason: &str, mut lines
     let own = json!({ "id": id, "amount_due": total.max(0), "amount_remaining": total.max(0),
         "automatically_finalizes_at": book.now + DRAFT_SECONDS, "billing_reason": reason,
         "collection_method": owner["collection_method"], "created": book.now, "currency": owner["currency"],
+        "due_date": owner["days_until_due"].as_i64().map(|days| book.now + days * 86_400),
         "customer": owner["customer"], "customer_email": customer["email"], "customer_name": customer["name"],
         "lines": list(lines, false, &format!("/v1/invoices/{id}/lines")),
         "parent": { "type": "subscription_details", "quote_details": null, "subscription_details":
@@ -184,6 +185,21 @@ pub(super) fn finalize(book: &mut Book, id: &str) {
     book.emit("invoice.finalized", id);
 }
 
+/// Finalises a draft and collects it. One that is sent waits for whoever gets it, unless nothing is due.
+pub(super) fn advance(book: &mut Book, id: &str) {
+    finalize(book, id);
+    let invoice = book.copy(id);
+    if invoice["collection_method"] != "send_invoice" || invoice["amount_due"] == 0 {
+        collect(book, id);
+    }
+}
+
+/// Nobody paid an invoice that was sent by the day on which it is due.
+pub(super) fn overdue(book: &mut Book, id: &str) {
+    book.emit("invoice.overdue", id);
+    subscriptions::after_collection(book, id, Outcome::NoMethod);
+}
+
 /// Tries to collect a finalised invoice, and moves its subscription accordingly.
 pub(super) fn collect(book: &mut Book, id: &str) -> Outcome {
     let nothing_due = book.copy(id)["amount_due"] == 0;
@@ -203,6 +219,11 @@ pub(super) fn collect(book: &mut Book, id: &str) -> Outcome {
         });
         book.emit("invoice.paid", id);
         book.emit("invoice.payment_succeeded", id);
+    } else if outcome == Outcome::UnderWay {
+        book.change(id, |i| {
+            (i["attempted"], i["next_payment_attempt"]) = (json!(true), Value::Null);
+        });
+        book.emit("invoice.updated", id);
     } else {
         let tried = book.copy(id)["attempt_count"].as_u64().unwrap_or_default() as usize;
         let next = RETRY_DAYS.get(tried).map(|days| now + days * 86_400);
@@ -229,7 +250,7 @@ pub(super) fn pay(book: &mut Book, id: &str, params: &Params) -> Told<Value> {
         return Err(Refusal::state("invoice_not_open", "This invoice is not open."));
     }
     match collect(book, id) {
-        Outcome::Paid => Ok(book.copy(id)),
+        Outcome::Paid | Outcome::UnderWay => Ok(book.copy(id)),
         Outcome::Declined => Err(Refusal::declined("generic_decline", Value::Null)),
         Outcome::ActionRequired => Err(Refusal::state(
             "invoice_payment_intent_requires_action",

@@ -54,6 +54,8 @@ pub(super) enum Outcome {
     Declined,
     ActionRequired,
     NoMethod,
+    /// The bank was told, and has not answered.
+    UnderWay,
 }
 
 /// Opens the payment intent of a finalised invoice, and the invoice payment that names it.
@@ -118,6 +120,17 @@ pub(super) fn attempt(book: &mut Book, invoice: &str) -> Outcome {
         Card::Declines => {
             decline(book, &bill, &intent, &method);
             Outcome::Declined
+        }
+        Card::Debits if book.copy(&intent)["status"] == "processing" => {
+            collect(book, &bill, &payment, &intent, &method);
+            Outcome::Paid
+        }
+        Card::Debits => {
+            book.change(&intent, |i| {
+                (i["status"], i["payment_method"]) = (json!("processing"), json!(method));
+            });
+            book.emit("payment_intent.processing", &intent);
+            Outcome::UnderWay
         }
         Card::Authenticates => {
             book.change(&intent, |i| {

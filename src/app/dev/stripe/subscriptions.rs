@@ -32,7 +32,7 @@ const EMPTY: [&str; 19] = [
     "transfer_data",
 ];
 
-/// `POST /subscriptions`. Without a trial the first invoice is finalised and collected at once.
+/// `POST /subscriptions`. Without a trial the first invoice is finalised and collected at once, unless it is to be sent.
 pub(super) fn create(book: &mut Book, params: &Params) -> Told<Value> {
     params.only(&[
         "customer",
@@ -75,6 +75,9 @@ pub(super) fn create(book: &mut Book, params: &Params) -> Told<Value> {
     book.emit("customer.subscription.created", &id);
     let lines = cycle_lines(book, &id, trial_end.is_some());
     let invoice = invoices::draft(book, &id, "subscription_create", lines);
+    if book.copy(&id)["collection_method"] == "send_invoice" {
+        return Ok(book.copy(&id));
+    }
     invoices::finalize(book, &invoice);
     if params.text("payment_behavior") != Some("default_incomplete") {
         let outcome = invoices::collect(book, &invoice);
@@ -87,6 +90,16 @@ pub(super) fn create(book: &mut Book, params: &Params) -> Told<Value> {
 }
 
 fn shell(book: &Book, id: &str, customer: &Value, first: &Value, trial: Option<i64>, params: &Params) -> Told<Value> {
+    let sent = params.text("collection_method") == Some("send_invoice");
+    let days = params.integer("days_until_due")?;
+    if sent && days.is_none() {
+        return Err(Refusal::missing_parameter("days_until_due"));
+    }
+    let status = match trial {
+        Some(_) => "trialing",
+        None if sent => "active",
+        None => "incomplete",
+    };
     let subscription = json!({ "id": id, "object": "subscription",
         "automatic_tax": { "enabled": false, "disabled_reason": null, "liability": null },
         "billing_cycle_anchor": trial.unwrap_or(book.now), "billing_mode": { "type": "classic", "flexible": null },
@@ -99,10 +112,11 @@ fn shell(book: &Book, id: &str, customer: &Value, first: &Value, trial: Option<i
         "invoice_settings": { "account_tax_ids": null, "issuer": { "type": "self" } }, "livemode": false,
         "metadata": {}, "payment_settings": { "payment_method_options": null, "payment_method_types": null,
             "save_default_payment_method": "off" },
-        "start_date": book.now, "status": if trial.is_some() { "trialing" } else { "incomplete" },
+        "start_date": book.now, "status": status,
         "trial_end": trial, "trial_start": trial.map(|_| book.now),
         "trial_settings": { "end_behavior": { "missing_payment_method": "create_invoice" } } });
     let mut subscription = with_empty(subscription, &EMPTY);
+    subscription["days_until_due"] = json!(days);
     params.metadata(&mut subscription);
     Ok(subscription)
 }
@@ -165,7 +179,7 @@ pub(super) fn after_collection(book: &mut Book, invoice: &str, outcome: Outcome)
     let was = book.copy(&id)["status"].as_str().unwrap_or_default().to_owned();
     let is = match (outcome, was.as_str()) {
         (Outcome::Paid, "incomplete" | "past_due" | "unpaid") => "active",
-        (Outcome::Paid, _) => return,
+        (Outcome::Paid | Outcome::UnderWay, _) => return,
         (_, "active" | "trialing") => "past_due",
         _ => return,
     };
@@ -225,8 +239,7 @@ pub(super) fn update(book: &mut Book, id: &str, params: &Params) -> Told<Value> 
     });
     book.emit("customer.subscription.updated", id);
     if let Some(invoice) = changed.flatten() {
-        invoices::finalize(book, &invoice);
-        invoices::collect(book, &invoice);
+        invoices::advance(book, &invoice);
     }
     Ok(book.copy(id))
 }

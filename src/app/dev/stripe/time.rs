@@ -16,6 +16,7 @@ enum Due {
     GiveUp(String),
     Finalize(String),
     Retry(String),
+    Overdue(String),
 }
 
 /// Lives through everything that is due up to `until`, each thing at its own second.
@@ -32,7 +33,7 @@ fn next(book: &Book) -> Option<(i64, Due)> {
         .all("subscription")
         .filter(|s| s["ended_at"].is_null())
         .filter_map(due_subscription);
-    let invoices = book.all("invoice").filter_map(due_invoice);
+    let invoices = book.all("invoice").filter_map(|invoice| due_invoice(book, invoice));
     subscriptions.chain(invoices).min_by_key(|(at, _)| *at)
 }
 
@@ -52,13 +53,19 @@ fn due_subscription(s: &Value) -> Option<(i64, Due)> {
     }
 }
 
-fn due_invoice(i: &Value) -> Option<(i64, Due)> {
+fn due_invoice(book: &Book, i: &Value) -> Option<(i64, Due)> {
     let id = i["id"].as_str()?.to_owned();
     if i["auto_advance"] != true {
         return None;
     }
     match i["status"].as_str()? {
         "draft" => Some((i["automatically_finalizes_at"].as_i64()?, Due::Finalize(id))),
+        // What is overdue is told once: the subscription is not active any more.
+        "open" if i["collection_method"] == "send_invoice" => {
+            let owner = i["parent"]["subscription_details"]["subscription"].as_str()?;
+            let waits = book.get(owner)?["status"] == "active";
+            Some((i["due_date"].as_i64().filter(|_| waits)?, Due::Overdue(id)))
+        }
         "open" => Some((i["next_payment_attempt"].as_i64()?, Due::Retry(id))),
         _ => None,
     }
@@ -75,10 +82,8 @@ fn happen(book: &mut Book, due: Due) {
             });
             book.emit("customer.subscription.updated", &id);
         }
-        Due::Finalize(id) => {
-            invoices::finalize(book, &id);
-            invoices::collect(book, &id);
-        }
+        Due::Finalize(id) => invoices::advance(book, &id),
+        Due::Overdue(id) => invoices::overdue(book, &id),
         Due::Retry(id) => {
             let outcome = invoices::collect(book, &id);
             let last = book.copy(&id)["next_payment_attempt"].is_null();
@@ -106,8 +111,7 @@ fn turn(book: &mut Book, id: &str) {
     let invoice = invoices::draft(book, id, "subscription_cycle", lines);
     book.emit("customer.subscription.updated", id);
     if trial_over {
-        invoices::finalize(book, &invoice);
-        invoices::collect(book, &invoice);
+        invoices::advance(book, &invoice);
     }
 }
 

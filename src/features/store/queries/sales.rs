@@ -1,12 +1,18 @@
 //! Slots, orders, and money that is missing.
 
 use chrono::{DateTime, Utc};
-use diesel::{prelude::*, upsert::on_constraint};
+use diesel::{
+    dsl::{exists, max},
+    prelude::*,
+    upsert::on_constraint,
+};
 use uuid::Uuid;
 
 use crate::{
     features::{
-        schema::billing::{dunning_cases, invoices, offers, orders, subscription_slots, subscriptions},
+        schema::billing::{
+            dunning_cases, invoices, offers, orders, payments, subscription_items, subscription_slots, subscriptions,
+        },
         store::model::{
             DunningCase, DunningCaseId, DunningState, HeldBecause, InvoiceId, OfferId, Order, OrderId, OrderState,
             Subscription, SubscriptionId,
@@ -195,6 +201,61 @@ pub(in crate::features::store) fn last_paid(
         .select((orders::paid_until.assume_not_null(), orders::fulfilment_key))
         .first(conn)
         .optional()
+}
+
+/// Whether anything was paid for a subscription and delivered: a trial costs nothing.
+pub(in crate::features::store) fn has_paid(conn: &mut PgConnection, subscription: SubscriptionId) -> QueryResult<bool> {
+    let paid = orders::table
+        .filter(orders::subscription_id.eq(subscription))
+        .filter(orders::state.eq(OrderState::Fulfilled))
+        .filter(orders::amount.gt(0));
+    diesel::select(exists(paid)).get_result(conn)
+}
+
+/// An invoice that somebody is to pay.
+#[derive(Queryable)]
+pub(in crate::features::store) struct OpenInvoice {
+    pub(in crate::features::store) id: InvoiceId,
+    pub(in crate::features::store) due_at: Option<DateTime<Utc>>,
+    pub(in crate::features::store) next_payment_attempt_at: Option<DateTime<Utc>>,
+    /// Since when a debit for it is under way.
+    pub(in crate::features::store) debited_at: Option<DateTime<Utc>>,
+}
+
+/// The invoices of a subscription that are open.
+pub(in crate::features::store) fn open_invoices(
+    conn: &mut PgConnection,
+    subscription: SubscriptionId,
+) -> QueryResult<Vec<OpenInvoice>> {
+    let debit = payments::invoice_id
+        .eq(invoices::id.nullable())
+        .and(payments::status.eq("processing"));
+    invoices::table
+        .left_join(payments::table.on(debit))
+        .filter(invoices::subscription_id.eq(subscription))
+        .filter(invoices::status.eq("open"))
+        .order((invoices::id, payments::id))
+        .select((
+            invoices::id,
+            invoices::due_at,
+            invoices::next_payment_attempt_at,
+            payments::attempted_at.nullable(),
+        ))
+        .load(conn)
+}
+
+/// The end of the period for which nothing is collected, while collection is paused.
+pub(in crate::features::store) fn paused_until(
+    conn: &mut PgConnection,
+    subscription: SubscriptionId,
+) -> QueryResult<Option<DateTime<Utc>>> {
+    subscription_items::table
+        .inner_join(subscriptions::table)
+        .filter(subscriptions::id.eq(subscription))
+        .filter(subscriptions::pause_behavior.is_not_null())
+        .filter(subscription_items::removed_at.is_null())
+        .select(max(subscription_items::current_period_end))
+        .first(conn)
 }
 
 /// The open case of a subscription.

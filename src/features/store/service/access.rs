@@ -127,6 +127,16 @@ pub(super) fn take_back(tx: &mut Tenant<'_>, license: Uuid, sale: &str) -> Resul
     Ok(())
 }
 
+/// Takes back every prolongation that stands and is called so. What ended for good stays as it is.
+pub(super) fn take_back_all(tx: &mut Tenant<'_>, license: Uuid, called: impl Fn(&str) -> bool) -> Result<()> {
+    for (reference, _) in licenses::renewals(tx, Id::from_uuid(license))? {
+        if called(&reference) && !is_revoked(tx, license)? {
+            take_back(tx, license, &reference)?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives the buyer another policy for the rest of what was paid. The new licence takes the place of the old one, machine and all.
 pub(super) fn transfer(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid, policy: Uuid) -> Result<Option<Uuid>> {
     if licenses::row_of(tx, Id::from_uuid(license))?.policy_id.uuid() == policy {

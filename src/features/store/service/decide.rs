@@ -3,7 +3,7 @@
 use chrono::Duration;
 use uuid::Uuid;
 
-use super::{Goods, access};
+use super::{Goods, access, underway};
 use crate::{
     features::store::{
         model::{
@@ -73,6 +73,7 @@ pub(super) fn subscription(tx: &mut Tenant<'_>, goods: &Goods<'_>, row: &Subscri
         Meaning::Paid => {
             // First: what bridged the missing money goes with the licence if that follows another price.
             close_case(tx, row, &licenses, DunningState::Recovered)?;
+            underway::bridge(tx, row, bought(&licenses))?;
             for license in &licenses {
                 access::lift(tx, license.id, Hold::Payment, &row.stripe_subscription_id)?;
                 access::lift(tx, license.id, Hold::PaymentMethod, &row.stripe_subscription_id)?;
@@ -98,6 +99,7 @@ pub(super) fn subscription(tx: &mut Tenant<'_>, goods: &Goods<'_>, row: &Subscri
         Meaning::Over => {
             close_case(tx, row, &licenses, DunningState::Lapsed)?;
             for license in &licenses {
+                underway::end(tx, license.id)?;
                 end(tx, goods.connection, row, license)?;
             }
             for line in queries::free_slots(tx.conn(), row.id)? {
@@ -115,6 +117,16 @@ pub(super) fn subscription(tx: &mut Tenant<'_>, goods: &Goods<'_>, row: &Subscri
 struct Kept {
     id: Uuid,
     price: String,
+    /// Whether the subscription still buys it.
+    bought: bool,
+}
+
+/// Those that the subscription still buys.
+fn bought(licenses: &[Kept]) -> impl Iterator<Item = Uuid> {
+    licenses
+        .iter()
+        .filter(|license| license.bought)
+        .map(|license| license.id)
 }
 
 /// The licences of a subscription. Where an item took the place of another, its price counts.
@@ -129,6 +141,7 @@ fn licenses(tx: &mut Tenant<'_>, row: &Subscription) -> Result<Vec<Kept>> {
             kept.push(Kept {
                 id,
                 price: item.stripe_price_id,
+                bought: item.removed_at.is_none(),
             });
         }
     }
@@ -235,8 +248,8 @@ fn hand_on(tx: &mut Tenant<'_>, row: &Subscription, line: &str) -> Result<()> {
 /// What was paid is over before anybody gives up on the money: until then licences live on, for they can still be paid.
 fn bridge(tx: &mut Tenant<'_>, row: &Subscription, licenses: &[Kept]) -> Result<DunningCase> {
     let case = open_case(tx, row)?;
-    for license in licenses {
-        access::prolong(tx, license.id, case.lapse_at, &case.id.to_string())?;
+    for license in bought(licenses) {
+        access::prolong(tx, license, case.lapse_at, &case.id.to_string())?;
     }
     Ok(case)
 }

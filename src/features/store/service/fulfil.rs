@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A period turns about an hour before its invoice is even final: access bridges that, and the retries of a bad day.
-const SLACK: Duration = Duration::days(1);
+pub(super) const SLACK: Duration = Duration::days(1);
 
 /// A line of a paid invoice that pays for a period.
 struct Sale<'a> {

@@ -8,6 +8,7 @@ mod mirror;
 mod plans;
 mod seed;
 mod standing;
+mod underway;
 
 use std::collections::BTreeMap;
 
