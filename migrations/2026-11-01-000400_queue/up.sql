@@ -4,7 +4,7 @@
 
 CREATE TABLE run_queue (
   lane         text NOT NULL CONSTRAINT run_queue_lane_check
-               CHECK (lane IN ('steps', 'deliveries', 'deliveries_slow', 'mail', 'system')),
+               CHECK (lane IN ('steps', 'deliveries', 'deliveries_slow', 'mail', 'system', 'slow')),
   workspace_id uuid NOT NULL,
   sort_at      timestamptz NOT NULL,                                -- the time of arrival, less 30 s for each step of priority
   job_id       uuid NOT NULL CONSTRAINT run_queue_job_id_key UNIQUE,
@@ -53,7 +53,7 @@ CREATE INDEX run_timers_group_id_idx ON run_timers (group_id);
 -- One row per lane and workspace: how much waits and runs, how much may, and whose turn it is (the lowest virtual time).
 CREATE TABLE workspace_slots (
   lane         text NOT NULL CONSTRAINT workspace_slots_lane_check
-               CHECK (lane IN ('steps', 'deliveries', 'deliveries_slow', 'mail', 'system')),
+               CHECK (lane IN ('steps', 'deliveries', 'deliveries_slow', 'mail', 'system', 'slow')),
   workspace_id uuid NOT NULL,
   ready        integer NOT NULL DEFAULT 0,                          -- in run_queue; timers are not counted
   running      integer NOT NULL DEFAULT 0,                          -- in run_leases
@@ -81,7 +81,7 @@ BEGIN
       RETURN slot;
     END IF;
     INSERT INTO workspace_slots (lane, workspace_id, max_running, max_ready)
-    VALUES (at, workspace, CASE WHEN at IN ('mail', 'system') THEN 4 ELSE 2 END, CASE at WHEN 'steps' THEN 1000 ELSE 1000000 END)
+    VALUES (at, workspace, CASE WHEN at IN ('mail', 'system', 'slow') THEN 4 ELSE 2 END, CASE at WHEN 'steps' THEN 1000 ELSE 1000000 END)
     ON CONFLICT DO NOTHING;
   END LOOP;
 END $$;
@@ -112,7 +112,7 @@ $$;
 -- ── The five ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- Makes sure that the job is done: at once, or at `due_at`. If it exists already it stays in its lane; waiting, its due time is kept, or
--- becomes the sooner one, or is replaced; leased, it will be done again. `floor_epoch` is the highest epoch that the subject has stored;
+-- becomes the sooner one, or is replaced, and of the priorities the higher one holds; leased, it will be done again. `floor_epoch` is the highest epoch that the subject has stored;
 -- null for subjects without one. Raises GH001 when the workspace's queue is full. Comes last in a transaction, for it locks a hot row.
 CREATE FUNCTION job_push(lane text, kind text, job_id uuid, group_id uuid, priority smallint, due_at timestamptz, on_exists text,
                          floor_epoch bigint) RETURNS void
@@ -157,12 +157,13 @@ BEGIN
     IF on_exists = 'keep' OR (on_exists = 'sooner' AND waiting <= due) THEN
       RETURN;
     ELSIF due IS NOT NULL THEN
-      UPDATE run_timers t SET due_at = due WHERE t.job_id = job_push.job_id;
+      UPDATE run_timers t SET due_at = due, priority = greatest(t.priority, job_push.priority) WHERE t.job_id = job_push.job_id;
       RETURN;
     END IF;
     WITH gone AS (DELETE FROM run_timers t WHERE t.job_id = job_push.job_id RETURNING t.*)
     INSERT INTO run_queue (lane, workspace_id, sort_at, job_id, kind, group_id, priority, epoch, recoveries)
-    SELECT g.lane, g.workspace_id, app_now() - g.priority * interval '30 s', g.job_id, g.kind, g.group_id, g.priority, g.epoch, g.recoveries
+    SELECT g.lane, g.workspace_id, app_now() - greatest(g.priority, job_push.priority) * interval '30 s', g.job_id, g.kind, g.group_id,
+           greatest(g.priority, job_push.priority), g.epoch, g.recoveries
       FROM gone g;
     PERFORM slot_count(at, ws, 1, 0);
     RETURN;
@@ -174,6 +175,10 @@ BEGIN
       INSERT INTO run_timers (job_id, lane, workspace_id, kind, group_id, priority, epoch, recoveries, due_at)
       SELECT g.job_id, g.lane, g.workspace_id, g.kind, g.group_id, g.priority, g.epoch, g.recoveries, due FROM gone g;
       PERFORM slot_count(at, ws, -1, 0);
+    ELSE
+      -- The claim orders by `sort_at`, and holds the slot that we hold.
+      UPDATE run_queue q SET priority = job_push.priority, sort_at = least(q.sort_at, app_now() - job_push.priority * interval '30 s')
+       WHERE q.job_id = job_push.job_id AND q.priority < job_push.priority;
     END IF;
     RETURN;
   END IF;

@@ -21,6 +21,8 @@ pub enum Signal {
     Mail,
     /// Jobs of lane `system`.
     System,
+    /// Jobs of lane `slow`.
+    Slow,
     /// Events for the relay.
     Outbox,
     /// Events of payment providers.
@@ -29,12 +31,13 @@ pub enum Signal {
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Signal; 7] = [
+    pub const ALL: [Signal; 8] = [
         Signal::Steps,
         Signal::Deliveries,
         Signal::DeliveriesSlow,
         Signal::Mail,
         Signal::System,
+        Signal::Slow,
         Signal::Outbox,
         Signal::Inbox,
     ];
@@ -47,6 +50,7 @@ impl Signal {
             Signal::DeliveriesSlow => "deliveries_slow",
             Signal::Mail => "mail",
             Signal::System => "system",
+            Signal::Slow => "slow",
             Signal::Outbox => "outbox",
             Signal::Inbox => "inbox",
         }
@@ -76,7 +80,7 @@ impl Rings {
 /// The bells of a process.
 #[derive(Default)]
 pub struct Wakes {
-    bells: [Notify; 7],
+    bells: [Notify; 8],
     abroad: OnceLock<Arc<dyn Fn(Signal) + Send + Sync>>,
 }
 

@@ -20,6 +20,7 @@ mod docs;
 mod doctor;
 mod document;
 mod door;
+mod hurry;
 mod identity;
 mod isolation;
 mod licenses;

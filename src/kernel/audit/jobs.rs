@@ -32,7 +32,7 @@ pub fn register(runner: &mut Runner, db: &Db, keys: &Keys) {
     let (sweeps_of, prunes_of, keys) = (db.clone(), db.clone(), keys.clone());
     runner.on(KIND, Lane::System, move |job| seal(job, keys.clone()));
     runner.every(Duration::from_secs(2), "audit.sweep", move || sweep(sweeps_of.clone()));
-    runner.on(PRUNE, Lane::System, prune);
+    runner.on(PRUNE, Lane::Slow, prune);
     runner.every(Duration::from_secs(3_600), "audit.retention", move || {
         retention(prunes_of.clone())
     });
@@ -79,7 +79,7 @@ pub async fn retention(db: Db) -> Result<()> {
     let call = Call::internal("audit.retention", request.into());
     db.unscoped(&call, |tx| {
         let job = JobId::of(WorkspaceId::PLATFORM.uuid(), PRUNE);
-        push_for(tx, WorkspaceId::PLATFORM, Push::now(Lane::System, PRUNE, job))
+        push_for(tx, WorkspaceId::PLATFORM, Push::now(Lane::Slow, PRUNE, job))
     })
     .await
 }

@@ -44,7 +44,7 @@ async fn want_reconciliation(db: Db) -> Result<()> {
     let call = Call::internal("inbox.reconcile", request.into());
     db.unscoped(&call, |tx| {
         let job = JobId::of(WorkspaceId::PLATFORM.uuid(), RECONCILE);
-        push_for(tx, WorkspaceId::PLATFORM, Push::now(Lane::System, RECONCILE, job))
+        push_for(tx, WorkspaceId::PLATFORM, Push::now(Lane::Slow, RECONCILE, job))
     })
     .await
 }

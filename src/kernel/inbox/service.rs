@@ -146,7 +146,7 @@ pub async fn ensure_platform(db: &Db, call: &Call, live: bool) -> Result<()> {
     db.unscoped(call, move |tx| {
         queries::upsert_platform(tx.conn(), WorkspaceId::PLATFORM, PLATFORM, mode, API_VERSION)?;
         let prepare = JobId::of(WorkspaceId::PLATFORM.uuid(), PREPARE);
-        jobs::push_for(tx, WorkspaceId::PLATFORM, Push::now(Lane::System, PREPARE, prepare))
+        jobs::push_for(tx, WorkspaceId::PLATFORM, Push::now(Lane::Slow, PREPARE, prepare))
     })
     .await
 }

@@ -36,16 +36,19 @@ pub enum Lane {
     Mail,
     /// The house's own chores.
     System,
+    /// Those of them that wait for others, or take long.
+    Slow,
 }
 
 impl Lane {
     /// All of them.
-    pub const ALL: [Lane; 5] = [
+    pub const ALL: [Lane; 6] = [
         Lane::Steps,
         Lane::Deliveries,
         Lane::DeliveriesSlow,
         Lane::Mail,
         Lane::System,
+        Lane::Slow,
     ];
 
     /// As the database spells it.
@@ -61,6 +64,7 @@ impl Lane {
             Lane::DeliveriesSlow => Signal::DeliveriesSlow,
             Lane::Mail => Signal::Mail,
             Lane::System => Signal::System,
+            Lane::Slow => Signal::Slow,
         }
     }
 

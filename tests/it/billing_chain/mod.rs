@@ -4,6 +4,7 @@
 
 mod buyers;
 mod connection;
+mod hanging;
 mod meanwhile;
 mod orders;
 mod plans;
@@ -66,8 +67,14 @@ impl Shop {
         shop
     }
 
-    /// Tells the operator of a workspace, as its making would have.
+    /// Tells the operator of a workspace, and sees to what follows.
     async fn welcome(&self, workspace: WorkspaceId) {
+        self.announce(workspace);
+        self.world.run_jobs().await;
+    }
+
+    /// Tells the operator of a workspace, as its making would have.
+    fn announce(&self, workspace: WorkspaceId) {
         let id = guildhall::kernel::id::EventId::new(self.world.clock.now());
         self.world.admin(&format!(
             "SET search_path = guildhall, public; SET app.workspace = '{platform}'; SET app.actor = 'system:';
@@ -78,7 +85,6 @@ impl Shop {
             id = id.uuid(),
             workspace = workspace.uuid(),
         ));
-        self.world.run_jobs().await;
     }
 
     /// The home workspace takes a subscription at the till.

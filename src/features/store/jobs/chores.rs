@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::{Looker, account};
@@ -40,13 +40,13 @@ pub fn register(runner: &mut Runner, relay: &mut Relay, looker: &Looker) {
     runner.inbox(Worker::new(looker.db.clone(), looker.clone().look()));
     relay.hand_to("store", service::follow);
     let at = looker.clone();
-    runner.on(PREPARE, Lane::System, move |job| prepare(at.clone(), job));
+    runner.on(PREPARE, Lane::Slow, move |job| prepare(at.clone(), job));
     runner.on(PUBLISH, Lane::System, publish);
     let at = looker.clone();
-    runner.on(CUSTOMER, Lane::System, move |job| customer(at.clone(), job));
+    runner.on(CUSTOMER, Lane::Slow, move |job| customer(at.clone(), job));
     runner.on(PLAN, Lane::System, plan);
     let at = looker.clone();
-    runner.on(RECONCILE, Lane::System, move |job| reconcile(at.clone(), job));
+    runner.on(RECONCILE, Lane::Slow, move |job| reconcile(at.clone(), job));
     runner.on(LOOK, Lane::System, look_again);
     runner.on(MAPPED, Lane::System, mapped);
     runner.on(REPLAN, Lane::System, replan);
@@ -88,7 +88,7 @@ async fn make_up(job: &JobContext) -> Result<()> {
         .tenant(job.scope(), |tx| {
             inbox::park_no_longer(tx, PLATFORM, inbox::ACCOUNT)?;
             let missed = JobId::of(WorkspaceId::PLATFORM.uuid(), RECONCILE);
-            jobs::push(tx, Push::now(Lane::System, RECONCILE, missed))
+            jobs::push(tx, Push::now(Lane::Slow, RECONCILE, missed))
         })
         .await?;
     let mut last = None;
@@ -177,7 +177,7 @@ async fn replan(job: JobContext) -> Result<()> {
         let Some(next) = found.last().copied() else { break };
         last = next;
         let queue = move |tx: &mut Tenant<'_>| {
-            let mut plans = found.iter().map(|workspace| plan_job(workspace.uuid(), None));
+            let mut plans = found.iter().map(|workspace| plan_job(workspace.uuid(), Urgency::Chore));
             plans.try_for_each(|plan| jobs::push(tx, plan))
         };
         job.db.tenant(job.scope(), queue).await?;
@@ -283,12 +283,24 @@ async fn plan(job: JobContext) -> Result<()> {
         .await
 }
 
-/// The job that keeps a workspace's plan in step, as soon as may be.
-pub(in crate::features::store) fn plan_job(workspace: Uuid, due: Option<DateTime<Utc>>) -> Push {
+/// How soon a workspace's plan is to be in step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::features::store) enum Urgency {
+    /// Somebody paid, or is to lose access: nobody else goes first.
+    AtOnce,
+    /// One of all the workspaces that something changes for.
+    Chore,
+}
+
+/// The job that keeps a workspace's plan in step.
+pub(in crate::features::store) fn plan_job(workspace: Uuid, urgency: Urgency) -> Push {
     let id = JobId::of(workspace, PLAN);
     Push {
         group_id: workspace,
-        due,
+        priority: match urgency {
+            Urgency::AtOnce => 9,
+            Urgency::Chore => 1,
+        },
         on_exists: jobs::OnExists::Sooner,
         ..Push::now(Lane::System, PLAN, id)
     }

@@ -6,8 +6,8 @@ mod picture;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-pub(in crate::features::store) use chores::plan_job;
 pub use chores::register;
+pub(in crate::features::store) use chores::{Urgency, plan_job};
 pub(in crate::features::store) use picture::{Picture, Verdict};
 
 use super::service::{self, Means};

@@ -1,5 +1,7 @@
 //! What follows from the operator's own events: workspaces become customers, and plans are kept in step.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -8,7 +10,10 @@ use super::{
     plans::{publish_job, replan_job, smallest},
 };
 use crate::{
-    features::store::{jobs::plan_job, queries},
+    features::store::{
+        jobs::{Urgency, plan_job},
+        queries,
+    },
     kernel::{
         db::Tenant,
         error::Result,
@@ -27,15 +32,23 @@ pub(in crate::features::store) fn follow(tx: &mut Tenant<'_>, events: &[Event]) 
     if tx.workspace() != WorkspaceId::PLATFORM {
         return Ok(());
     }
-    let (mut workspaces, mut policies): (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
+    let (mut workspaces, mut policies): (BTreeMap<Uuid, Urgency>, Vec<Uuid>) = (BTreeMap::new(), Vec::new());
     for event in events {
         let Some(subject) = event.subject_id else { continue };
         match event.kind.split_once('.').unwrap_or_default() {
             ("workspace", "created") => welcome(tx, WorkspaceId::from_uuid(subject), &event.data)?,
-            ("license", _) => workspaces.extend(holders(queries::holders_of_license(tx.conn(), subject)?)),
-            ("machine", _) => workspaces.extend(holders(queries::holder_of_machine(tx.conn(), subject)?)),
+            ("license", _) => {
+                let found = holders(queries::holders_of_license(tx.conn(), subject)?);
+                workspaces.extend(found.map(|workspace| (workspace, Urgency::AtOnce)));
+            }
+            ("machine", _) => {
+                let found = holders(queries::holder_of_machine(tx.conn(), subject)?);
+                workspaces.extend(found.map(|workspace| (workspace, Urgency::AtOnce)));
+            }
             ("policy", "updated") => {
-                workspaces.extend(holders(queries::holders_of_policy(tx.conn(), subject)?));
+                for workspace in holders(queries::holders_of_policy(tx.conn(), subject)?) {
+                    workspaces.entry(workspace).or_insert(Urgency::Chore);
+                }
                 policies.push(subject);
             }
             _ => {}
@@ -47,10 +60,8 @@ pub(in crate::features::store) fn follow(tx: &mut Tenant<'_>, events: &[Event]) 
         let everybody = default.is_some_and(|default| policies.contains(&default));
         jobs::push(tx, if everybody { replan_job() } else { publish_job() })?;
     }
-    workspaces.sort_unstable();
-    workspaces.dedup();
-    for workspace in workspaces {
-        jobs::push(tx, plan_job(workspace, None))?;
+    for (workspace, urgency) in workspaces {
+        jobs::push(tx, plan_job(workspace, urgency))?;
     }
     Ok(())
 }
@@ -76,7 +87,7 @@ fn welcome(tx: &mut Tenant<'_>, workspace: WorkspaceId, data: &Value) -> Result<
 fn customer_job(workspace: WorkspaceId) -> Push {
     Push {
         group_id: workspace.uuid(),
-        ..Push::now(Lane::System, CUSTOMER, JobId::of(workspace.uuid(), CUSTOMER))
+        ..Push::now(Lane::Slow, CUSTOMER, JobId::of(workspace.uuid(), CUSTOMER))
     }
 }
 
