@@ -14,7 +14,7 @@ use crate::kernel::{
     error::Result,
     id::{JobId, RequestId, WorkspaceId},
     identity::{Keys, Use},
-    jobs::{JobContext, Lane, OnExists, Push, Runner, finish, push_for, retry},
+    jobs::{self, JobContext, Lane, OnExists, Push, Runner, finish, push_for, retry},
 };
 
 /// What the job is called that seals.
@@ -44,16 +44,7 @@ pub fn register(runner: &mut Runner, db: &Db, keys: &Keys) {
 /// # Errors
 /// The database's.
 pub async fn sweep(db: Db) -> Result<()> {
-    let request = RequestId::new(db.clock().now()).to_string();
-    let call = Call::internal("audit.sweep", request.into());
-    let mut last = WorkspaceId::nil();
-    loop {
-        let found = db.unscoped(&call, move |tx| push(tx, last)).await?;
-        match found.last() {
-            Some(next) if found.len() == MOST => last = *next,
-            _ => return Ok(()),
-        }
-    }
+    jobs::sweep(&db, "audit.sweep", push).await
 }
 
 /// Pushes the jobs of the next workspaces.

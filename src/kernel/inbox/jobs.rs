@@ -10,7 +10,7 @@ use crate::kernel::{
     db::{Db, Kernel, Tenant},
     error::Result,
     id::{JobId, RequestId, WorkspaceId},
-    jobs::{JobContext, Lane, Push, Runner, finish, push_for},
+    jobs::{self, JobContext, Lane, Push, Runner, finish, push_for},
 };
 
 /// What a job is called that asks the operator's Stripe for events which never came in.
@@ -24,7 +24,7 @@ const EVENT_DAYS: i64 = 400;
 /// Rows that one transaction sees to.
 const BATCH: i64 = 1_000;
 /// Workspaces that one transaction sees to.
-const MOST: usize = 200;
+const MOST: i64 = 200;
 
 /// Keeps the inbox small, in this process.
 pub fn register(runner: &mut Runner, db: &Db) {
@@ -54,20 +54,11 @@ async fn want_reconciliation(db: Db) -> Result<()> {
 /// # Errors
 /// The database's.
 pub async fn sweep(db: Db) -> Result<()> {
-    let request = RequestId::new(db.clock().now()).to_string();
-    let call = Call::internal("inbox.sweep", request.into());
-    let mut last = WorkspaceId::nil();
-    loop {
-        let found = db.unscoped(&call, move |tx| push(tx, last)).await?;
-        match found.last() {
-            Some(next) if found.len() == MOST => last = *next,
-            _ => return Ok(()),
-        }
-    }
+    jobs::sweep(&db, "inbox.sweep", push).await
 }
 
 fn push(tx: &mut Kernel<'_>, after: WorkspaceId) -> Result<Vec<WorkspaceId>> {
-    let found = queries::sellers(tx.conn(), after, MOST as i64)?;
+    let found = queries::sellers(tx.conn(), after, MOST)?;
     for workspace in &found {
         let job = JobId::of(workspace.uuid(), KIND);
         push_for(tx, *workspace, Push::now(Lane::System, KIND, job))?;

@@ -4,9 +4,11 @@
 mod model;
 mod queries;
 mod runner;
+mod sweep;
 
 pub use model::{Depth, FENCED, Fenced, Job, Lane, Limits, OnExists, PROBLEMS, Push, QUEUE_FULL};
 pub use runner::{JobContext, Runner, Stop, Worker};
+pub(in crate::kernel) use sweep::sweep;
 
 use chrono::{DateTime, Utc};
 use diesel::result::DatabaseErrorKind;

@@ -19,6 +19,33 @@ async fn seal(world: &World) {
     world.run_jobs().await;
 }
 
+/// A sweep goes on for as long as there are workspaces, and not as long as one transaction may.
+#[actix_web::test]
+async fn each_page_of_a_sweep_has_all_the_time_of_its_own() {
+    let world = World::new().await;
+    world.admin(
+        "CREATE TABLE guildhall.left_over (ms integer);
+         CREATE FUNCTION guildhall.note_left_over() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+           IF NOT EXISTS (SELECT FROM guildhall.left_over) THEN PERFORM pg_sleep(2); END IF;
+           INSERT INTO guildhall.left_over SELECT extract(epoch FROM current_setting('statement_timeout')::interval) * 1000;
+           RETURN NULL; END $$;
+         CREATE TRIGGER note_left_over AFTER INSERT ON guildhall.run_queue FOR EACH ROW EXECUTE FUNCTION guildhall.note_left_over();
+         INSERT INTO guildhall.audit_pending SELECT gen_random_uuid(), gen_random_uuid() FROM generate_series(1, 250)",
+    );
+    let swept = audit::sweep(world.deployment.db.clone()).await;
+    let count = |what: &str| world.count(&format!("SELECT {what} AS count FROM guildhall.left_over"));
+    let (pushed, least) = (count("count(*)"), count("min(ms)::bigint"));
+    world.admin(
+        "DROP TRIGGER note_left_over ON guildhall.run_queue; DROP FUNCTION guildhall.note_left_over(); DROP TABLE guildhall.left_over;
+         DELETE FROM guildhall.audit_pending; DELETE FROM guildhall.run_queue WHERE kind = 'audit.seal';
+         UPDATE guildhall.workspace_slots s SET ready = (SELECT count(*) FROM guildhall.run_queue q
+          WHERE q.lane = s.lane AND q.workspace_id = s.workspace_id)",
+    );
+    swept.expect("a look");
+    assert!(pushed >= 250, "{pushed}");
+    assert!(least > 29_000, "a page had {least} ms left");
+}
+
 fn rows(answer: &Answer) -> Vec<Value> {
     answer.body["data"].as_array().expect("a list").clone()
 }
