@@ -14,7 +14,7 @@ use crate::{
         jobs::{Lane, Runner, Worker},
         mail,
         outbox::{Catalogue, Relay},
-        upkeep,
+        plans, upkeep,
     },
 };
 
@@ -55,6 +55,7 @@ pub fn runner(deployment: &Deployment) -> Runner {
     runner.relay(relay);
     audit::register(&mut runner, &deployment.db, &deployment.keys);
     inbox::register(&mut runner, &deployment.db);
+    plans::register(&mut runner, &deployment.db);
     upkeep::register(&mut runner, &deployment.db);
     runner
 }

@@ -115,6 +115,8 @@ metrics! {
     pub LEASE_EXPIRED: counter = "lease_expired_total";
     /// Counters that a recount found wrong, and mended.
     pub COUNTER_DRIFT: counters = "counter_drift" ["counter"];
+    /// Plans that outlasted what they come from, and were caught.
+    pub PLAN_DRIFT: counter = "plan_drift_total";
     /// Age of the oldest event that waits for the relay, in seconds.
     pub OUTBOX_OLDEST: gauge = "outbox_oldest_seconds";
     /// Events that a consumer could not take, by consumer.

@@ -2,12 +2,14 @@
 //! decided by its licences in `platform`, above; here it is written down, for the front door to read.
 
 mod buyer;
+mod jobs;
 mod model;
 mod queries;
 mod seed;
 mod service;
 
 pub use buyer::{OpensBill, buyer};
+pub use jobs::{PLAN, job, register, sweep};
 pub use model::{AnnouncedPlan, EVENTS, PlanPrice, PlanSource, PlanView, Projection, PublishedPlan};
 pub use seed::{SEEDS, SeedPlan, SeedPrice};
 pub use service::{bind_customer, current, customer_of, project, publish, published, without_source};

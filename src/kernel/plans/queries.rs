@@ -83,6 +83,23 @@ pub(super) fn without_source(conn: &mut PgConnection, after: WorkspaceId, most: 
     Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
 }
 
+/// Workspaces beyond this one whose plan comes from something that ended before that instant.
+pub(super) fn overdue(
+    conn: &mut PgConnection,
+    after: WorkspaceId,
+    before: DateTime<Utc>,
+    most: i64,
+) -> QueryResult<Vec<WorkspaceId>> {
+    let ids: Vec<uuid::Uuid> = workspace_plans::table
+        .filter(workspace_plans::workspace_id.gt(after.uuid()))
+        .filter(workspace_plans::valid_until.lt(before))
+        .order(workspace_plans::workspace_id)
+        .limit(most)
+        .select(workspace_plans::workspace_id)
+        .load(conn)?;
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
+}
+
 /// Notes that the workspace was told of everything up to this version.
 pub(super) fn mark_told(conn: &mut PgConnection, workspace: WorkspaceId, version: i64) -> QueryResult<usize> {
     diesel::update(workspace_plans::table.find(workspace.uuid()))

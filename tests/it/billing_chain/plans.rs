@@ -1,7 +1,7 @@
 //! What a plan is can be changed, and whoever is on it is on what it is now.
 
 use chrono::Duration;
-use guildhall::kernel::id::WorkspaceId;
+use guildhall::kernel::{id::WorkspaceId, metrics::PLAN_DRIFT, plans};
 use serde_json::{Value, json};
 
 use super::Shop;
@@ -114,6 +114,28 @@ async fn a_plan_that_begins_later_begins_by_itself() {
     assert_eq!(shop.plan().await, "free");
     shop.passes(Duration::days(5) + Duration::hours(1)).await;
     assert_eq!(shop.plan().await, "pro");
+}
+
+#[actix_web::test]
+async fn a_plan_that_nobody_ended_is_caught() {
+    let shop = Shop::open().await;
+    let staff = shop.staff();
+    let policy = staff.get("/policies?code=pro").await.ok().text_at("/data/0/id");
+    let license = staff.post("/licenses", json!({ "policy_id": policy })).await.created();
+    hold(&staff, &shop, &license.id()).await;
+    assert_eq!(shop.plan().await, "pro");
+    // As a job is that was given up.
+    shop.world
+        .admin("DELETE FROM guildhall.run_timers WHERE kind = 'workspace.plan'");
+    let ends = license.text_at("/expires_at").parse::<chrono::DateTime<chrono::Utc>>();
+    let ends = ends.unwrap() - shop.world.clock.now();
+    shop.passes(ends + Duration::days(1)).await;
+    assert_eq!(shop.plan().await, "pro", "nobody looked");
+    let missed = PLAN_DRIFT.get();
+    plans::sweep(shop.world.deployment.db.clone()).await.unwrap();
+    shop.world.run_jobs().await;
+    assert_eq!(shop.plan().await, "free");
+    assert!(PLAN_DRIFT.get() > missed);
 }
 
 /// Makes the home workspace a machine of a licence.

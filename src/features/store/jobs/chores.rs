@@ -10,7 +10,7 @@ use super::{Looker, account};
 use crate::{
     features::store::{
         model::SubscriptionId,
-        service::{self, CUSTOMER, LOOK, MAPPED, PLAN, PUBLISH, REPLAN, ToOpen},
+        service::{self, CUSTOMER, LOOK, MAPPED, PUBLISH, REPLAN, ToOpen},
     },
     kernel::{
         db::Tenant,
@@ -44,7 +44,7 @@ pub fn register(runner: &mut Runner, relay: &mut Relay, looker: &Looker) {
     runner.on(PUBLISH, Lane::System, publish);
     let at = looker.clone();
     runner.on(CUSTOMER, Lane::Slow, move |job| customer(at.clone(), job));
-    runner.on(PLAN, Lane::System, plan);
+    runner.on(plans::PLAN, Lane::System, plan);
     let at = looker.clone();
     runner.on(RECONCILE, Lane::Slow, move |job| reconcile(at.clone(), job));
     runner.on(LOOK, Lane::System, look_again);
@@ -294,14 +294,11 @@ pub(in crate::features::store) enum Urgency {
 
 /// The job that keeps a workspace's plan in step.
 pub(in crate::features::store) fn plan_job(workspace: Uuid, urgency: Urgency) -> Push {
-    let id = JobId::of(workspace, PLAN);
     Push {
-        group_id: workspace,
         priority: match urgency {
             Urgency::AtOnce => 9,
             Urgency::Chore => 1,
         },
-        on_exists: jobs::OnExists::Sooner,
-        ..Push::now(Lane::System, PLAN, id)
+        ..plans::job(WorkspaceId::from_uuid(workspace))
     }
 }

@@ -25,8 +25,6 @@ use crate::{
     },
 };
 
-/// The kind of the job that keeps a workspace's plan in step.
-pub(in crate::features::store) const PLAN: &str = "workspace.plan";
 /// The kind of the job that publishes plans.
 pub(in crate::features::store) const PUBLISH: &str = "store.publish";
 /// The job that publishes the operator's plans.
