@@ -474,7 +474,7 @@ CREATE TABLE orders (
   currency        text NOT NULL,
   state           text NOT NULL CONSTRAINT orders_state_check CHECK (state IN (
                     'pending', 'awaiting_payment', 'fulfilled', 'partially_reversed', 'reversed', 'held', 'refunded', 'failed')),
-  held_because    text CONSTRAINT orders_held_because_check CHECK (held_because IN ('unknown_price', 'duplicate', 'revoked', 'no_item', 'fraud')),
+  held_because    text CONSTRAINT orders_held_because_check CHECK (held_because IN ('unknown_price', 'duplicate', 'revoked', 'no_item', 'no_seat', 'fraud')),
   licenses        uuid[] NOT NULL DEFAULT '{}',
   paid_until      timestamptz,                                      -- the end of the period that was paid
   fulfilled_at    timestamptz,

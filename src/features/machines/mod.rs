@@ -7,6 +7,6 @@ mod routes;
 mod service;
 
 pub use jobs::register;
-pub use model::{Activated, Machine, NewMachine, PROBLEMS};
+pub use model::{Activated, FINGERPRINT_TAKEN, MACHINE_LIMIT_REACHED, Machine, NewMachine, PROBLEMS};
 pub use routes::routes;
 pub use service::{activate, deactivate, fingerprint, held_by};

@@ -138,6 +138,34 @@ async fn a_plan_that_nobody_ended_is_caught() {
     assert!(PLAN_DRIFT.get() > missed);
 }
 
+#[actix_web::test]
+async fn what_a_workspace_may_not_hold_is_kept_for_it_and_stops_nothing_else() {
+    let shop = Shop::open().await;
+    let staff = shop.staff();
+    let pro = staff.get("/policies?code=pro").await.ok().text_at("/data/0/id");
+    let only_one = json!({ "machine_uniqueness": "per_policy" });
+    staff.patch(&format!("/policies/{pro}"), only_one).await.ok();
+    let license = staff.post("/licenses", json!({ "policy_id": pro })).await.created();
+    hold(&staff, &shop, &license.id()).await;
+    let subscription = shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    assert_eq!(shop.bill().await["subscription"]["status"], "active");
+    assert_eq!(shop.count("orders", "state = 'held' AND held_because = 'no_seat'"), 1);
+    assert_eq!(shop.count("inbox_events", "attempts > 0 OR state = 'parked'"), 0);
+    assert_eq!(shop.plan().await, "pro");
+
+    staff
+        .post(&format!("/licenses/{}/revoke", license.id()), json!({}))
+        .await
+        .ok();
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "free");
+    shop.sends("customer.subscription.updated", subscription).await;
+    assert_eq!(shop.plan().await, "pro");
+    assert_eq!(shop.count("orders", "state = 'fulfilled'"), 1);
+    assert_eq!(shop.count("licenses", "state = 'active'"), 1);
+}
+
 /// Makes the home workspace a machine of a licence.
 async fn hold(staff: &Caller, shop: &Shop, license: &str) {
     let machine = json!({ "license_id": license, "fingerprint": format!("workspace:{}", shop.world.home()), "external_id": shop.world.home() });

@@ -179,6 +179,8 @@ words! {
         Revoked "revoked",
         /// It was billed with a subscription and is for nothing that the subscription buys.
         NoItem "no_item",
+        /// The buyer's workspace cannot be made a machine of the licence: the policy is against it.
+        NoSeat "no_seat",
         /// The payment may be stolen.
         Fraud "fraud",
     }

@@ -91,7 +91,7 @@ pub(in crate::features::store) fn heir(
         .optional()
 }
 
-/// The invoices, by Stripe's ids, that paid a subscription's present period in vain.
+/// The invoices, by Stripe's ids, that paid a subscription's present period in vain: it was one too many, or its workspace could not hold it.
 pub(in crate::features::store) fn held_invoices(
     conn: &mut PgConnection,
     subscription: SubscriptionId,
@@ -100,7 +100,7 @@ pub(in crate::features::store) fn held_invoices(
     orders::table
         .inner_join(invoices::table.on(orders::invoice_id.eq(invoices::id.nullable())))
         .filter(orders::subscription_id.eq(subscription))
-        .filter(orders::held_because.eq(HeldBecause::Duplicate))
+        .filter(orders::held_because.eq_any([HeldBecause::Duplicate, HeldBecause::NoSeat]))
         .filter(orders::paid_until.gt(now))
         .order(invoices::stripe_invoice_id)
         .select(invoices::stripe_invoice_id)

@@ -7,14 +7,14 @@ use super::{Goods, decide::Hold};
 use crate::{
     features::{
         customers::{self, NewCustomer},
-        licenses::{self, HoldReason, Issue, License, NewHold, Renewal, RenewalTerm, Status, Via},
-        machines::{self, NewMachine},
+        licenses::{self, HoldReason, Issue, LICENSE_NOT_USABLE, License, NewHold, Renewal, RenewalTerm, Status, Via},
+        machines::{self, FINGERPRINT_TAKEN, MACHINE_LIMIT_REACHED, NewMachine},
         policies::PolicyId,
         store::queries,
     },
     kernel::{
         db::Tenant,
-        error::Result,
+        error::{Error, Result},
         id::{CustomerId, Id, LicenseId, WorkspaceId},
         secret::{Token, TokenKind},
     },
@@ -57,9 +57,17 @@ impl Paid {
     }
 }
 
+/// What came of making the buyer's workspace a machine of a licence.
+pub(super) enum Seat {
+    /// It is one, or needs not be.
+    Taken,
+    /// The licence's own rules are against it: that is the seller's to mend, and everything else stands.
+    Refused(Error),
+}
+
 /// Makes a licence for what was paid. In `platform` the buyer's workspace becomes its machine: that is how it holds a plan. What was paid is
 /// always made, whatever the seller's own plan says.
-pub(super) fn issue(tx: &mut Tenant<'_>, goods: &Goods<'_>, policy: Uuid, paid: &Paid) -> Result<Uuid> {
+pub(super) fn issue(tx: &mut Tenant<'_>, goods: &Goods<'_>, policy: Uuid, paid: &Paid) -> Result<(Uuid, Seat)> {
     let wanted = Issue {
         customer: Some(goods.customer),
         expires_at: Some(paid.term_ends_at),
@@ -71,8 +79,8 @@ pub(super) fn issue(tx: &mut Tenant<'_>, goods: &Goods<'_>, policy: Uuid, paid: 
     for (sale, until) in &paid.periods {
         renew(tx, license, *until, sale)?;
     }
-    seat(tx, goods, license.uuid())?;
-    Ok(license.uuid())
+    let seat = seat(tx, goods, license.uuid())?;
+    Ok((license.uuid(), seat))
 }
 
 fn renew(tx: &mut Tenant<'_>, license: LicenseId, until: DateTime<Utc>, sale: &str) -> Result<License> {
@@ -85,17 +93,17 @@ fn renew(tx: &mut Tenant<'_>, license: LicenseId, until: DateTime<Utc>, sale: &s
 
 /// Makes the buyer's workspace a machine of the licence, in `platform`. Where what was paid is over already, nothing is held by it, and the
 /// payment that brings it back comes here again.
-pub(super) fn seat(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid) -> Result<()> {
+pub(super) fn seat(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid) -> Result<Seat> {
     let known = licenses::hold(tx, Id::from_uuid(license))?;
     if matches!(known.status, Status::Expired | Status::Suspended | Status::Revoked) {
-        return Ok(());
+        return Ok(Seat::Taken);
     }
     let license = known.id;
     let Some(pepper) = goods.means.pepper else {
-        return Ok(());
+        return Ok(Seat::Taken);
     };
     let Some(workspace) = customers::get(tx, goods.customer)?.external_id else {
-        return Ok(());
+        return Ok(Seat::Taken);
     };
     let fingerprint = format!("workspace:{workspace}");
     let hash = machines::fingerprint(pepper, &fingerprint);
@@ -104,8 +112,13 @@ pub(super) fn seat(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid) -> Res
         external_id: Some(workspace),
         ..NewMachine::default()
     };
-    machines::activate(tx, license, &machine, hash)?;
-    Ok(())
+    // Each of these is said before anything is written, or after it was taken back.
+    let refusals = [FINGERPRINT_TAKEN, LICENSE_NOT_USABLE, MACHINE_LIMIT_REACHED];
+    match machines::activate(tx, license, &machine, hash) {
+        Ok(_) => Ok(Seat::Taken),
+        Err(error) if refusals.iter().any(|kind| error.is(*kind)) => Ok(Seat::Refused(error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Prolongs a licence for what was paid. One that was revoked ended for good: nothing is prolonged.
@@ -161,7 +174,11 @@ pub(super) fn transfer(tx: &mut Tenant<'_>, goods: &Goods<'_>, license: Uuid, po
         periods: licenses::renewals(tx, old.id)?,
     };
     licenses::revoke(tx, old.id)?;
-    issue(tx, goods, policy, &paid).map(Some)
+    match issue(tx, goods, policy, &paid)? {
+        (fresh, Seat::Taken) => Ok(Some(fresh)),
+        // The old one is better than none: nothing of this look stands.
+        (_, Seat::Refused(error)) => Err(error),
+    }
 }
 
 /// Holds a licence for money. A hold that is there stays as it is.

@@ -4,7 +4,9 @@ use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::{
-    Goods, Parked, access, decide,
+    Goods, Parked,
+    access::{self, Seat},
+    decide,
     mirror::{Invoices, Subscriptions},
 };
 use crate::{
@@ -170,11 +172,16 @@ fn deliver(
         tracing::error!(license = %license, order = sale.key, "a revoked licence was paid for: the order is held");
         return Ok(None);
     }
+    let (license, seat) = license(tx, goods, sale, item, &mapped)?;
+    if let Seat::Refused(error) = seat {
+        hold(tx, sale, known, Some(&mapped), HeldBecause::NoSeat)?;
+        tracing::error!(%license, order = sale.key, %error, "a workspace cannot hold what was paid for it: the order is held");
+        return Ok(None);
+    }
     let order = match known {
         Some(order) => order,
         None => record(tx, sale, Some(&mapped), None)?,
     };
-    let license = license(tx, goods, sale, item, &mapped)?;
     let now = tx.now()?;
     let order = queries::fulfil_order(tx.conn(), order.id, mapped.offer, &[license], now)?;
     outbox::emit(tx, ORDER_FULFILLED.of(order.id, &order))?;
@@ -191,16 +198,21 @@ fn mapped(tx: &mut Tenant<'_>, connection: ConnectionId, price: &str) -> Result<
 }
 
 /// Prolongs the licence that the item pays for, or that of the item in whose place it is, or makes one.
-fn license(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>, item: &Item, mapped: &Mapped) -> Result<Uuid> {
+fn license(
+    tx: &mut Tenant<'_>,
+    goods: &Goods<'_>,
+    sale: &Sale<'_>,
+    item: &Item,
+    mapped: &Mapped,
+) -> Result<(Uuid, Seat)> {
     let known = match item.license_id {
         Some(license) => Some(license),
         None => decide::inherited(tx, goods, sale.subscription, item, &mapped.line)?,
     };
-    let license = match known {
+    let (license, seat) = match known {
         Some(license) => {
             access::prolong(tx, license, sale.until(), &sale.key)?;
-            access::seat(tx, goods, license)?;
-            license
+            (license, access::seat(tx, goods, license)?)
         }
         None => {
             let paid = access::Paid::new(tx.now()?, sale.until(), &sale.key);
@@ -208,7 +220,7 @@ fn license(tx: &mut Tenant<'_>, goods: &Goods<'_>, sale: &Sale<'_>, item: &Item,
         }
     };
     queries::set_license(tx.conn(), item.id, license)?;
-    Ok(license)
+    Ok((license, seat))
 }
 
 fn hold(
