@@ -36,7 +36,7 @@ pub struct Room {
     pub permits: usize,
     /// How many may wait.
     pub line: usize,
-    /// How long one without a place waits at most. One with a place waits until its deadline.
+    /// How long one without a place waits at most. One with a place waits for as long as its work may take.
     pub longest: Duration,
 }
 
@@ -167,7 +167,7 @@ impl Gate {
             });
         }
         let patience = match admitted {
-            true => call.time_left(),
+            true => call.time_left().min(longest(call.class)),
             false => call.time_left().min(hall.room.longest),
         };
         let permit = hall.wait(patience).await?;
@@ -226,6 +226,14 @@ impl Gate {
             Class::Cpu => &self.cpu,
             Class::Job => &self.job,
         }
+    }
+}
+
+/// How long work of that class may take: whoever is ready to wait longer for something else keeps no place for it meanwhile.
+fn longest(class: Class) -> Duration {
+    match class {
+        Class::Long | Class::Job => Duration::from_secs(30),
+        _ => Duration::from_secs(4),
     }
 }
 

@@ -50,7 +50,7 @@ pub fn routes(routes: &mut ServiceConfig) {
 /// ends in time. The parameter goes before the header; `Preference-Applied` says how much of the header was granted.
 #[utoipa::path(operation_id = "agents_execute",
                params(("id" = AgentId, Path, description = "The agent."),
-                      ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end, as far as the request's deadline permits.", minimum = 0, maximum = 60),
+                      ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end.", minimum = 0, maximum = 60),
                       ("Prefer" = Option<String>, Header, description = "`wait=` and as many seconds: the same as the parameter, as a wish.", example = "wait=10")),
                request_body = NewExecution,
                responses((status = 202, description = "It was accepted.", body = Run), (status = 200, description = "It ended in time.", body = Run)),
@@ -186,7 +186,7 @@ async fn list(can: Can<perm::RunsRead>, db: Data<Db>, query: PageQuery<RunFilter
 /// the header; `Preference-Applied` says how much of the header was granted.
 #[utoipa::path(operation_id = "runs_get",
                params(("id" = RunId, Path, description = "The run."),
-                      ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end, as far as the request's deadline permits.", minimum = 0, maximum = 60),
+                      ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end.", minimum = 0, maximum = 60),
                       ("Prefer" = Option<String>, Header, description = "`wait=` and as many seconds: the same as the parameter, as a wish.", example = "wait=10")),
                responses((status = 200, description = "The run.", body = Run)),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]

@@ -31,7 +31,7 @@ use crate::kernel::{
         limits::Limits,
         outbound::{Answer, Outbound, Outgoing},
     },
-    id::Id,
+    id::{Id, WorkspaceId},
     jobs::{JobContext, Lane, Runner, retry},
     metrics,
     outbox::{Catalogue, Relay},
@@ -83,7 +83,8 @@ async fn run(context: JobContext, outbound: Outbound, limits: Limits, keyring: A
             .tenant(context.scope(), move |tx| pump::load(tx, &keys, &job, id, tired))
             .await?;
         let Next::Send(batch) = next else { return Ok(()) };
-        let returned = send_all(&outbound, &limits, context.db.clock(), *batch).await;
+        let workspace = context.scope().workspace();
+        let returned = send_all(&outbound, &limits, context.db.clock(), workspace, *batch).await;
         if !record_all(&context, id, Arc::new(returned)).await? {
             return Ok(());
         }
@@ -122,7 +123,13 @@ async fn rest(context: JobContext) -> Result<()> {
 }
 
 /// Sends a batch, all at once, as far as the receiver's host may have it. No transaction and no connection is held meanwhile.
-async fn send_all(outbound: &Outbound, limits: &Limits, clock: &Clock, batch: Batch) -> Returned {
+async fn send_all(
+    outbound: &Outbound,
+    limits: &Limits,
+    clock: &Clock,
+    workspace: WorkspaceId,
+    batch: Batch,
+) -> Returned {
     let Batch {
         endpoint,
         secrets,
@@ -138,7 +145,7 @@ async fn send_all(outbound: &Outbound, limits: &Limits, clock: &Clock, batch: Ba
                 body,
                 event_at,
             } = letter;
-            if !let_through(limits, url).await {
+            if !let_through(limits, url, workspace).await {
                 return Err(delivery.id);
             }
             if delivery.attempts_total == 1 {
@@ -174,9 +181,14 @@ async fn send_all(outbound: &Outbound, limits: &Limits, clock: &Clock, batch: Ba
 }
 
 /// Waits a moment until the host of an address may get one more call. False: not so soon.
-async fn let_through(limits: &Limits, url: &str) -> bool {
+async fn let_through(limits: &Limits, url: &str, workspace: WorkspaceId) -> bool {
     let until = Instant::now() + AT_THE_DOOR;
-    while let Some(wait) = limits.call_out(url).await.refused().and_then(|refused| refused.wait) {
+    while let Some(wait) = limits
+        .call_out(url, workspace)
+        .await
+        .refused()
+        .and_then(|refused| refused.wait)
+    {
         if Instant::now() + wait > until {
             return false;
         }

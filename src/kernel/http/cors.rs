@@ -169,6 +169,8 @@ mod tests {
             reads,
             fresh: false,
             queries: false,
+            waits: false,
+            exports: false,
             works_unpaid: false,
             works_suspended: false,
             body_limit: 1_000,

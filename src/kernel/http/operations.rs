@@ -14,7 +14,7 @@ use utoipa::openapi::{
     path::{Operation as Described, ParameterIn},
 };
 
-use super::body::DEFAULT_LIMIT;
+use super::{body::DEFAULT_LIMIT, export::LINES};
 use crate::kernel::{access::Class, metrics};
 
 /// One operation, as its description declares it.
@@ -43,6 +43,10 @@ pub struct Operation {
     pub works_suspended: bool,
     /// Documents query parameters.
     pub queries: bool,
+    /// Can be asked to wait: it documents the parameter `wait`.
+    pub waits: bool,
+    /// Can answer everything at once, a row a line.
+    pub exports: bool,
     /// The largest body that it takes, in bytes: `x-body-limit`, else 256 KiB.
     pub body_limit: usize,
     /// What is counted of it.
@@ -205,6 +209,8 @@ fn unlisted() -> Operation {
         reads: false,
         fresh: false,
         queries: true,
+        waits: false,
+        exports: false,
         body_limit: DEFAULT_LIMIT,
         meters: Meters::of("unlisted"),
     }
@@ -235,11 +241,17 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         .extensions
         .as_ref()
         .and_then(|all| all.get("x-body-limit")?.as_u64());
-    let mut parameters = described.parameters.iter().flatten();
-    let queries = parameters.any(|parameter| match parameter {
+    let parameters = || described.parameters.iter().flatten();
+    let queries = parameters().any(|parameter| match parameter {
         RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
         RefOr::Ref(_) => true,
     });
+    let waits = parameters().any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == "wait"));
+    let exports = described
+        .responses
+        .responses
+        .values()
+        .any(|answer| matches!(answer, RefOr::T(answer) if answer.content.contains_key(LINES)));
     let body_limit = limit.map_or(DEFAULT_LIMIT, |bytes| bytes as usize);
     let bills = permission.is_some_and(|permission| permission.starts_with("billing:"));
     ensure!(
@@ -263,6 +275,8 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
             || says("x-works-unpaid"),
         works_suspended: bills || rate == RateClass::Export,
         queries,
+        waits,
+        exports,
         body_limit,
         meters: Meters::of(id),
     })

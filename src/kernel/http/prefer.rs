@@ -2,6 +2,9 @@
 
 use actix_web::http::header::HeaderMap;
 
+/// Nobody waits longer, in seconds.
+pub const LONGEST: u64 = 60;
+
 /// The seconds of `wait`, if the header has it and it can be read. A preference that nobody understands is none: it is no mistake.
 pub fn wait(headers: &HeaderMap) -> Option<u64> {
     headers

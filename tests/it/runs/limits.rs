@@ -198,12 +198,11 @@ async fn waiting_is_a_parameter_or_a_preference() {
         .header("preference-applied")
         .strip_prefix("wait=")
         .expect("it was granted");
-    assert!((1..50).contains(&granted.parse::<u64>().expect("seconds")), "{granted}");
+    assert_eq!(granted, "50");
 
     let run = format!("/runs/{}", answer.id());
     let seen = owner.get(&run).header("prefer", "wait=1").await.ok();
-    let granted = seen.header("preference-applied");
-    assert!(["wait=0", "wait=1"].contains(&granted), "{granted}");
+    assert_eq!(seen.header("preference-applied"), "wait=1");
     assert_eq!(owner.get(&run).await.ok().header("preference-applied"), "");
     // What cannot be read is no wish, and what the address says goes before one.
     for (query, preference) in [("", "wait=soon"), ("", "respond-async"), ("?wait=0", "wait=50")] {
@@ -221,12 +220,12 @@ async fn who_waits_for_a_run_takes_nobodys_place() {
     let run = start(&owner, &agent, "x").await;
     let mut waiting = Vec::new();
     // More than there are places, one after the other: nobody works, so the run does not end.
-    for _ in 0..60 {
-        let ask = owner.get(&format!("{run}?wait=60"));
+    for _ in 0..30 {
+        let ask = owner.get(&format!("{run}?wait=4"));
         waiting.push(actix_web::rt::spawn(async move { ask.await }));
         a_while().await;
-        stranger.get("/workspace").await.ok();
     }
+    stranger.get("/workspace").await.ok();
     for answer in waiting {
         assert_eq!(answer.await.expect("an answer").ok().body["status"], "pending");
     }

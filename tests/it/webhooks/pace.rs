@@ -69,9 +69,9 @@ async fn one_host_gets_no_more_than_its_share_and_what_waits_for_it_uses_no_atte
     .await;
     let took = begun.elapsed();
     worker.drain(Duration::from_secs(20)).await;
-    // A hundred at once, then a hundred a second.
+    // Half of what the host may get: fifty at once, then fifty a second.
     assert!(
-        took > Duration::from_millis(2_500),
+        took > Duration::from_millis(5_500),
         "{ALL} calls to one host in {took:?}"
     );
     assert_eq!(receiver.got().len(), ALL);

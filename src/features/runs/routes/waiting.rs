@@ -22,7 +22,7 @@ use crate::{
         access::{Call, Scope},
         db::Db,
         error::{Error, FieldCode, INVALID_PARAMETER, Problem, Result, UNKNOWN_PARAMETER},
-        http::prefer,
+        http::prefer::{self, LONGEST},
     },
 };
 
@@ -30,9 +30,6 @@ use crate::{
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// So many wait at once; whoever else would is answered at once.
 static SEATS: Semaphore = Semaphore::const_new(1_000);
-/// Nobody waits longer, in seconds.
-const LONGEST: u64 = 60;
-
 /// How long the caller waits: `?wait=`, seconds and nothing else, or else what it prefers.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {

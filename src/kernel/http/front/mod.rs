@@ -24,7 +24,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method,
-        header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING, USER_AGENT},
+        header::{ACCEPT, CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING, USER_AGENT},
     },
     middleware::Next,
     web::Data,
@@ -43,9 +43,11 @@ use self::{
 pub use super::headers::API_VERSION;
 use super::{
     cors::{self, Origins},
+    export::LINES,
     headers,
     limits::{Limits, Shown, Verdict},
     operations::{Operation, Operations, RateClass},
+    prefer,
     problem::Prebuilt,
 };
 use crate::kernel::{
@@ -57,6 +59,9 @@ use crate::kernel::{
     id::RequestId,
     trace::Trace,
 };
+
+/// What the first rows of an export may take longer than a page.
+const EXPORT: Duration = Duration::from_secs(28);
 
 /// What the front door needs. One per process.
 pub struct Front {
@@ -143,7 +148,7 @@ pub async fn front(
     };
     request.extensions_mut().insert(caller);
 
-    let patience = operation.deadline() + body_time(&request, operation);
+    let patience = operation.deadline() + more_time(&request, operation);
     let work = tokio::time::timeout(patience, next.call(request));
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(Ok(Ok(answered))) => {
@@ -321,7 +326,7 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
             .unwrap_or_default(),
         operation: operation.id,
         class: operation.admission,
-        deadline: started + operation.deadline() + body_time(request, operation),
+        deadline: started + operation.deadline() + more_time(request, operation),
         read_only: request.method() == Method::GET,
         works_unpaid: operation.works_unpaid,
         works_suspended: operation.works_suspended,
@@ -330,6 +335,35 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
         user_agent: text(&USER_AGENT).map(|agent| agent.chars().take(400).collect()),
         place: None,
     }
+}
+
+/// What a request may take beside the handler's own time: for its body to arrive, for what it asked to wait for, and to begin an export.
+fn more_time(request: &ServiceRequest, operation: &Operation) -> Duration {
+    let mut more = body_time(request, operation);
+    if operation.waits {
+        more += asked_wait(request);
+    }
+    if operation.exports && wants_lines(request.headers()) {
+        more += EXPORT;
+    }
+    more
+}
+
+/// As far as it can be read: the handler judges it.
+fn asked_wait(request: &ServiceRequest) -> Duration {
+    let mut query = url::form_urlencoded::parse(request.query_string().as_bytes());
+    let named = query
+        .find(|(name, _)| name == "wait")
+        .map(|(_, seconds)| seconds.parse().ok());
+    let seconds = named.unwrap_or_else(|| prefer::wait(request.headers()));
+    Duration::from_secs(seconds.unwrap_or(0).min(prefer::LONGEST))
+}
+
+fn wants_lines(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    accepted
+        .into_iter()
+        .any(|accepted| accepted.to_ascii_lowercase().contains(LINES))
 }
 
 /// A body may take its time to arrive; the handler's own time begins after it. One that the operation does not take gives it none.

@@ -8,6 +8,7 @@ use crate::kernel::{
     config::Limits as Settings,
     entitlements::{Allowance, Plan},
     http::operations::RateClass,
+    id::WorkspaceId,
 };
 
 /// What a plan allows a minute when it does not say: the free plan's numbers.
@@ -58,11 +59,13 @@ const HOST: u32 = 100;
 /// … and to those that refuse earlier: Zapier takes 30 a second.
 const HOSTS: [(&str, u32); 1] = [("hooks.zapier.com", 25)];
 
-/// Calls that this deployment makes to a host.
-pub(super) fn host(settings: &Settings, name: &str) -> Ask {
+/// Calls that this deployment makes to a host: those of one workspace, which are half of all at most, and all.
+pub(super) fn host(settings: &Settings, name: &str, workspace: WorkspaceId) -> [Ask; 2] {
     let own = HOSTS.iter().find(|(known, _)| *known == name);
-    let quota = Quota::per_second(own.map_or(HOST, |(_, count)| *count));
-    Ask::new("host", quota.times(settings.factor))
+    let count = own.map_or(HOST, |(_, count)| *count);
+    let quota = |count: u32| Quota::per_second(count).times(settings.factor);
+    let share = Ask::new("host-share", quota(count.div_ceil(2)));
+    [share.of(workspace.uuid()), Ask::new("host", quota(count))]
 }
 
 /// Everything that a request in a workspace has to pass, narrowest first.
@@ -227,7 +230,10 @@ mod tests {
     #[test]
     fn a_host_that_is_known_to_refuse_early_is_called_less() {
         for (name, a_second) in [("hooks.zapier.com", 25), ("hooks.example.com", 100)] {
-            assert_eq!(host(&settings(), name).quota, Quota::per_second(a_second));
+            let [share, all] = host(&settings(), name, WorkspaceId::from_uuid(Uuid::from_u128(1)));
+            assert_eq!(all.quota, Quota::per_second(a_second));
+            assert_eq!(share.quota, Quota::per_second(a_second.div_ceil(2)));
+            assert!(share.key.is_some() && all.key.is_none());
         }
     }
 

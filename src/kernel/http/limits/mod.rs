@@ -26,7 +26,9 @@ pub use self::{
 use super::operations::RateClass;
 use crate::kernel::{
     access::{Actor, Person, Scope},
-    config, metrics,
+    config,
+    id::WorkspaceId,
+    metrics,
     redis::Redis,
 };
 
@@ -164,14 +166,14 @@ impl Limits {
     }
 
     /// Judges a call that this deployment wants to make to an address of somebody's choice, by its host: however many workspaces send there,
-    /// together they are no more than one polite caller.
-    pub async fn call_out(&self, url: &str) -> Verdict {
+    /// together they are no more than one polite caller, and none of them takes more than half of that.
+    pub async fn call_out(&self, url: &str, workspace: WorkspaceId) -> Verdict {
         let url = url::Url::parse(url).ok();
         let Some(host) = url.as_ref().and_then(|url| url.host_str()) else {
             return Verdict::default();
         };
-        self.check(&Home::host(host), &[buckets::host(&self.0.settings, host)])
-            .await
+        let asks = buckets::host(&self.0.settings, host, workspace);
+        self.check(&Home::host(host), &asks).await
     }
 
     /// Throws away what is no longer needed, for as long as anybody uses these limits.
