@@ -86,6 +86,12 @@ async fn who_pays_by_invoice_keeps_the_plan_until_it_is_due() {
         ("free", 0),
         "no access past a cancellation"
     );
+    shop.passes(Duration::days(15)).await;
+    assert_eq!(
+        shop.stands().await[..2],
+        ["free", "full"],
+        "nor does the patience's end bring any"
+    );
 }
 
 #[actix_web::test]
