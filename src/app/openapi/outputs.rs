@@ -22,6 +22,30 @@ pub(super) fn complete(document: &mut Value) {
     for name in answered.difference(&sent) {
         require(&mut document["components"]["schemas"][name.as_str()]);
     }
+    open(document);
+}
+
+/// An object of whose members nothing is said may have any: generators of clients take silence for none at all.
+fn open(part: &mut Value) {
+    match part {
+        Value::Array(elements) => elements.iter_mut().for_each(open),
+        Value::Object(members) => {
+            let kind = members.get("type");
+            let is_object = kind.is_some_and(|kind| kind == "object" || kind == &json!(["object", "null"]));
+            let is_told = ["properties", "additionalProperties", "allOf", "oneOf", "anyOf"]
+                .iter()
+                .any(|word| members.contains_key(*word));
+            if is_object && !is_told {
+                members.insert("additionalProperties".into(), json!(true));
+            }
+            for (name, member) in members {
+                if !matches!(name.as_str(), "example" | "examples" | "default" | "enum" | "const") {
+                    open(member);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The schemas that a part of the document leads to.
@@ -83,7 +107,7 @@ mod tests {
             "a": either, "z": {"type": "string"}, "optional": {"type": "string"}, "part": {"$ref": "#/components/schemas/Part"},
         }});
         let part = json!({"type": "object", "properties": {"b": {"oneOf": [{"$ref": "#/x"}, {"type": "null"}]}}});
-        let new = json!({"type": "object", "properties": {"a": either}});
+        let new = json!({"type": "object", "properties": {"a": either, "type": {"type": "object", "example": {"type": "object"}}}});
         let to = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
         let mut document = json!({
             "paths": {"/things": {"post": {"requestBody": to("New"), "responses": {"201": to("Thing"), "200": to("New")}}}},
@@ -94,5 +118,8 @@ mod tests {
         assert_eq!(schemas["Thing"]["required"], json!(["a", "z"]));
         assert_eq!(schemas["Part"]["required"], json!(["b"]));
         assert_eq!(schemas["New"]["required"], json!(null));
+        let any = json!({"type": "object", "example": {"type": "object"}, "additionalProperties": true});
+        assert_eq!(schemas["New"]["properties"]["type"], any);
+        assert_eq!(schemas["New"]["additionalProperties"], json!(null));
     }
 }

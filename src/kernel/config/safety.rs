@@ -102,7 +102,7 @@ impl Config {
     }
 
     /// Each key that can be unsafe, whether it is, and why.
-    fn unsafe_keys(&self) -> [(&'static str, bool, &'static str); 12] {
+    fn unsafe_keys(&self) -> [(&'static str, bool, &'static str); 14] {
         [
             (
                 "http.allow_targets",
@@ -150,6 +150,16 @@ impl Config {
                 "server.trusted_proxies",
                 self.server.trusted_proxies.iter().any(is_nearly_everybody),
                 "lets every caller choose its own address",
+            ),
+            (
+                "cors.origins",
+                self.cors.origins.iter().any(|origin| origin.starts_with("http://")),
+                "lets pages that anybody on the way can change call with a person's cookies",
+            ),
+            (
+                "stripe.webhook_secrets",
+                self.stripe.secret_key.is_some() && self.stripe.signing_secrets().is_empty(),
+                "is not set though stripe.secret_key is, so that no payment would ever take effect",
             ),
             (
                 "stripe.api_base",

@@ -127,6 +127,12 @@ fn production_refuses_what_is_unsafe_and_names_it() {
             "mail.smtp_url",
         ),
         ("GUILDHALL__LIMITS__ENABLED", "false", "limits.enabled"),
+        (
+            "GUILDHALL__CORS__ORIGINS",
+            "https://a.example.com,http://b.example.com",
+            "cors.origins",
+        ),
+        ("STRIPE_SECRET_KEY", "sk_live_x", "stripe.webhook_secrets"),
         ("GUILDHALL__AUTH__PASSWORD_MIN_LENGTH", "6", "auth.password_min_length"),
     ] {
         assert!(
