@@ -25,11 +25,28 @@ pub(super) fn complete(document: &mut Value) {
     open(document);
 }
 
-/// An object of whose members nothing is said may have any: generators of clients take silence for none at all.
+/// An object of whose members nothing is said may have any: generators of clients take silence for none at all. They also take a field with
+/// a default for one that is always there, so what must be sent has none, and neither has what is nothing if it is absent.
 fn open(part: &mut Value) {
     match part {
         Value::Array(elements) => elements.iter_mut().for_each(open),
         Value::Object(members) => {
+            let required = members.get("required").cloned().unwrap_or_default();
+            for (name, property) in members
+                .get_mut("properties")
+                .and_then(Value::as_object_mut)
+                .into_iter()
+                .flatten()
+            {
+                let must = required.as_array().is_some_and(|names| names.contains(&json!(name)));
+                if let Some(property) = property.as_object_mut()
+                    && property
+                        .get("default")
+                        .is_some_and(|default| must || is_nothing(default))
+                {
+                    property.remove("default");
+                }
+            }
             let kind = members.get("type");
             let is_object = kind.is_some_and(|kind| kind == "object" || kind == &json!(["object", "null"]));
             let is_told = ["properties", "additionalProperties", "allOf", "oneOf", "anyOf"]
@@ -62,6 +79,10 @@ pub(super) fn collect(part: &Value, schemas: &Value, found: &mut BTreeSet<String
         }
         _ => {}
     }
+}
+
+fn is_nothing(default: &Value) -> bool {
+    [json!(null), json!(""), json!([]), json!({})].contains(default)
 }
 
 fn schema_of(reference: &str) -> Option<&str> {
@@ -118,6 +139,14 @@ mod tests {
         assert_eq!(schemas["Thing"]["required"], json!(["a", "z"]));
         assert_eq!(schemas["Part"]["required"], json!(["b"]));
         assert_eq!(schemas["New"]["required"], json!(null));
+        let mut sent = json!({"required": ["a"], "properties": {
+            "a": {"default": 1}, "b": {"default": null}, "c": {"default": {}}, "d": {"default": 1},
+        }});
+        open(&mut sent);
+        assert_eq!(
+            sent["properties"],
+            json!({"a": {}, "b": {}, "c": {}, "d": {"default": 1}})
+        );
         let any = json!({"type": "object", "example": {"type": "object"}, "additionalProperties": true});
         assert_eq!(schemas["New"]["properties"]["type"], any);
         assert_eq!(schemas["New"]["additionalProperties"], json!(null));

@@ -27,7 +27,8 @@ impl Config {
         if !self.is_production() {
             return Ok(());
         }
-        match self.unsafe_keys().into_iter().find(|(_, found, _)| *found) {
+        let mut judged = self.unsafe_keys().into_iter().chain(self.unsafe_payments());
+        match judged.find(|(_, found, _)| *found) {
             Some((key, _, why)) => bail!("configuration key {key} is not safe in production: it {why}"),
             None => Ok(()),
         }
@@ -102,7 +103,7 @@ impl Config {
     }
 
     /// Each key that can be unsafe, whether it is, and why.
-    fn unsafe_keys(&self) -> [(&'static str, bool, &'static str); 14] {
+    fn unsafe_keys(&self) -> [(&'static str, bool, &'static str); 12] {
         [
             (
                 "http.allow_targets",
@@ -156,6 +157,11 @@ impl Config {
                 self.cors.origins.iter().any(|origin| origin.starts_with("http://")),
                 "lets pages that anybody on the way can change call with a person's cookies",
             ),
+        ]
+    }
+
+    fn unsafe_payments(&self) -> [(&'static str, bool, &'static str); 2] {
+        [
             (
                 "stripe.webhook_secrets",
                 self.stripe.secret_key.is_some() && self.stripe.signing_secrets().is_empty(),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use prometheus::{Histogram, IntCounter};
 use utoipa::openapi::{
     OpenApi, RefOr,
-    path::{Operation as Described, ParameterIn},
+    path::{Operation as Described, Parameter, ParameterIn},
 };
 
 use super::{body::DEFAULT_LIMIT, export::LINES};
@@ -216,6 +216,15 @@ fn unlisted() -> Operation {
     }
 }
 
+fn parameters(described: &Described) -> impl Iterator<Item = &RefOr<Parameter>> {
+    described.parameters.iter().flatten()
+}
+
+fn exports(described: &Described) -> bool {
+    let mut answers = described.responses.responses.values();
+    answers.any(|answer| matches!(answer, RefOr::T(answer) if answer.content.contains_key(LINES)))
+}
+
 fn operation(template: &'static str, method: &Method, described: &Described) -> Result<Operation> {
     let id: &'static str = described.operation_id.clone().context("no operation_id")?.leak();
     let said = |key: &str| {
@@ -241,17 +250,6 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         .extensions
         .as_ref()
         .and_then(|all| all.get("x-body-limit")?.as_u64());
-    let parameters = || described.parameters.iter().flatten();
-    let queries = parameters().any(|parameter| match parameter {
-        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
-        RefOr::Ref(_) => true,
-    });
-    let waits = parameters().any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == "wait"));
-    let exports = described
-        .responses
-        .responses
-        .values()
-        .any(|answer| matches!(answer, RefOr::T(answer) if answer.content.contains_key(LINES)));
     let body_limit = limit.map_or(DEFAULT_LIMIT, |bytes| bytes as usize);
     let bills = permission.is_some_and(|permission| permission.starts_with("billing:"));
     ensure!(
@@ -274,9 +272,13 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
             || bills
             || says("x-works-unpaid"),
         works_suspended: bills || rate == RateClass::Export,
-        queries,
-        waits,
-        exports,
+        queries: parameters(described).any(|parameter| match parameter {
+            RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
+            RefOr::Ref(_) => true,
+        }),
+        waits: parameters(described)
+            .any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == "wait")),
+        exports: exports(described),
         body_limit,
         meters: Meters::of(id),
     })

@@ -119,13 +119,14 @@ impl Mailer {
                 let message = self
                     .message(message_id, to, mail)
                     .map_err(|_| Undelivered::ForGood("the mail could not be put together".into()))?;
-                let sent = match tokio::time::timeout(self.patience, smtp.send(message)).await {
+                let sent = tokio::time::timeout(self.patience, smtp.send(message)).await;
+                self.standing
+                    .note(matches!(&sent, Ok(sent) if sent.as_ref().err().is_none_or(is_of_the_mail)));
+                match sent {
                     Ok(Ok(_)) => Ok(()),
                     Ok(Err(error)) => Err(undelivered(&error)),
                     Err(_) => Err(Undelivered::ForNow("the mail server took too long".into())),
-                };
-                self.standing.note(!matches!(sent, Err(Undelivered::ForNow(_))));
-                sent
+                }
             }
         }
     }
@@ -142,11 +143,19 @@ impl Mailer {
     }
 }
 
-/// What an error of the mail server means for the mail. That it refuses *us* says nothing about the mail.
+/// With these the server refuses *us*, which says nothing about the mail.
+const OF_US: [&str; 5] = ["530", "534", "535", "538", "554"];
+
+/// Whether the server is there for us, and says something of this mail or its recipient.
+fn is_of_the_mail(error: &smtp::Error) -> bool {
+    let code = error.status().map(|code| code.to_string());
+    code.is_some_and(|code| !OF_US.contains(&code.as_str()))
+}
+
+/// What an error of the mail server means for the mail.
 fn undelivered(error: &smtp::Error) -> Undelivered {
-    const OF_US: [&str; 5] = ["530", "534", "535", "538", "554"];
     match error.status().map(|code| code.to_string()) {
-        Some(code) if error.is_permanent() && !OF_US.contains(&code.as_str()) => {
+        Some(code) if error.is_permanent() && is_of_the_mail(error) => {
             Undelivered::ForGood(format!("the mail server answered {code}"))
         }
         Some(code) => Undelivered::ForNow(format!("the mail server answered {code}")),

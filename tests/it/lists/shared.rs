@@ -180,10 +180,11 @@ async fn metadata_goes_with_its_thing() {
         let found = owner.get(&format!("{list}?metadata[tier]=gold")).await.ok();
         assert_eq!(&found.text_at("/data/0/id"), id);
     }
-    let pairs = "SELECT count(*) FROM guildhall.agent_metadata";
-    assert_eq!(world.count(pairs), 1);
+    let home = world.home().uuid();
+    let pairs = format!("SELECT count(*) FROM guildhall.agent_metadata WHERE workspace_id = '{home}'");
+    assert_eq!(world.count(&pairs), 1);
     owner.delete(&format!("/agents/{agent}")).await.gone();
-    assert_eq!(world.count(pairs), 0);
+    assert_eq!(world.count(&pairs), 0);
 }
 
 #[actix_web::test]

@@ -5,6 +5,7 @@
 mod acquaintances;
 mod answer;
 mod credentials;
+mod patience;
 mod strangers;
 mod unread;
 
@@ -15,7 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use actix_web::{
@@ -24,7 +25,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method,
-        header::{ACCEPT, CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING, USER_AGENT},
+        header::{HeaderName, USER_AGENT},
     },
     middleware::Next,
     web::Data,
@@ -38,16 +39,15 @@ pub use self::{
 };
 use self::{
     answer::{Seen, wrap},
+    patience::more_time,
     unread::Unread,
 };
 pub use super::headers::API_VERSION;
 use super::{
     cors::{self, Origins},
-    export::LINES,
     headers,
     limits::{Limits, Shown, Verdict},
     operations::{Operation, Operations, RateClass},
-    prefer,
     problem::Prebuilt,
 };
 use crate::kernel::{
@@ -59,9 +59,6 @@ use crate::kernel::{
     id::RequestId,
     trace::Trace,
 };
-
-/// What the first rows of an export may take longer than a page.
-const EXPORT: Duration = Duration::from_secs(28);
 
 /// What the front door needs. One per process.
 pub struct Front {
@@ -334,78 +331,5 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
         ip: headers::client(request.headers(), peer, &front.trusted_proxies),
         user_agent: text(&USER_AGENT).map(|agent| agent.chars().take(400).collect()),
         place: None,
-    }
-}
-
-/// What a request may take beside the handler's own time: for its body to arrive, for what it asked to wait for, and to begin an export.
-fn more_time(request: &ServiceRequest, operation: &Operation) -> Duration {
-    let mut more = body_time(request, operation);
-    if operation.waits {
-        more += asked_wait(request);
-    }
-    if operation.exports && wants_lines(request.headers()) {
-        more += EXPORT;
-    }
-    more
-}
-
-/// As far as it can be read: the handler judges it.
-fn asked_wait(request: &ServiceRequest) -> Duration {
-    let mut query = url::form_urlencoded::parse(request.query_string().as_bytes());
-    let named = query
-        .find(|(name, _)| name == "wait")
-        .map(|(_, seconds)| seconds.parse().ok());
-    let seconds = named.unwrap_or_else(|| prefer::wait(request.headers()));
-    Duration::from_secs(seconds.unwrap_or(0).min(prefer::LONGEST))
-}
-
-fn wants_lines(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok());
-    accepted
-        .into_iter()
-        .any(|accepted| accepted.to_ascii_lowercase().contains(LINES))
-}
-
-/// A body may take its time to arrive; the handler's own time begins after it. One that the operation does not take gives it none.
-fn body_time(request: &ServiceRequest, operation: &Operation) -> Duration {
-    if operation.reads {
-        return Duration::ZERO;
-    }
-    let longest = operation.body_limit as u64;
-    let length = request
-        .headers()
-        .get(&CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match length {
-        Some(0) => Duration::ZERO,
-        Some(bytes) => Duration::from_secs(10 + bytes.min(longest) / 65_536),
-        None if request.headers().contains_key(&TRANSFER_ENCODING) => Duration::from_secs(10 + longest / 65_536),
-        None => Duration::ZERO,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
-
-    use super::*;
-
-    #[test]
-    fn a_length_gives_no_more_time_than_the_longest_body_takes() {
-        let operations = Operations::read(&utoipa::openapi::OpenApi::default()).expect("an empty document");
-        let writes = operations.unlisted();
-        let reads = Operation {
-            reads: true,
-            ..writes.clone()
-        };
-        let time = |operation: &Operation, length: &str| {
-            let request = TestRequest::default().insert_header((CONTENT_LENGTH, length));
-            body_time(&request.to_srv_request(), operation).as_secs()
-        };
-        for (length, seconds) in [("0", 0), ("10", 10), ("131072", 12), ("4294967296", 14), ("-1", 0)] {
-            assert_eq!((time(writes, length), time(&reads, length)), (seconds, 0), "{length}");
-        }
-        let chunked = TestRequest::default().insert_header((TRANSFER_ENCODING, "chunked"));
-        assert_eq!(body_time(&chunked.to_srv_request(), writes).as_secs(), 14);
     }
 }
