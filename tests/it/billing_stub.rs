@@ -333,5 +333,9 @@ async fn a_kept_account_outlives_its_process() {
     let stub = Stub::kept(clock, file.clone()).unwrap();
     let found = stub.call("GET", &format!("customers/{id}"), "").unwrap();
     assert_eq!(found["email"], json!("ada@example.com"));
+    // It holds a secret, and is put in its place whole.
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!file.with_extension("new").exists());
     std::fs::remove_file(file).unwrap();
 }

@@ -36,6 +36,7 @@ pub use self::delivery::{Delivered, Order, Schedule};
 pub use self::fault::{Fault, Kind};
 pub use self::refusal::{Refusal, Told};
 
+use super::home::write_private;
 use crate::kernel::plans::SeedPlan;
 
 use self::book::Book;
@@ -345,8 +346,9 @@ impl std::ops::DerefMut for Opened<'_> {
 impl Drop for Opened<'_> {
     fn drop(&mut self) {
         let Some(file) = self.file else { return };
-        let written = serde_json::to_vec(&*self.book).map_err(anyhow::Error::from);
-        if let Err(error) = written.and_then(|bytes| Ok(std::fs::write(file, bytes)?)) {
+        let written = serde_json::to_string(&*self.book).map_err(anyhow::Error::from);
+        // Whole or not at all: the process may be killed in the midst of it.
+        if let Err(error) = written.and_then(|book| write_private(file, &book)) {
             tracing::warn!(%error, "the Stripe stub could not be saved");
         }
     }
