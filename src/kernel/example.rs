@@ -51,7 +51,8 @@ fn made<'a>(schema: &'a Value, named: &impl Fn(&str) -> Option<&'a Value>, depth
     }
 }
 
-fn may_be_null(schema: &Value) -> bool {
+/// Whether the schema admits null.
+pub fn may_be_null(schema: &Value) -> bool {
     let types = schema["type"].as_array();
     let unions = ["oneOf", "anyOf"]
         .into_iter()

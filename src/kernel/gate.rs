@@ -167,7 +167,8 @@ impl Gate {
             });
         }
         let patience = match admitted {
-            true => call.time_left().min(longest(call.class)),
+            // However long its caller is ready to wait for something else.
+            true => call.time_left().min(call.class.time()),
             false => call.time_left().min(hall.room.longest),
         };
         let permit = hall.wait(patience).await?;
@@ -226,14 +227,6 @@ impl Gate {
             Class::Cpu => &self.cpu,
             Class::Job => &self.job,
         }
-    }
-}
-
-/// How long work of that class may take: whoever is ready to wait longer for something else keeps no place for it meanwhile.
-fn longest(class: Class) -> Duration {
-    match class {
-        Class::Long | Class::Job => Duration::from_secs(30),
-        _ => Duration::from_secs(4),
     }
 }
 

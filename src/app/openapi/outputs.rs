@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::kernel::example::may_be_null;
+
 /// Marks the nullable fields of whatever is only ever answered as required. What is also sent says for itself what may be left out.
 pub(super) fn complete(document: &mut Value) {
     let (mut answered, mut sent) = (BTreeSet::new(), BTreeSet::new());
@@ -109,12 +111,6 @@ fn require(schema: &mut Value) {
     );
     required.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
     schema["required"] = Value::Array(required);
-}
-
-fn may_be_null(property: &Value) -> bool {
-    let types = property["type"].as_array().into_iter().flatten();
-    let union = property["oneOf"].as_array().into_iter().flatten();
-    types.into_iter().any(|one| one == "null") || union.into_iter().any(|one| one["type"] == "null")
 }
 
 #[cfg(test)]

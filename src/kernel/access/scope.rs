@@ -142,6 +142,17 @@ impl Class {
             .find(|class| class.name() == name)
     }
 
+    /// How long a handler of the class may take.
+    pub const fn time(self) -> Duration {
+        Duration::from_secs(match self {
+            Class::Credential | Class::Account | Class::Interactive | Class::Cpu => 2,
+            // Hashing a password may wait in line for two seconds before it begins.
+            Class::Password => 4,
+            Class::Ingress => 3,
+            Class::Long | Class::Job => 30,
+        })
+    }
+
     /// As `x-admission` and the metrics name it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -197,6 +208,16 @@ impl Call {
     pub fn step_out(&self) {
         if let Some(place) = &self.place {
             place.leave();
+        }
+    }
+
+    /// The same as work of another class, which has to find a place of its own and may take so long from now on.
+    fn outside(&self, class: Class, within: Duration) -> Call {
+        Call {
+            class,
+            deadline: Instant::now() + within,
+            place: None,
+            ..self.clone()
         }
     }
 
@@ -258,27 +279,18 @@ impl Scope {
 
     /// The same for what is written about the call once it is over, within that time.
     pub(in crate::kernel) fn afterwards(&self, within: Duration) -> Scope {
-        let call = Call {
-            class: Class::Job,
-            deadline: Instant::now() + within,
+        self.with(Call {
             read_only: false,
-            place: None,
-            ..Call::clone(&self.call)
-        };
-        Scope {
-            call: Arc::new(call),
-            ..self.clone()
-        }
+            ..self.call.outside(Class::Job, within)
+        })
     }
 
     /// The same for a part of an export, which may take as long as one who asks for much may wait.
     pub(in crate::kernel) fn of_export(&self) -> Scope {
-        let call = Call {
-            class: Class::Long,
-            deadline: Instant::now() + Duration::from_secs(30),
-            place: None,
-            ..Call::clone(&self.call)
-        };
+        self.with(self.call.outside(Class::Long, Class::Long.time()))
+    }
+
+    fn with(&self, call: Call) -> Scope {
         Scope {
             call: Arc::new(call),
             ..self.clone()

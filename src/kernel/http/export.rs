@@ -31,11 +31,11 @@ const SLICE: i64 = 1_000;
 /// How often a slice is asked for when there is too much to do.
 const TRIES: u32 = 5;
 
-/// Whether the caller wants a list in lines.
+/// Whether the caller wants a list in lines, which only those are given in that are exported.
 ///
 /// # Errors
 /// 406 if it accepts nothing that the list is given in.
-pub(in crate::kernel) fn wants_lines<F: Filters>(headers: &HeaderMap) -> Result<bool, Problem> {
+pub(in crate::kernel) fn wants_lines(headers: &HeaderMap, exported: bool) -> Result<bool, Problem> {
     let accepted: Vec<&str> = headers
         .get_all(ACCEPT)
         .filter_map(|value| value.to_str().ok())
@@ -44,11 +44,11 @@ pub(in crate::kernel) fn wants_lines<F: Filters>(headers: &HeaderMap) -> Result<
     if accepted.trim().is_empty() {
         return Ok(false);
     }
-    let lines = if F::EXPORTED { weight(&accepted, LINES) } else { 0.0 };
+    let lines = if exported { weight(&accepted, LINES) } else { 0.0 };
     let json = weight(&accepted, "application/json");
     match lines.max(json) > 0.0 {
         true => Ok(lines > json),
-        false if F::EXPORTED => Err(NOT_ACCEPTABLE.because(format!("Here are application/json and {LINES}."))),
+        false if exported => Err(NOT_ACCEPTABLE.because(format!("Here are application/json and {LINES}."))),
         false => Err(NOT_ACCEPTABLE.because("Here is application/json.")),
     }
 }

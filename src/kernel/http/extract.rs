@@ -192,7 +192,7 @@ impl<F: Filters + 'static> FromRequest for PageQuery<F> {
         };
         let workspace = workspace.map_or(Uuid::nil(), Id::uuid);
         let parsed = PageQuery::parse(request.query_string(), workspace, seals)
-            .and_then(|query| query.given_in(wants_lines::<F>(request.headers())?));
+            .and_then(|query| query.given_in(wants_lines(request.headers(), F::EXPORTED)?));
         ready(parsed.map_err(Error::from))
     }
 }

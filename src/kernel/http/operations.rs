@@ -1,10 +1,7 @@
 //! What the API can do, read from its own OpenAPI document: so the document, the routes and what the front door knows of them cannot
 //! differ.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use actix_web::http::Method;
 use anyhow::{Context, Result, ensure};
@@ -297,16 +294,5 @@ impl Operation {
                 RESOURCES.contains(&resource) && action != "read"
                     || matches!(permission, "workspace:delete" | "workspace:transfer")
             })
-    }
-
-    /// How long its handler may take.
-    pub fn deadline(&self) -> Duration {
-        match self.admission {
-            Class::Credential | Class::Account | Class::Interactive | Class::Cpu => Duration::from_secs(2),
-            // Hashing a password may wait in line for two seconds before it begins.
-            Class::Password => Duration::from_secs(4),
-            Class::Ingress => Duration::from_secs(3),
-            Class::Long | Class::Job => Duration::from_secs(30),
-        }
     }
 }

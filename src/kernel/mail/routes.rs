@@ -55,3 +55,35 @@ fn page(mail: &Captured) -> Result<String, minijinja::Error> {
         .get_template("mail")?
         .render(Serde(serde_json::json!({ "mail": mail })))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mails_links_open_beside_its_frame_and_its_own_markup_stays_inside() {
+        let mail = Captured {
+            id: Id::nil(),
+            message_id: "<1@example.com>".into(),
+            template: "verify_email".into(),
+            from: "a@example.com".into(),
+            to: "b@example.com".into(),
+            subject: "One".into(),
+            text: "text".into(),
+            html: r#"<a href="https://example.com/auth/verify">Confirm</a>"></iframe><script>"#.into(),
+            sent_at: crate::kernel::clock::Clock::system().now(),
+        };
+        let page = page(&mail).expect("a page");
+        let frame = page.split("<iframe ").nth(1).expect("a frame");
+        let frame = frame.split('>').next().expect("its attributes");
+        assert!(
+            frame.contains(r#"sandbox="allow-popups allow-popups-to-escape-sandbox""#),
+            "{frame}"
+        );
+        assert!(
+            frame.contains(r#"srcdoc="&lt;base target=&quot;_blank&quot;&gt;&lt;a href="#),
+            "{frame}"
+        );
+        assert!(!page.contains("<script>"), "{page}");
+    }
+}

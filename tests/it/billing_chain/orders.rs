@@ -252,11 +252,7 @@ async fn nothing_of_something_is_no_plan() {
 #[actix_web::test]
 async fn what_bridged_missing_money_does_not_outlive_a_change_of_the_price() {
     let shop = Shop::open().await;
-    let subscription = shop.buys("guildhall_pro_month");
-    shop.settles().await;
-    shop.card(&subscription, "pm_card_chargeCustomerFail");
-    shop.passes(Duration::days(31) + Duration::hours(2)).await;
-    assert_eq!(shop.stands().await, ["pro", "full", "retrying"]);
+    let subscription = shop.falls_behind().await;
     shop.changes(&subscription, "guildhall_business_month");
     shop.settles().await;
     shop.card(&subscription, "pm_card_visa");

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{PASSWORD, someone};
-use crate::world::{Answer, World};
+use super::{PASSWORD, Someone, someone};
+use crate::world::{Answer, Caller, World};
 
 /// The value that an answer gives a cookie.
 pub(super) fn cookie_of(answer: &Answer, name: &str) -> String {
@@ -25,13 +25,19 @@ fn set_cookie(answer: &Answer, name: &str) -> String {
         .to_owned()
 }
 
-#[actix_web::test]
-async fn a_browsers_tokens_travel_in_cookies_and_nowhere_else() {
-    let world = World::new().await;
-    let person = someone(&world).await;
+/// Somebody signs in on our own page and wants to be remembered: who, their browser, and what it was answered.
+async fn sign_in(world: &World) -> (Someone, Caller, Answer) {
+    let person = someone(world).await;
     let browser = world.anonymous().with("origin", &world.base);
     let body = json!({ "identifier": person.email, "password": PASSWORD, "remember": true, "transport": "cookie" });
     let answer = browser.post("/auth/login", body).await.ok();
+    (person, browser, answer)
+}
+
+#[actix_web::test]
+async fn a_browsers_tokens_travel_in_cookies_and_nowhere_else() {
+    let world = World::new().await;
+    let (person, browser, answer) = sign_in(&world).await;
     assert!(answer.body["access_token"].is_null() && answer.body["refresh_token"].is_null());
     assert!(!answer.text.contains("eyJ") && !answer.text.contains("_rt_"));
     let access = set_cookie(&answer, "__Host-gld_at");
@@ -84,10 +90,7 @@ async fn a_browsers_tokens_travel_in_cookies_and_nowhere_else() {
 #[actix_web::test]
 async fn a_browser_whose_access_token_has_expired_can_sign_out() {
     let world = World::new().await;
-    let person = someone(&world).await;
-    let browser = world.anonymous().with("origin", &world.base);
-    let body = json!({ "identifier": person.email, "password": PASSWORD, "remember": true, "transport": "cookie" });
-    let answer = browser.post("/auth/login", body).await.ok();
+    let (_, browser, answer) = sign_in(&world).await;
     // What a browser sends after ten minutes: the access cookie is gone.
     let refresh = format!("__Secure-gld_rt={}", cookie_of(&answer, "__Secure-gld_rt"));
     let browser = browser.with("cookie", &refresh);

@@ -10,7 +10,6 @@ use actix_web::{
     dev::Payload,
     http::header::{HeaderName, HeaderValue},
 };
-
 use tokio::sync::Semaphore;
 
 use crate::{

@@ -145,7 +145,7 @@ pub async fn front(
     };
     request.extensions_mut().insert(caller);
 
-    let patience = operation.deadline() + more_time(&request, operation);
+    let patience = operation.admission.time() + more_time(&request, operation);
     let work = tokio::time::timeout(patience, next.call(request));
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(Ok(Ok(answered))) => {
@@ -323,7 +323,7 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
             .unwrap_or_default(),
         operation: operation.id,
         class: operation.admission,
-        deadline: started + operation.deadline() + more_time(request, operation),
+        deadline: started + operation.admission.time() + more_time(request, operation),
         read_only: request.method() == Method::GET,
         works_unpaid: operation.works_unpaid,
         works_suspended: operation.works_suspended,

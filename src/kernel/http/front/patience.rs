@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use actix_web::{
     dev::ServiceRequest,
-    http::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING},
+    http::header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
-use crate::kernel::http::{export::LINES, operations::Operation, prefer};
+use crate::kernel::http::{export::wants_lines, operations::Operation, prefer};
 
 /// What the first rows of an export may take longer than a page.
 const EXPORT: Duration = Duration::from_secs(28);
@@ -18,7 +18,7 @@ pub(super) fn more_time(request: &ServiceRequest, operation: &Operation) -> Dura
     if operation.waits {
         more += asked_wait(request);
     }
-    if operation.exports && wants_lines(request.headers()) {
+    if operation.exports && wants_lines(request.headers(), true).unwrap_or(false) {
         more += EXPORT;
     }
     more
@@ -32,13 +32,6 @@ fn asked_wait(request: &ServiceRequest) -> Duration {
         .map(|(_, seconds)| seconds.parse().ok());
     let seconds = named.unwrap_or_else(|| prefer::wait(request.headers()));
     Duration::from_secs(seconds.unwrap_or(0).min(prefer::LONGEST))
-}
-
-fn wants_lines(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok());
-    accepted
-        .into_iter()
-        .any(|accepted| accepted.to_ascii_lowercase().contains(LINES))
 }
 
 /// A body may take its time to arrive; the handler's own time begins after it. One that the operation does not take gives it none.
