@@ -711,8 +711,8 @@ BEGIN
 END $$;
 
 -- Opens the context of a transaction that is one statement: workspace, actor, reseller, customer, and how far a test's clock is ahead. It can
--- only read.
-CREATE FUNCTION enter(context text[]) RETURNS void LANGUAGE plpgsql AS $$
+-- only read. It answers 1, the limit of a statement that reads one row and enters by it.
+CREATE FUNCTION enter(context text[]) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM set_config('transaction_read_only', 'on', true),
           set_config('app.workspace', context[1], true), set_config('app.actor', context[2], true),
@@ -720,6 +720,7 @@ BEGIN
   IF context[5] IS NOT NULL THEN
     PERFORM set_config('app.clock_offset', context[5], true);
   END IF;
+  RETURN 1;
 END $$;
 
 -- The same facts in a single round trip.

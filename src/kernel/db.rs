@@ -8,7 +8,7 @@ mod opening;
 mod pool;
 
 pub use address::{address, told};
-pub use ask::Context;
+pub use ask::{ById, Context};
 
 use std::{sync::Arc, time::Instant};
 

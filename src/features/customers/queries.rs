@@ -4,6 +4,7 @@ use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, RunQueryDsl,
     SelectableHelper,
 };
+use uuid::Uuid;
 
 use super::model::{Customer, CustomerFilters, NewCustomer};
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     features::schema::licensing::{customer_metadata, customers},
     in_order_of_change,
     kernel::{
+        db::ById,
         id::{CustomerId, ResellerId},
         page::PageQuery,
     },
@@ -46,10 +48,12 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<CustomerFilters>) 
 }
 
 pub(super) fn get(conn: &mut PgConnection, id: CustomerId) -> QueryResult<Customer> {
-    customers::table
-        .find(id.uuid())
-        .select(Customer::as_select())
-        .first(conn)
+    one(id.uuid()).first(conn)
+}
+
+/// The statement that reads it.
+pub(super) fn one(id: Uuid) -> ById<customers::table, Customer> {
+    customers::table.find(id).select(Customer::as_select())
 }
 
 /// An address as `email_key` holds it.

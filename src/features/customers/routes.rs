@@ -67,7 +67,7 @@ async fn show(
     id: Path<CustomerId>,
     _none: NoQuery,
 ) -> Result<Tagged<Customer>> {
-    db.tenant(can, move |tx| service::get(tx, id.0)).await.map(Tagged)
+    service::show(&db, can, id.0).await.map(Tagged)
 }
 
 /// Change a customer.

@@ -5,7 +5,8 @@ use super::{
     queries,
 };
 use crate::kernel::{
-    db::Tenant,
+    access::Scope,
+    db::{Db, Tenant},
     error::{EXTERNAL_ID_TAKEN, FieldCode, NOT_FOUND, OnConstraint, Result, invalid, missing},
     http::IfMatch,
     id::CustomerId,
@@ -62,6 +63,14 @@ pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<CustomerFilters>) -> R
     Ok(query.page_of_changing(rows, |customer| {
         (customer.created_at, customer.updated_at, customer.id.uuid())
     }))
+}
+
+/// One customer, in one round trip.
+///
+/// # Errors
+/// 404.
+pub(super) async fn show(db: &Db, scope: impl Into<Scope>, id: CustomerId) -> Result<Customer> {
+    db.one(scope, queries::one(id.uuid())).await
 }
 
 /// One customer.

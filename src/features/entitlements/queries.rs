@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl, SelectableHelper,
 };
+use uuid::Uuid;
 
 use super::model::{Entitlement, EntitlementFilters, EntitlementId, NewEntitlement};
 use crate::{
     any_of,
     features::schema::licensing::{catalog_metadata, entitlement_defs},
     in_order_of_change,
-    kernel::page::PageQuery,
+    kernel::{db::ById, page::PageQuery},
     tagged,
 };
 
@@ -39,11 +40,9 @@ pub(super) fn of_codes(conn: &mut PgConnection, codes: &[&String]) -> QueryResul
         .load(conn)
 }
 
-pub(super) fn get(conn: &mut PgConnection, id: EntitlementId) -> QueryResult<Entitlement> {
-    entitlement_defs::table
-        .find(id.uuid())
-        .select(Entitlement::as_select())
-        .first(conn)
+/// The statement that reads one.
+pub(super) fn one(id: Uuid) -> ById<entitlement_defs::table, Entitlement> {
+    entitlement_defs::table.find(id).select(Entitlement::as_select())
 }
 
 /// The definition, locked until the commit.

@@ -70,7 +70,7 @@ async fn show(
     id: Path<EntitlementId>,
     _none: NoQuery,
 ) -> Result<Tagged<Entitlement>> {
-    db.tenant(can, move |tx| service::get(tx, id.0)).await.map(Tagged)
+    service::show(&db, can, id.0).await.map(Tagged)
 }
 
 /// Change an entitlement.

@@ -10,8 +10,9 @@ use super::{
     queries,
 };
 use crate::kernel::{
+    access::Scope,
     check::{Check, escape},
-    db::Tenant,
+    db::{Db, Tenant},
     error::{FieldCode, OnConstraint, Result, invalid},
     http::IfMatch,
     outbox,
@@ -38,9 +39,9 @@ pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<EntitlementFilters>) -
     Ok(query.page_of_changing(rows, |row| (row.created_at, row.updated_at, row.id.uuid())))
 }
 
-/// One definition.
-pub(super) fn get(tx: &mut Tenant<'_>, id: EntitlementId) -> Result<Entitlement> {
-    Ok(queries::get(tx.conn(), id)?)
+/// One definition, in one round trip.
+pub(super) async fn show(db: &Db, scope: impl Into<Scope>, id: EntitlementId) -> Result<Entitlement> {
+    db.one(scope, queries::one(id.uuid())).await
 }
 
 /// Changes a definition.

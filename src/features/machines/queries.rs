@@ -16,6 +16,7 @@ use crate::{
     },
     in_order_of_change,
     kernel::{
+        db::ById,
         id::{Id, LicenseId},
         page::PageQuery,
     },
@@ -296,7 +297,12 @@ pub(super) fn beat(conn: &mut PgConnection, id: MachineId, due_at: DateTime<Utc>
 }
 
 pub(super) fn get(conn: &mut PgConnection, id: MachineId) -> QueryResult<Machine> {
-    machines::table.find(id.uuid()).select(Machine::as_select()).first(conn)
+    one(id.uuid()).first(conn)
+}
+
+/// The statement that reads it.
+pub(super) fn one(id: Uuid) -> ById<machines::table, Machine> {
+    machines::table.find(id).select(Machine::as_select())
 }
 
 /// The machine, locked until the commit.

@@ -98,7 +98,7 @@ async fn show(
     id: Path<MachineId>,
     _none: NoQuery,
 ) -> Result<Tagged<Machine>> {
-    db.tenant(can, move |tx| service::get(tx, id.0)).await.map(Tagged)
+    service::show(&db, can, id.0).await.map(Tagged)
 }
 
 /// Deactivate a machine.

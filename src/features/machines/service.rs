@@ -19,8 +19,9 @@ use crate::{
         policies::{ClientVerb, Cull, ExpirationBasis, Heartbeat, HeartbeatBasis, Rules, Uniqueness},
     },
     kernel::{
+        access::Scope,
         check::tidy,
-        db::Tenant,
+        db::{Db, Tenant},
         error::{Error, NOT_FOUND, Result, missing},
         http::Software,
         id::LicenseId,
@@ -318,9 +319,9 @@ pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<MachineFilters>) -> Re
     }))
 }
 
-/// One machine.
-pub(super) fn get(tx: &mut Tenant<'_>, id: MachineId) -> Result<Machine> {
-    Ok(queries::get(tx.conn(), id)?)
+/// One machine, in one round trip.
+pub(super) async fn show(db: &Db, scope: impl Into<Scope>, id: MachineId) -> Result<Machine> {
+    db.one(scope, queries::one(id.uuid())).await
 }
 
 /// The licences that are active on what the vendor calls by this name: in `platform`, the plans that a workspace holds.

@@ -7,4 +7,4 @@ mod service;
 
 pub use model::{EVENTS, NewProduct, Product, ProductId};
 pub use routes::routes;
-pub use service::{create, get, open};
+pub use service::{create, open};

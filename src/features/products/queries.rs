@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl, SelectableHelper,
 };
+use uuid::Uuid;
 
 use super::model::{NewProduct, Product, ProductFilters, ProductId};
 use crate::{
     any_of,
     features::schema::licensing::{catalog_metadata, products},
     in_order_of_change,
-    kernel::page::PageQuery,
+    kernel::{db::ById, page::PageQuery},
     tagged,
 };
 
@@ -31,8 +32,9 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<ProductFilters>) -
     in_order_of_change!(rows, products, query).load(conn)
 }
 
-pub(super) fn get(conn: &mut PgConnection, id: ProductId) -> QueryResult<Product> {
-    products::table.find(id.uuid()).select(Product::as_select()).first(conn)
+/// The statement that reads one.
+pub(super) fn one(id: Uuid) -> ById<products::table, Product> {
+    products::table.find(id).select(Product::as_select())
 }
 
 /// The product as it stays until the commit.

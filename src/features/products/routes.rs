@@ -70,7 +70,7 @@ async fn show(
     id: Path<ProductId>,
     _none: NoQuery,
 ) -> Result<Tagged<Product>> {
-    db.tenant(can, move |tx| service::get(tx, id.0)).await.map(Tagged)
+    service::show(&db, can, id.0).await.map(Tagged)
 }
 
 /// Change a product.

@@ -8,7 +8,8 @@ use super::{
     queries,
 };
 use crate::kernel::{
-    db::Tenant,
+    access::Scope,
+    db::{Db, Tenant},
     error::{FieldCode, OnConstraint, Result, STATE_CONFLICT, invalid, missing},
     http::IfMatch,
     outbox,
@@ -37,12 +38,12 @@ pub(super) fn list(tx: &mut Tenant<'_>, query: &PageQuery<ProductFilters>) -> Re
     }))
 }
 
-/// One product.
+/// One product, in one round trip.
 ///
 /// # Errors
 /// 404.
-pub fn get(tx: &mut Tenant<'_>, id: ProductId) -> Result<Product> {
-    Ok(queries::get(tx.conn(), id)?)
+pub(super) async fn show(db: &Db, scope: impl Into<Scope>, id: ProductId) -> Result<Product> {
+    db.one(scope, queries::one(id.uuid())).await
 }
 
 /// The product that a body names, if it still sells.

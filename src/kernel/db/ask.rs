@@ -2,7 +2,14 @@
 
 use std::time::Instant;
 
-use diesel::{PgConnection, RunQueryDsl, query_dsl::LoadQuery};
+use diesel::{
+    PgConnection, QueryResult, RunQueryDsl,
+    dsl::{AsSelect, Find, Select},
+    pg::Pg,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    query_dsl::LoadQuery,
+    sql_types::{Array, Nullable, Text},
+};
 
 use super::Db;
 use crate::kernel::{
@@ -39,11 +46,53 @@ impl Context {
     }
 }
 
+/// A statement that reads a row by its key.
+pub type ById<Table, T> = Select<Find<Table, uuid::Uuid>, AsSelect<T, Pg>>;
+
+/// A statement that reads a row by its key, and enters the context itself: by its `LIMIT`, which PostgreSQL computes before it asks for the
+/// first row (`recompute_limits` in `nodeLimit.c`). Row-level security looks at the context when that row is asked for. Were it ever the
+/// other way round, there would be no workspace yet, and the statement would fail: it cannot read anybody else's.
+#[derive(QueryId)]
+pub struct Entered<Q> {
+    row: Q,
+    context: Context,
+}
+
+impl<Q: Query> Query for Entered<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q> RunQueryDsl<PgConnection> for Entered<Q> {}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Entered<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.row.walk_ast(out.reborrow())?;
+        out.push_sql(" LIMIT enter(");
+        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.context.0)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
 impl Db {
-    /// Asks one question inside the scope's workspace, in one round trip instead of three. The question is the call of a SQL function that
-    /// passes the context on to `enter(text[])` before it looks at any table: `LANGUAGE plpgsql`, invoker's rights, under the same policies
-    /// as every other statement. One that does not enter reads nothing but an error, because row-level security knows no workspace
-    /// then; and none can write.
+    /// Reads one row inside the scope's workspace, in one round trip instead of three. The statement finds it by its key and has no limit of
+    /// its own.
+    ///
+    /// # Errors
+    /// 404, and 503 with `outcome: none` when the database or the deadline fails.
+    pub async fn one<T, Q>(&self, scope: impl Into<Scope>, row: Q) -> Result<T>
+    where
+        T: Send + 'static,
+        Q: Send + 'static,
+        Entered<Q>: for<'q> LoadQuery<'q, PgConnection, T> + RunQueryDsl<PgConnection>,
+    {
+        self.ask(scope, move |context| Entered { row, context }).await
+    }
+
+    /// Asks one question inside the scope's workspace, in one round trip instead of three. The question is an [`Entered`] statement, or
+    /// the call of a SQL function that passes the context on to `enter(text[])` before it looks at any table: `LANGUAGE plpgsql`, invoker's
+    /// rights, under the same policies as every other statement. One that does not enter reads nothing but an error, because row-level
+    /// security knows no workspace then; and none can write.
     ///
     /// # Errors
     /// 503 with `outcome: none` when the database or the deadline fails.

@@ -127,6 +127,29 @@ fn a_prepared_statement_belongs_to_whoever_executes_it() {
     }
 }
 
+/// A statement that enters by its limit, as those that read one row do: nothing stands before it, and nothing is left after it.
+#[test]
+fn a_statement_that_enters_by_itself_reads_its_own_workspace_and_leaves_nothing_behind() {
+    let lab = Lab::new();
+    let mut conn = lab.database.tenant();
+    for (table, walled) in &lab.registry.walled {
+        let reads = |workspace: &str| {
+            format!(
+                "SELECT 'a row' FROM {table} WHERE {} = '{A}' LIMIT enter(ARRAY['{workspace}', 'system:', 'none', 'none', NULL])",
+                walled.key
+            )
+        };
+        assert_eq!(
+            text(&mut conn, &reads(A)).as_deref(),
+            Some("a row"),
+            "A does not see its {table}"
+        );
+        assert_eq!(text(&mut conn, &reads(B)), None, "B reads A's {table}");
+        let said = refused(&mut conn, &format!("SELECT 1 FROM {table}"));
+        assert!(said.contains("invalid input syntax for type uuid"), "{table}: {said}");
+    }
+}
+
 mod copied {
     diesel::table! { guildhall.agents (id) { id -> Uuid, workspace_id -> Uuid, name -> Text, } }
     diesel::table! { guildhall.memberships (id) { id -> Uuid, workspace_id -> Uuid, display_name -> Text, } }
