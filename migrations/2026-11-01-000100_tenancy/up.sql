@@ -137,14 +137,17 @@ END $$;
 
 -- Metadata as lists are filtered by it: whether one jsonb contains another is not leakproof, so that under row-level security no index would
 -- serve it. Each pair is therefore a row of its own, in a table that reaches as far as the things that carry it. `own`: resellers and
--- customers see those of their things.
+-- customers see those of their things. `kind` is the table of the thing, and the statistics know which tags which kind carries: else a tag
+-- that all machines have would be expected of licences too, and a list of those that carry it be walked to its end.
 CREATE FUNCTION make_metadata_table(t name, reach text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  EXECUTE format('CREATE TABLE %1$I (workspace_id uuid NOT NULL, thing_id uuid NOT NULL, %2$s'
+  EXECUTE format('CREATE TABLE %1$I (workspace_id uuid NOT NULL, kind text COLLATE "C" NOT NULL, thing_id uuid NOT NULL, %2$s'
                  ' key text COLLATE "C" NOT NULL, value text COLLATE "C" NOT NULL,'
-                 ' CONSTRAINT %1$s_pkey PRIMARY KEY (workspace_id, thing_id, key))',
+                 ' CONSTRAINT %1$s_pkey PRIMARY KEY (workspace_id, kind, thing_id, key))',
                  t, CASE reach WHEN 'own' THEN 'reseller_id uuid, customer_id uuid,' ELSE '' END);
-  EXECUTE format('CREATE INDEX %1$s_value_idx ON %1$I (workspace_id, key, value, thing_id)', t);
+  EXECUTE format('CREATE INDEX %1$s_value_idx ON %1$I (workspace_id, kind, key, value, thing_id)', t);
+  EXECUTE format('CREATE STATISTICS %1$s_tags (mcv) ON kind, key, value FROM %1$I', t);
+  EXECUTE format('ALTER STATISTICS %1$s_tags SET STATISTICS 500', t);
   PERFORM make_tenant_table(t::text::regclass, reseller => reach, customer => reach, without => '{UPDATE}');
 END $$;
 
@@ -152,13 +155,14 @@ END $$;
 CREATE FUNCTION keep_metadata() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP <> 'INSERT' THEN
-    EXECUTE format('DELETE FROM %I.%I WHERE workspace_id = $1 AND thing_id = $2', TG_TABLE_SCHEMA, TG_ARGV[0])
-      USING OLD.workspace_id, OLD.id;
+    EXECUTE format('DELETE FROM %I.%I WHERE workspace_id = $1 AND kind = $2 AND thing_id = $3', TG_TABLE_SCHEMA, TG_ARGV[0])
+      USING OLD.workspace_id, TG_TABLE_NAME::text, OLD.id;
   END IF;
   IF TG_OP <> 'DELETE' THEN
     EXECUTE format('INSERT INTO %1$I.%2$I SELECT (jsonb_populate_record(NULL::%1$I.%2$I, $1 || jsonb_build_object(''key'', key, ''value'', value))).*'
                    ' FROM jsonb_each_text($2)', TG_TABLE_SCHEMA, TG_ARGV[0])
-      USING jsonb_build_object('workspace_id', NEW.workspace_id, 'thing_id', NEW.id, 'reseller_id', to_jsonb(NEW) -> 'reseller_id',
+      USING jsonb_build_object('workspace_id', NEW.workspace_id, 'kind', TG_TABLE_NAME, 'thing_id', NEW.id,
+                               'reseller_id', to_jsonb(NEW) -> 'reseller_id',
                                'customer_id', CASE TG_TABLE_NAME WHEN 'customers' THEN to_jsonb(NEW.id) ELSE to_jsonb(NEW) -> 'customer_id' END),
             NEW.metadata;
   END IF;

@@ -19,6 +19,8 @@ const DEFINITIONS: &str = "SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
     FROM pg_constraint WHERE connamespace = 'guildhall'::regnamespace
   UNION ALL SELECT format('index %s', pg_get_indexdef(i.indexrelid))
     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace = 'guildhall'::regnamespace
+  UNION ALL SELECT format('statistics %s %s', pg_get_statisticsobjdef(oid), stxstattarget)
+    FROM pg_statistic_ext WHERE stxnamespace = 'guildhall'::regnamespace
   UNION ALL SELECT format('policy %s on %s %s %s %s %s', polname, polrelid::regclass, polpermissive, polroles::regrole[],
                           pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) FROM pg_policy
   UNION ALL SELECT format('function %s %s %s', pg_get_functiondef(oid), proowner::regrole, proacl)

@@ -76,7 +76,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<AgentFilters>) -> 
         .into_boxed();
     let filters = &query.filters;
     any_of!(rows, agents::state => filters.states, agents::framework => filters.frameworks);
-    tagged!(rows, agents::id, agent_metadata, query);
+    tagged!(rows, agents, agent_metadata, query);
     in_order_of_change!(rows, agents, query).load(conn)
 }
 

@@ -43,7 +43,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<CustomerFilters>) 
         .limit(query.fetch())
         .into_boxed();
     any_of!(rows, customers::email_key => emails, customers::external_id => query.filters.external_ids);
-    tagged!(rows, customers::id, customer_metadata, query);
+    tagged!(rows, customers, customer_metadata, query);
     in_order_of_change!(rows, customers, query).load(conn)
 }
 

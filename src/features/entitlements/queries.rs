@@ -28,7 +28,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<EntitlementFilters
         .limit(query.fetch())
         .into_boxed();
     any_of!(rows, entitlement_defs::code => query.filters.codes);
-    tagged!(rows, entitlement_defs::id, catalog_metadata, query);
+    tagged!(rows, entitlement_defs, catalog_metadata, query);
     in_order_of_change!(rows, entitlement_defs, query).load(conn)
 }
 

@@ -152,7 +152,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<LicenseFilters>) -
     if let Some(time) = filters.expires_before {
         rows = rows.filter(licenses::expires_at.lt(time));
     }
-    tagged!(rows, licenses::id, customer_metadata, query);
+    tagged!(rows, licenses, customer_metadata, query);
     in_order_of_change!(rows, licenses, query).load(conn)
 }
 

@@ -322,7 +322,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<MachineFilters>) -
         machines::license_id => licenses,
         machines::state => filters.states,
         machines::external_id => filters.external_ids);
-    tagged!(rows, machines::id, customer_metadata, query);
+    tagged!(rows, machines, customer_metadata, query);
     in_order_of_change!(rows, machines, query).load(conn)
 }
 

@@ -41,7 +41,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<PolicyFilters>) ->
         .limit(query.fetch())
         .into_boxed();
     any_of!(rows, policies::product_id => query.filters.products, policies::code => query.filters.codes);
-    tagged!(rows, policies::id, catalog_metadata, query);
+    tagged!(rows, policies, catalog_metadata, query);
     in_order_of_change!(rows, policies, query).load(conn)
 }
 

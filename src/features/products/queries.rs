@@ -28,7 +28,7 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<ProductFilters>) -
         .limit(query.fetch())
         .into_boxed();
     any_of!(rows, products::code => query.filters.codes);
-    tagged!(rows, products::id, catalog_metadata, query);
+    tagged!(rows, products, catalog_metadata, query);
     in_order_of_change!(rows, products, query).load(conn)
 }
 

@@ -354,7 +354,8 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
     /// The metadata of what is sold, each pair by itself. Triggers write it.
-    catalog_metadata (thing_id, key) {
+    catalog_metadata (kind, thing_id, key) {
+        kind -> Text,
         thing_id -> Uuid,
         key -> Text,
         value -> Text,
@@ -364,7 +365,8 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
     /// The metadata of customers and of what they hold.
-    customer_metadata (thing_id, key) {
+    customer_metadata (kind, thing_id, key) {
+        kind -> Text,
         thing_id -> Uuid,
         key -> Text,
         value -> Text,

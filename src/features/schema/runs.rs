@@ -314,7 +314,8 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
     /// The metadata of agents and runs, each pair by itself. Triggers write it.
-    agent_metadata (thing_id, key) {
+    agent_metadata (kind, thing_id, key) {
+        kind -> Text,
         thing_id -> Uuid,
         key -> Text,
         value -> Text,

@@ -13,16 +13,24 @@ macro_rules! within {
     };
 }
 
-/// Narrows a boxed query to rows that carry the tags that were asked for. `$pairs` is the table that holds the metadata of such rows, each
-/// pair by itself.
+/// Narrows a boxed query to rows of a table that carry the tags that were asked for. `$pairs` is the table that holds the metadata of such
+/// rows, each pair by itself, beside the name of the table that it belongs to.
+///
+/// That name is a literal, and diesel prepares a statement with a literal anew each time: PostgreSQL plans it for the tags that are asked for.
+/// Its sixth plan would be for any tag, and walk all rows for one that hardly any has.
 #[macro_export]
 macro_rules! tagged {
-    ($rows:ident, $id:expr, $pairs:ident, $query:expr) => {
+    ($rows:ident, $things:ident, $pairs:ident, $query:expr) => {
         for (key, values) in &$query.shared.metadata {
             let those = $pairs::table
+                .filter($pairs::kind.eq(diesel::dsl::sql::<diesel::sql_types::Text>(concat!(
+                    "'",
+                    stringify!($things),
+                    "'"
+                ))))
                 .filter($pairs::key.eq(key))
                 .filter($pairs::value.eq_any(values));
-            $rows = $rows.filter($id.eq_any(those.select($pairs::thing_id)));
+            $rows = $rows.filter($things::id.eq_any(those.select($pairs::thing_id)));
         }
     };
 }

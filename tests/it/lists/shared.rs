@@ -4,7 +4,7 @@ use chrono::Duration;
 use serde_json::{Value, json};
 
 use super::{Stage, name, names, rows};
-use crate::{rules::none, world::World};
+use crate::{isolation::routes::operations::Operation, rules::none, world::World};
 
 #[actix_web::test]
 async fn every_list_goes_by_pages_in_every_order() {
@@ -164,6 +164,42 @@ async fn metadata_narrows_by_any_value_of_each_key() {
     let many: Vec<String> = (0..11).map(|n| format!("metadata[k{n}]=x")).collect();
     let many = owner.get(&format!("/products?{}", many.join("&"))).await;
     many.refused("invalid-parameter");
+}
+
+/// Things of several kinds share a table of tags.
+#[actix_web::test]
+async fn a_tag_finds_things_of_the_kind_that_carries_it() {
+    const KINDS: [&str; 8] = [
+        "products",
+        "policies",
+        "entitlement_defs",
+        "customers",
+        "licenses",
+        "machines",
+        "agents",
+        "runs",
+    ];
+    let stage = Stage::set().await;
+    for kind in KINDS {
+        let tag = format!("UPDATE guildhall.{kind} SET metadata = '{{\"of\": \"{kind}\"}}'");
+        stage.world.admin(&tag);
+    }
+    let mut met = Vec::new();
+    let tagged = |list: &Operation| list.filters.iter().any(|filter| filter == "metadata");
+    for (list, address) in stage.lists().into_iter().filter(|(list, _)| tagged(list)) {
+        let all = names(&rows(&stage.owner, &address, "", 100).await);
+        let mut kinds = Vec::new();
+        for kind in KINDS {
+            let found = names(&rows(&stage.owner, &address, &format!("&metadata[of]={kind}"), 100).await);
+            if !found.is_empty() {
+                assert_eq!(found, all, "{}", list.id);
+                kinds.push(kind);
+            }
+        }
+        assert_eq!(kinds.len(), 1, "{}: {kinds:?}", list.id);
+        met.extend(kinds);
+    }
+    assert!(KINDS.iter().all(|kind| met.contains(kind)), "only {met:?}");
 }
 
 #[actix_web::test]

@@ -183,6 +183,20 @@ async fn walk(world: &World, judge: &mut Judge, list: &Operation, caller: &Calle
     }
     let changes = list.filters.iter().any(|filter| filter == "updated_after");
     let orders = ["-created_at", "created_at", "-updated_at", "updated_at"];
+    // One after the other, as on a connection that has lived for a while: what is common first, then what is not.
+    let common = values
+        .get("metadata")
+        .filter(|_| list.filters.iter().any(|filter| filter == "metadata"));
+    if let Some(common) = common.and_then(|values| values.get(1)) {
+        let page = format!(
+            "{path}?limit=5&order=-created_at{}",
+            question(world, "metadata", common)
+        );
+        for _ in 0..8 {
+            caller.get(&page).await.ok();
+        }
+        judge.judge(&page);
+    }
     for (query, finds) in queries {
         for order in &orders[..if changes { 4 } else { 2 }] {
             let page = format!("{path}?limit=5&order={order}{query}");

@@ -114,6 +114,6 @@ pub(super) fn list(conn: &mut PgConnection, query: &PageQuery<RunFilters>) -> Qu
         let tagged = run_tags::table.filter(run_tags::tag.eq_any(&filters.tags));
         rows = rows.filter(runs::id.eq_any(tagged.select(run_tags::run_id)));
     }
-    tagged!(rows, runs::id, agent_metadata, query);
+    tagged!(rows, runs, agent_metadata, query);
     in_order_of_change!(rows, runs, query).load(conn)
 }
