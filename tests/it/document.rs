@@ -118,6 +118,54 @@ fn who_says_that_it_takes_a_key_takes_it() {
     none("handlers whose x-idempotent is not what they do", broken);
 }
 
+/// The schemas that a part of the document leads to.
+fn led_to<'d>(part: &'d Value, document: &'d Value, found: &mut BTreeMap<&'d str, &'d Value>) {
+    if let Some(name) = part["$ref"]
+        .as_str()
+        .and_then(|to| to.strip_prefix("#/components/schemas/"))
+        && found.insert(name, &document["components"]["schemas"][name]).is_none()
+    {
+        led_to(found[name], document, found);
+    }
+    let members = part.as_object().into_iter().flat_map(|members| members.values());
+    for inner in members.chain(part.as_array().into_iter().flatten()) {
+        led_to(inner, document, found);
+    }
+}
+
+/// Generators of clients take a field with a default for one that must be sent, and an object of which nothing is said for an empty one.
+#[test]
+fn what_is_sent_is_told_as_generators_of_clients_understand_it() {
+    let document = document();
+    let (mut sent, mut broken) = (BTreeMap::new(), Vec::new());
+    for (name, operation) in operations(&document) {
+        led_to(&operation["requestBody"], &document, &mut sent);
+        let order = operation["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|one| one["name"] == "order");
+        if order.is_some_and(|order| order["schema"]["enum"].as_array().is_none_or(|words| words.len() < 2)) {
+            broken.push(format!("{name}: order is any text"));
+        }
+    }
+    assert!(sent.len() > 20 && sent.contains_key("NewAgent"), "{:?}", sent.keys());
+    for (name, schema) in sent {
+        for (property, described) in schema["properties"].as_object().into_iter().flatten() {
+            if described.get("default").is_some() {
+                broken.push(format!("{name}.{property} has a default"));
+            }
+            if described["type"] == "object" && described.get("additionalProperties").is_none() {
+                broken.push(format!("{name}.{property} takes nothing"));
+            }
+            if property.ends_with("metadata") && described["additionalProperties"]["type"].is_null() {
+                broken.push(format!("{name}.{property} takes anything"));
+            }
+        }
+    }
+    none("what generators stumble over", broken);
+}
+
 #[test]
 fn everything_in_the_document_is_described() {
     let document = document();

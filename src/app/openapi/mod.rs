@@ -1,5 +1,6 @@
 //! The API's description of itself: made from the mounted routes, completed by rule, and served in 3.1 and 3.0.
 
+mod clients;
 mod completion;
 mod events;
 mod older;

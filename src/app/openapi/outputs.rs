@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::clients;
 use crate::kernel::example::may_be_null;
 
-/// Marks the nullable fields of whatever is only ever answered as required. What is also sent says for itself what may be left out.
+/// Marks the fields of whatever is only ever answered as required, if they are nullable or have a default: they are written all the same.
+/// What is also sent says for itself what may be left out.
 pub(super) fn complete(document: &mut Value) {
     let (mut answered, mut sent) = (BTreeSet::new(), BTreeSet::new());
     let schemas = document["components"]["schemas"].clone();
@@ -24,47 +26,7 @@ pub(super) fn complete(document: &mut Value) {
     for name in answered.difference(&sent) {
         require(&mut document["components"]["schemas"][name.as_str()]);
     }
-    open(document);
-}
-
-/// An object of whose members nothing is said may have any: generators of clients take silence for none at all. They also take a field with
-/// a default for one that is always there, so what must be sent has none, and neither has what is nothing if it is absent.
-fn open(part: &mut Value) {
-    match part {
-        Value::Array(elements) => elements.iter_mut().for_each(open),
-        Value::Object(members) => {
-            let required = members.get("required").cloned().unwrap_or_default();
-            for (name, property) in members
-                .get_mut("properties")
-                .and_then(Value::as_object_mut)
-                .into_iter()
-                .flatten()
-            {
-                let must = required.as_array().is_some_and(|names| names.contains(&json!(name)));
-                if let Some(property) = property.as_object_mut()
-                    && property
-                        .get("default")
-                        .is_some_and(|default| must || is_nothing(default))
-                {
-                    property.remove("default");
-                }
-            }
-            let kind = members.get("type");
-            let is_object = kind.is_some_and(|kind| kind == "object" || kind == &json!(["object", "null"]));
-            let is_told = ["properties", "additionalProperties", "allOf", "oneOf", "anyOf"]
-                .iter()
-                .any(|word| members.contains_key(*word));
-            if is_object && !is_told {
-                members.insert("additionalProperties".into(), json!(true));
-            }
-            for (name, member) in members {
-                if !matches!(name.as_str(), "example" | "examples" | "default" | "enum" | "const") {
-                    open(member);
-                }
-            }
-        }
-        _ => {}
-    }
+    clients::complete(document, &sent);
 }
 
 /// The schemas that a part of the document leads to.
@@ -83,28 +45,24 @@ pub(super) fn collect(part: &Value, schemas: &Value, found: &mut BTreeSet<String
     }
 }
 
-fn is_nothing(default: &Value) -> bool {
-    [json!(null), json!(""), json!([]), json!({})].contains(default)
-}
-
 fn schema_of(reference: &str) -> Option<&str> {
     reference.strip_prefix("#/components/schemas/")
 }
 
 fn require(schema: &mut Value) {
-    let nullable: Vec<_> = schema["properties"]
+    let written: Vec<_> = schema["properties"]
         .as_object()
         .into_iter()
         .flatten()
-        .filter(|(_, property)| may_be_null(property))
+        .filter(|(_, property)| may_be_null(property) || property.get("default").is_some())
         .map(|(name, _)| json!(name))
         .collect();
-    if nullable.is_empty() {
+    if written.is_empty() {
         return;
     }
     let mut required = schema["required"].as_array().cloned().unwrap_or_default();
     required.extend(
-        nullable
+        written
             .into_iter()
             .filter(|name| !required.contains(name))
             .collect::<Vec<_>>(),
@@ -122,6 +80,7 @@ mod tests {
         let either = json!({"type": ["string", "null"]});
         let thing = json!({"type": "object", "required": ["z"], "properties": {
             "a": either, "z": {"type": "string"}, "optional": {"type": "string"}, "part": {"$ref": "#/components/schemas/Part"},
+            "count": {"type": "integer", "default": 0},
         }});
         let part = json!({"type": "object", "properties": {"b": {"oneOf": [{"$ref": "#/x"}, {"type": "null"}]}}});
         let new = json!({"type": "object", "properties": {"a": either, "type": {"type": "object", "example": {"type": "object"}}}});
@@ -132,19 +91,8 @@ mod tests {
         });
         complete(&mut document);
         let schemas = &document["components"]["schemas"];
-        assert_eq!(schemas["Thing"]["required"], json!(["a", "z"]));
+        assert_eq!(schemas["Thing"]["required"], json!(["a", "count", "z"]));
         assert_eq!(schemas["Part"]["required"], json!(["b"]));
         assert_eq!(schemas["New"]["required"], json!(null));
-        let mut sent = json!({"required": ["a"], "properties": {
-            "a": {"default": 1}, "b": {"default": null}, "c": {"default": {}}, "d": {"default": 1},
-        }});
-        open(&mut sent);
-        assert_eq!(
-            sent["properties"],
-            json!({"a": {}, "b": {}, "c": {}, "d": {"default": 1}})
-        );
-        let any = json!({"type": "object", "example": {"type": "object"}, "additionalProperties": true});
-        assert_eq!(schemas["New"]["properties"]["type"], any);
-        assert_eq!(schemas["New"]["additionalProperties"], json!(null));
     }
 }

@@ -52,7 +52,7 @@ impl<F: Filters> IntoParams for PageQuery<F> {
         let mut all = vec![
             one("limit", "At most so many; 1 to 100, 25 if absent.", number),
             one("cursor", "Where to go on: `next_cursor` of the page before.", text()),
-            one("order", order, text()),
+            one("order", order, text().enum_values(Some(orders::<F>().to_vec()))),
             one(
                 "created_after",
                 "Only what was made later than this (RFC 3339).",
