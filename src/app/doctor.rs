@@ -196,7 +196,24 @@ fn judge(vitals: &Vitals, clock: &Clock) -> Vec<Line> {
             "Is a `guildhall worker` running? It takes them back within seconds.",
         ));
     }
+    lines.extend(partitions(vitals));
     lines
+}
+
+fn partitions(vitals: &Vitals) -> Vec<Line> {
+    let strays = vitals.strays.iter().filter(|(_, rows)| *rows > 0);
+    let lines: Vec<Line> = strays
+        .map(|(table, rows)| {
+            let says = format!("partitions: about {rows} rows of {table} are in {table}_default, for there was no other");
+            let fix = "Is a `guildhall worker` running? It makes partitions months ahead, and moves what came of a month before its \
+                       own was there; what is of months that are over stays.";
+            Line::look(says, fix)
+        })
+        .collect();
+    match lines.is_empty() {
+        true => vec![Line::fine("partitions: every row is in one of its own")],
+        false => lines,
+    }
 }
 
 async fn redis(config: &Config) -> Line {

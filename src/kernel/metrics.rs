@@ -121,6 +121,8 @@ metrics! {
     pub OUTBOX_OLDEST: gauge = "outbox_oldest_seconds";
     /// Events that a consumer could not take, by consumer.
     pub OUTBOX_DEAD: counters = "outbox_dead_total" ["consumer"];
+    /// Rows in default partitions, by table: their own were not made ahead. Counted once a minute.
+    pub STRAY_ROWS: gauges = "stray_rows" ["table"];
     /// Mails by template and how they ended.
     pub MAIL: counters = "mail_total" ["template", "outcome"];
     /// Webhook attempts by how they ended.

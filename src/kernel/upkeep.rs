@@ -11,6 +11,7 @@ use crate::kernel::{
     db::{Db, Kernel},
     error::Result,
     jobs::Runner,
+    metrics,
     schema::{
         credential_throttles, entitlement_counters, external_denied_sids, idempotency_keys, mails, oauth_flows,
         one_time_tokens, outbox_dead, pending_registrations, security_events, sessions, user_devices,
@@ -23,9 +24,13 @@ const BATCH: i64 = 1_000;
 
 /// Does both in this process.
 pub fn register(runner: &mut Runner, db: &Db) {
-    let (partitions_of, sweeps_of) = (db.clone(), db.clone());
+    let (partitions_of, strays_of, sweeps_of) = (db.clone(), db.clone(), db.clone());
     runner.every(Duration::from_secs(6 * 3_600), "upkeep.partitions", move || {
         partitions(partitions_of.clone())
+    });
+    runner.every(Duration::from_secs(60), "upkeep.strays", move || {
+        let db = strays_of.clone();
+        async move { measure(&db).await }
     });
     runner.every(Duration::from_secs(3_600), "upkeep.sweep", move || {
         let db = sweeps_of.clone();
@@ -36,6 +41,11 @@ pub fn register(runner: &mut Runner, db: &Db) {
 diesel::define_sql_function! {
     /// Makes the partitions of this month and the next three, and drops those that are too old. Answers how many it made.
     fn partitions_keep(parent: diesel::sql_types::Text) -> diesel::sql_types::Integer;
+}
+
+diesel::define_sql_function! {
+    /// How many rows lie in the default partition of a table.
+    fn stray_rows(parent: diesel::sql_types::Text) -> diesel::sql_types::BigInt;
 }
 
 /// The tables that grow by time.
@@ -56,7 +66,30 @@ pub async fn partitions(db: Db) -> Result<()> {
             tracing::info!(table, made, "partitions made");
         }
     }
+    measure(&db).await
+}
+
+async fn measure(db: &Db) -> Result<()> {
+    for (table, rows) in strays(db).await? {
+        metrics::STRAY_ROWS.with_label_values(&[table]).set(rows);
+    }
     Ok(())
+}
+
+/// By table: the rows that lie in its default partition because there was no other when they came. One is a worker's fault that made none
+/// ahead. A month's are moved when its partition is made; those of months that are over stay there, and are not dropped with age.
+///
+/// # Errors
+/// The database's.
+pub async fn strays(db: &Db) -> Result<[(&'static str, i64); 4]> {
+    db.unscoped(&call("upkeep.strays"), |tx| {
+        let mut strays = PARTITIONED.map(|table| (table, 0));
+        for (table, rows) in &mut strays {
+            *rows = diesel::select(stray_rows(*table)).get_result(tx.conn())?;
+        }
+        Ok(strays)
+    })
+    .await
 }
 
 /// Removes a batch of rows whose time was over before the given instant, and answers how many.

@@ -11,6 +11,7 @@ use crate::kernel::{
     db::Db,
     error::Result,
     schema::{outbox_dead, outbox_queue},
+    upkeep,
 };
 
 diesel::table! {
@@ -44,6 +45,8 @@ pub struct Vitals {
     pub jobs: (i64, i64),
     /// Jobs whose worker has not been heard of and that nobody has taken back.
     pub lost_leases: i64,
+    /// Rows in default partitions, by table.
+    pub strays: [(&'static str, i64); 4],
 }
 
 /// Reads them.
@@ -52,7 +55,8 @@ pub struct Vitals {
 /// 503 if the database cannot be reached.
 pub async fn read(db: &Db) -> Result<Vitals> {
     let call = Call::internal("vitals_read", "vitals".into());
-    db.unscoped(&call, |tx| {
+    let strays = upkeep::strays(db).await?;
+    db.unscoped(&call, move |tx| {
         let now = tx.now()?;
         let (ready, running): (Option<i64>, Option<i64>) = workspace_slots::table
             .select((sum(workspace_slots::ready), sum(workspace_slots::running)))
@@ -70,6 +74,7 @@ pub async fn read(db: &Db) -> Result<Vitals> {
                 .filter(run_leases::expires_at.lt(now - chrono::Duration::seconds(30)))
                 .count()
                 .get_result(tx.conn())?,
+            strays,
         })
     })
     .await

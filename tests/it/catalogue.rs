@@ -41,6 +41,10 @@ const HOLES: &[(u8, &str)] = &[
     (1, "GRANT guildhall_owner TO app_tenant"),
     (1, "GRANT pg_read_all_data TO app_kernel"),
     (1, "GRANT guildhall_owner TO guildhall_keeper"),
+    (1, "GRANT guildhall_owner TO guildhall_monitor"),
+    (1, "GRANT pg_write_all_data TO guildhall_auditor"),
+    (1, "GRANT pg_read_all_data TO guildhall_owner"),
+    (1, "ALTER ROLE guildhall_backup SUPERUSER"),
     (1, "ALTER TABLE agents OWNER TO app_tenant"),
     (1, "ALTER FUNCTION app_now() OWNER TO app_kernel"),
     (1, "GRANT CREATE ON SCHEMA guildhall TO app_tenant"),
@@ -102,6 +106,14 @@ const HOLES: &[(u8, &str)] = &[
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET app.reseller = ''none''', current_database()); END $$",
     ),
     (5, "ALTER ROLE app_tenant RESET statement_timeout"),
+    (5, "ALTER ROLE app_tenant SET statement_timeout = 0"),
+    (
+        5,
+        "ALTER ROLE app_kernel SET idle_in_transaction_session_timeout = '1h'",
+    ),
+    (5, "ALTER ROLE guildhall_migrator RESET row_security"),
+    (5, "ALTER ROLE guildhall_migrator SET lock_timeout = 0"),
+    (5, "ALTER ROLE guildhall_auditor RESET default_transaction_read_only"),
     (5, "ALTER ROLE app_kernel SET search_path = public"),
     (
         6,
@@ -143,6 +155,15 @@ const HOLES: &[(u8, &str)] = &[
         8,
         "ALTER TABLE memberships ADD CONSTRAINT following FOREIGN KEY (workspace_id, custom_role_id) REFERENCES roles (workspace_id, id) ON UPDATE CASCADE",
     ),
+    (
+        8,
+        "ALTER TABLE agents ADD UNIQUE (id); ALTER TABLE outbox_default ADD CONSTRAINT plain FOREIGN KEY (subject_id) REFERENCES agents (id)",
+    ),
+    (9, "CREATE UNIQUE INDEX ON outbox_default (request_id)"),
+    (
+        9,
+        "ALTER TABLE workspaces DROP CONSTRAINT workspaces_slug_key; CREATE INDEX workspaces_slug_key ON workspaces (slug)",
+    ),
     (9, "ALTER TABLE agents ADD UNIQUE (name)"),
     (9, "CREATE UNIQUE INDEX ON agents (lower(name))"),
     (9, "CREATE UNIQUE INDEX ON agents (id, workspace_id)"),
@@ -151,6 +172,11 @@ const HOLES: &[(u8, &str)] = &[
         "DROP INDEX invitations_email_idx; ALTER TABLE workspaces DROP CONSTRAINT workspaces_slug_key",
     ),
     (10, "CREATE INDEX ON agents (name)"),
+    (10, "CREATE INDEX ON outbox_default (request_id)"),
+    (
+        10,
+        "DROP INDEX memberships_user_id_idx; CREATE INDEX memberships_user_id_idx ON memberships (workspace_id, user_id)",
+    ),
     (10, "DROP INDEX memberships_user_id_idx"),
     (11, "CREATE VIEW all_agents AS SELECT * FROM agents"),
     (
@@ -175,6 +201,7 @@ const HOLES: &[(u8, &str)] = &[
         "CREATE FUNCTION spy() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER spy AFTER INSERT ON agents FOR EACH ROW EXECUTE FUNCTION spy()",
     ),
     (12, "ALTER TABLE agents DISABLE TRIGGER bump_version"),
+    (12, "DROP FUNCTION keep_metadata() CASCADE"),
     (
         12,
         "ALTER FUNCTION audit_prune(uuid, timestamptz, integer) OWNER TO guildhall_owner",

@@ -184,12 +184,12 @@ impl Database {
 
     /// A connection as `app_tenant`, past the doors.
     pub fn tenant(&self) -> PgConnection {
-        connect(self.urls.tenant.expose())
+        walled(connect(self.urls.tenant.expose()), "app_tenant")
     }
 
     /// A connection as `app_kernel`, past the doors.
     pub fn kernel(&self) -> PgConnection {
-        connect(self.urls.kernel.expose())
+        walled(connect(self.urls.kernel.expose()), "app_kernel")
     }
 }
 
@@ -205,6 +205,33 @@ fn connect(url: &str) -> PgConnection {
     #[expect(clippy::disallowed_methods, reason = "tests of the database go past the doors")]
     let conn = PgConnection::establish(url);
     conn.expect("the server of this run can be reached")
+}
+
+/// The connection, if row-level security holds whoever it is: with another, every test of isolation would pass.
+fn walled(mut conn: PgConnection, role: &str) -> PgConnection {
+    assert_eq!(text(&mut conn, "current_user").as_deref(), Some(role));
+    let held = "SELECT coalesce(bool_and(row_security_active(oid)), true) FROM pg_class WHERE relrowsecurity";
+    assert_eq!(
+        text(&mut conn, held).as_deref(),
+        Some("true"),
+        "{role} is held by nothing"
+    );
+    conn
+}
+
+#[test]
+fn a_connection_that_row_level_security_does_not_hold_is_no_ground_for_tests() {
+    let database = Database::migrated();
+    drop((database.tenant(), database.kernel()));
+    let past_the_wall = [
+        (database.admin_url(), "app_tenant"),
+        (database.urls.migrator.expose().clone(), "guildhall_migrator"),
+        (database.urls.kernel.expose().clone(), "app_tenant"),
+    ];
+    for (url, role) in past_the_wall {
+        let taken = std::panic::catch_unwind(|| walled(connect(&url), role));
+        assert!(taken.is_err(), "{role} was taken");
+    }
 }
 
 /// Runs statements that must succeed.

@@ -62,6 +62,40 @@ fn the_doctor_finds_a_hole_a_relay_that_stands_still_and_rows_that_point_at_noth
     }
 }
 
+/// The line of the report that is about partitions.
+fn of_partitions(database: &Database) -> String {
+    let urls = &database.urls;
+    let mut doctor = std::process::Command::new(env!("CARGO_BIN_EXE_guildhall"));
+    doctor
+        .args(["--env", "development", "doctor"])
+        .env_clear()
+        .env("DATABASE_TENANT_URL", urls.tenant.expose())
+        .env("DATABASE_KERNEL_URL", urls.kernel.expose())
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    let said = doctor.output().expect("a process");
+    assert!(said.status.success(), "{said:?}");
+    let said = String::from_utf8(said.stdout).expect("text");
+    let line = said.lines().find(|line| line.contains("partitions: "));
+    line.expect("a line about partitions").to_owned()
+}
+
+#[test]
+fn the_doctor_tells_of_rows_for_which_there_was_no_partition() {
+    let database = Database::migrated();
+    assert!(of_partitions(&database).starts_with("ok "));
+    let mut admin = database.admin();
+    enter(&mut admin, PLATFORM);
+    run(
+        &mut admin,
+        "INSERT INTO outbox (id, type, api_version, data) VALUES (uuid_at('2001-01-01'), 'test.happened', '2026-11-01', '{}'); COMMIT",
+    );
+    let told = of_partitions(&database);
+    assert!(
+        told.starts_with("look ") && told.contains("rows of outbox are in outbox_default"),
+        "{told}"
+    );
+}
+
 #[tokio::test]
 async fn a_sound_database_may_be_served_and_a_wrong_one_is_refused_with_what_to_do() {
     let database = Database::migrated();

@@ -38,6 +38,12 @@ async fn answer(port: u16, path: &str, wanted: u16) -> String {
 #[actix_web::test]
 async fn a_worker_tells_how_it_is_and_ends_when_asked() {
     let world = World::new().await;
+    // Of a month for which no partition is made.
+    world.admin(&format!(
+        "INSERT INTO guildhall.outbox (workspace_id, id, type, api_version, data, actor_type, actor_id) \
+         VALUES ('{}', guildhall.uuid_at('2001-01-01'), 'test.happened', '2026-11-01', '{{}}', 'system', NULL)",
+        world.home().uuid()
+    ));
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|socket| socket.local_addr())
         .expect("a port")
@@ -56,6 +62,13 @@ async fn a_worker_tells_how_it_is_and_ends_when_asked() {
     assert!(ready.contains("\"database\":\"up\""), "{ready}");
     let metrics = answer(port, "/metrics", 200).await;
     assert!(metrics.contains("guildhall_build_info{"), "{metrics}");
+    let strays = |table: &str| {
+        let begins = format!("guildhall_stray_rows{{table=\"{table}\"}} ");
+        let rows = metrics.lines().find_map(|line| line.strip_prefix(begins.as_str()));
+        rows.and_then(|rows| rows.parse::<i64>().ok())
+    };
+    assert!(strays("outbox") > Some(0), "{metrics}");
+    assert_eq!(strays("webhook_attempts"), Some(0), "{metrics}");
 
     let pid = worker.0.id().to_string();
     assert!(

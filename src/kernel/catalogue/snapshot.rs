@@ -78,8 +78,6 @@ pub(super) struct Relation {
     pub(super) forced: bool,
     pub(super) options: Vec<String>,
     pub(super) parent: Option<String>,
-    pub(super) is_default: bool,
-    pub(super) bytes: i64,
     pub(super) columns: Vec<Column>,
     pub(super) grants: Vec<Grant>,
     pub(super) policies: Vec<Policy>,

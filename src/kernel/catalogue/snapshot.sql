@@ -4,6 +4,11 @@
    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ), of_extensions AS (
   SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
+), roots AS (
+  -- A partition's own keys and indexes are judged as its table's.
+  SELECT c.oid, coalesce(p.relname, c.relname) AS name
+    FROM pg_class c LEFT JOIN (pg_inherits h JOIN pg_class p ON p.oid = h.inhparent) ON h.inhrelid = c.oid
+   WHERE c.relkind IN ('r', 'p', 'm')
 ), acls AS MATERIALIZED (
   SELECT c.oid AS relation, a.grantee, a.privilege_type AS verb, NULL::text AS col
     FROM pg_class c JOIN ours ON ours.oid = c.relnamespace, aclexplode(c.relacl) a WHERE a.grantee <> c.relowner
@@ -40,8 +45,6 @@ SELECT jsonb_build_object(
       'name', c.relname, 'schema', ours.nspname, 'kind', c.relkind, 'owner', pg_get_userbyid(c.relowner),
       'secured', c.relrowsecurity, 'forced', c.relforcerowsecurity, 'options', coalesce(c.reloptions, '{}'),
       'parent', (SELECT p.relname FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent WHERE h.inhrelid = c.oid),
-      'is_default', coalesce(pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT', false),
-      'bytes', CASE WHEN c.relkind = 'r' AND c.relispartition THEN pg_relation_size(c.oid) ELSE 0 END,
       'columns', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
           'required', a.attnotnull, 'default', pg_get_expr(d.adbin, d.adrelid)) ORDER BY a.attnum), '[]')
         FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -55,7 +58,7 @@ SELECT jsonb_build_object(
     FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
       AND NOT EXISTS (SELECT FROM of_extensions e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid)),
-  'foreign_keys', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', k.conname, 'table', f.relname, 'target', t.relname,
+  'foreign_keys', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', k.conname, 'table', f.name, 'target', t.name,
       'columns', (SELECT jsonb_agg(a.attname ORDER BY o) FROM unnest(k.conkey) WITH ORDINALITY x(n, o)
                    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.n),
       'target_columns', (SELECT jsonb_agg(a.attname ORDER BY o) FROM unnest(k.confkey) WITH ORDINALITY x(n, o)
@@ -63,13 +66,13 @@ SELECT jsonb_build_object(
       'on_delete', k.confdeltype, 'on_update', k.confupdtype, 'validated', k.convalidated,
       'set_columns', (SELECT coalesce(jsonb_agg(a.attname), '[]') FROM unnest(k.confdelsetcols) n
                    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = n))), '[]')
-    FROM pg_constraint k JOIN pg_class f ON f.oid = k.conrelid JOIN ours ON ours.oid = f.relnamespace JOIN pg_class t ON t.oid = k.confrelid
+    FROM pg_constraint k JOIN ours ON ours.oid = k.connamespace JOIN roots f ON f.oid = k.conrelid JOIN roots t ON t.oid = k.confrelid
     WHERE k.contype = 'f' AND k.conparentid = 0),
-  'indexes', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', i.relname, 'table', c.relname,
+  'indexes', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', i.relname, 'table', roots.name,
       'unique', x.indisunique OR x.indisexclusion, 'valid', x.indisvalid,
       'columns', (SELECT jsonb_agg(pg_get_indexdef(x.indexrelid, n, false) ORDER BY n) FROM generate_series(1, x.indnkeyatts) n))), '[]')
-    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid JOIN ours ON ours.oid = c.relnamespace
-    WHERE NOT c.relispartition),
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN ours ON ours.oid = i.relnamespace JOIN roots ON roots.oid = x.indrelid
+    WHERE NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = x.indexrelid)),
   'functions', (SELECT coalesce(jsonb_agg(jsonb_build_object('signature', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
       'name', p.proname, 'schema', ours.nspname, 'owner', pg_get_userbyid(p.proowner), 'definer', p.prosecdef, 'language', l.lanname,
       'settings', coalesce(p.proconfig, '{}'), 'body', CASE WHEN p.proname ~ '^current_(workspace|reseller|customer)$' THEN pg_get_function_sqlbody(p.oid) END,

@@ -143,6 +143,15 @@ fn triggers(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
             report.add(12, object, "the trigger does not fire", fix);
         }
     }
+    let exists = |name: &str| snapshot.functions.iter().any(|function| function.name == name);
+    for name in registry.triggers.keys().filter(|name| !exists(name)) {
+        report.add(
+            12,
+            name,
+            "the list names a trigger's function that does not exist",
+            "Run `guildhall migrate up`, or take its line out of the registry.",
+        );
+    }
     for name in &snapshot.event_triggers {
         report.add(
             12,

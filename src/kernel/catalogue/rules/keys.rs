@@ -13,15 +13,17 @@ pub(super) fn judge(snapshot: &Snapshot, registry: &Registry, report: &mut Repor
     for index in &snapshot.indexes {
         unique_or_list(index, registry, report);
     }
-    for (rule, names) in [(9, &registry.unique), (10, &registry.indexes)] {
-        for name in names
-            .keys()
-            .filter(|name| !snapshot.indexes.iter().any(|index| index.name == **name))
-        {
+    for (rule, unique, names) in [(9, true, &registry.unique), (10, false, &registry.indexes)] {
+        let needs = |name: &str| {
+            let of_name = |index: &&Index| index.name == name && index.unique == unique;
+            let found = snapshot.indexes.iter().find(of_name);
+            found.is_some_and(|index| tells_of_others(index, registry))
+        };
+        for name in names.keys().filter(|name| !needs(name)) {
             report.add(
                 rule,
                 name,
-                "the registry excuses an index that does not exist",
+                "the registry excuses an index that does not exist or needs no excuse",
                 "Take its line out.",
             );
         }
@@ -96,6 +98,12 @@ fn reference(key: &ForeignKey, registry: &Registry, report: &mut Report) {
     }
 }
 
+/// Whether rows of several workspaces meet in it.
+fn tells_of_others(index: &Index, registry: &Registry) -> bool {
+    let key = workspace_column(registry, &index.table);
+    key.is_some_and(|key| key != "workspace_id" || index.columns.first() != Some(&key))
+}
+
 fn unique_or_list(index: &Index, registry: &Registry, report: &mut Report) {
     if !index.valid {
         let fix = format!("DROP INDEX {} and make it again", index.name);
@@ -106,10 +114,7 @@ fn unique_or_list(index: &Index, registry: &Registry, report: &mut Report) {
             fix,
         );
     }
-    let Some(key) = workspace_column(registry, &index.table) else {
-        return;
-    };
-    if index.columns.first() == Some(&key) && key == "workspace_id" {
+    if !tells_of_others(index, registry) {
         return;
     }
     if index.unique && !registry.unique.contains_key(&index.name) {

@@ -2,29 +2,115 @@
 
 use crate::kernel::catalogue::{
     Report, Severity,
-    snapshot::{Role, Snapshot},
+    snapshot::{Role, Setting, Snapshot},
 };
 
 const BOOTSTRAP: &str = "Run `guildhall migrate bootstrap` as an administrator.";
 
-/// Roles that serve: they own nothing and are members of nothing.
-const POWERLESS: [&str; 3] = ["app_tenant", "app_kernel", "guildhall_keeper"];
+/// What a role may be.
+struct May {
+    name: &'static str,
+    login: bool,
+    bypass: bool,
+    replicate: bool,
+    /// What it may be a member of.
+    member_of: &'static [&'static str],
+    /// What every connection of its starts with.
+    starts_with: &'static [&'static str],
+    /// Whether a deployment has to have it.
+    needed: bool,
+}
 
-/// name, may log in, may bypass row-level security.
-const ROLES: [(&str, bool, bool); 6] = [
-    ("guildhall_owner", false, false),
-    ("guildhall_keeper", false, false),
-    ("guildhall_migrator", true, true),
-    ("app_tenant", true, false),
-    ("app_kernel", true, false),
-    ("guildhall_auditor", true, true),
+const NOBODY: May = May {
+    name: "",
+    login: false,
+    bypass: false,
+    replicate: false,
+    member_of: &[],
+    starts_with: &[],
+    needed: true,
+};
+
+/// A transaction narrows or widens the times by its class; these hold whatever does not.
+const OF_DOORS: &[&str] = &[
+    "search_path=guildhall, public",
+    "statement_timeout=5s",
+    "lock_timeout=2s",
+    "idle_in_transaction_session_timeout=10s",
+    "lc_messages=C",
+];
+
+const ROLES: [May; 8] = [
+    // The database is its own, and that makes it a member of PostgreSQL's role for owners.
+    May {
+        name: "guildhall_owner",
+        member_of: &["pg_database_owner"],
+        ..NOBODY
+    },
+    May {
+        name: "guildhall_keeper",
+        ..NOBODY
+    },
+    May {
+        name: "guildhall_migrator",
+        login: true,
+        bypass: true,
+        member_of: &["guildhall_owner", "guildhall_keeper", "pg_database_owner"],
+        starts_with: &["row_security=off", "lock_timeout=2s"],
+        ..NOBODY
+    },
+    May {
+        name: "app_tenant",
+        login: true,
+        starts_with: OF_DOORS,
+        ..NOBODY
+    },
+    May {
+        name: "app_kernel",
+        login: true,
+        starts_with: OF_DOORS,
+        ..NOBODY
+    },
+    May {
+        name: "guildhall_auditor",
+        login: true,
+        bypass: true,
+        member_of: &["pg_read_all_data"],
+        starts_with: &["default_transaction_read_only=on"],
+        ..NOBODY
+    },
+    May {
+        name: "guildhall_backup",
+        login: true,
+        bypass: true,
+        replicate: true,
+        member_of: &["pg_read_all_data"],
+        starts_with: &["row_security=off"],
+        needed: false,
+    },
+    May {
+        name: "guildhall_monitor",
+        login: true,
+        member_of: &[
+            "pg_monitor",
+            "pg_read_all_settings",
+            "pg_read_all_stats",
+            "pg_stat_scan_tables",
+        ],
+        needed: false,
+        ..NOBODY
+    },
 ];
 
 pub(super) fn judge(snapshot: &Snapshot, report: &mut Report) {
-    for (name, login, bypasses) in ROLES {
-        match snapshot.roles.iter().find(|role| role.name == name) {
-            Some(role) => attributes(role, login, bypasses, report),
-            None => report.add(1, name, "the role does not exist", BOOTSTRAP),
+    for may in &ROLES {
+        match snapshot.roles.iter().find(|role| role.name == may.name) {
+            Some(role) => {
+                attributes(role, may, report);
+                beginnings(snapshot, may, report);
+            }
+            None if may.needed => report.add(1, may.name, "the role does not exist", BOOTSTRAP),
+            None => {}
         }
     }
     if snapshot.database.owner != "guildhall_owner" {
@@ -38,7 +124,7 @@ pub(super) fn judge(snapshot: &Snapshot, report: &mut Report) {
     version(snapshot.version, report);
 }
 
-fn attributes(role: &Role, login: bool, bypasses: bool, report: &mut Report) {
+fn attributes(role: &Role, may: &May, report: &mut Report) {
     let mut refuse = |wrong: bool, what: String, attribute: &str| {
         if wrong {
             report.add(1, &role.name, what, format!("ALTER ROLE {} {attribute}", role.name));
@@ -50,11 +136,11 @@ fn attributes(role: &Role, login: bool, bypasses: bool, report: &mut Report) {
         "NOSUPERUSER",
     );
     refuse(
-        role.bypasses && !bypasses,
+        role.bypasses && !may.bypass,
         "it bypasses row-level security".into(),
         "NOBYPASSRLS",
     );
-    refuse(role.login && !login, "it can log in".into(), "NOLOGIN");
+    refuse(role.login && !may.login, "it can log in".into(), "NOLOGIN");
     refuse(
         role.makes_roles,
         "it can make roles, and so give itself any".into(),
@@ -62,15 +148,17 @@ fn attributes(role: &Role, login: bool, bypasses: bool, report: &mut Report) {
     );
     refuse(role.makes_databases, "it can make databases".into(), "NOCREATEDB");
     refuse(
-        role.replicates,
+        role.replicates && !may.replicate,
         "it can replicate, and so read every row".into(),
         "NOREPLICATION",
     );
-    if POWERLESS.contains(&role.name.as_str()) {
-        for group in &role.member_of {
-            let what = format!("it is a member of {group}, and so can become it");
-            report.add(1, &role.name, what, format!("REVOKE {group} FROM {}", role.name));
-        }
+    for group in role
+        .member_of
+        .iter()
+        .filter(|group| !may.member_of.contains(&group.as_str()))
+    {
+        let what = format!("it is a member of {group}, and so can become it");
+        report.add(1, &role.name, what, format!("REVOKE {group} FROM {}", role.name));
     }
     if role.name.starts_with("app_") {
         for object in &role.owns {
@@ -80,7 +168,7 @@ fn attributes(role: &Role, login: bool, bypasses: bool, report: &mut Report) {
     }
 }
 
-/// What a role starts with must not be a context, and must bound its time.
+/// What a connection starts with must not be a context.
 fn settings(snapshot: &Snapshot, report: &mut Report) {
     for setting in snapshot
         .settings
@@ -94,20 +182,14 @@ fn settings(snapshot: &Snapshot, report: &mut Report) {
         );
         report.add(5, who, what, "ALTER ROLE … RESET, or ALTER DATABASE … RESET");
     }
-    for role in ["app_tenant", "app_kernel"] {
-        for wanted in [
-            "search_path=guildhall, public",
-            "statement_timeout=",
-            "lock_timeout=",
-            "idle_in_transaction_session_timeout=",
-            "lc_messages=C",
-        ] {
-            let there = |setting: &&super::super::snapshot::Setting| {
-                setting.role.as_deref() == Some(role) && setting.setting.starts_with(wanted)
-            };
-            if !snapshot.settings.iter().any(|setting| there(&setting)) {
-                report.add(5, role, format!("it does not start with {wanted}"), BOOTSTRAP);
-            }
+}
+
+/// What every connection of a role starts with.
+fn beginnings(snapshot: &Snapshot, may: &May, report: &mut Report) {
+    let own = |setting: &&Setting| setting.role.as_deref() == Some(may.name);
+    for wanted in may.starts_with {
+        if !snapshot.settings.iter().filter(own).any(|own| own.setting == *wanted) {
+            report.add(5, may.name, format!("it does not start with {wanted}"), BOOTSTRAP);
         }
     }
 }

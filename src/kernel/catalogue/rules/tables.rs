@@ -124,11 +124,6 @@ fn partition(relation: &Relation, parent: &str, registry: &Registry, report: &mu
         );
         report.add(13, &relation.name, what, fix);
     }
-    if relation.is_default && relation.bytes > 0 {
-        let what = "the default partition holds rows, or did since it was last vacuumed";
-        let fix = format!("SELECT partitions_keep('{parent}') moves those of coming months; older ones may stay.");
-        report.push(Severity::Warn, 13, &relation.name, what, fix);
-    }
 }
 
 fn by_kind(relation: &Relation, report: &mut Report) {
