@@ -14,6 +14,7 @@ mod bodies;
 mod catalogue;
 mod database;
 mod degraded;
+mod deploy;
 mod dev;
 #[cfg(feature = "stripe-stub")]
 mod docs;

@@ -1,0 +1,24 @@
+# The image of a deployment: `docker build --build-arg COMMIT=$(git rev-parse --short HEAD) -t guildhall .`
+# One binary, as nobody, on a system that has little else; every subcommand of it can be run there.
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+ARG COMMIT=unknown
+ENV GUILDHALL_COMMIT=$COMMIT
+# libpq and OpenSSL are built in. Neither of the features that only tests and `make run` have is on.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --locked --release --bin guildhall && cp target/release/guildhall /guildhall
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 65532 --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin guildhall
+COPY --from=build /guildhall /usr/local/bin/guildhall
+WORKDIR /
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["guildhall"]
+CMD ["serve"]
