@@ -135,6 +135,6 @@ export async function walk(baseUrl: string, key: string) {
   const run = await ask(guildhall, name, "Hello");
   await listen(guildhall, "https://hooks.example.com/guildhall");
   const { error } = await guildhall.POST("/api/v1/products", { body: { code: name, name } });
-  if (error?.code !== "name-taken") throw new Error(`the same product twice: ${error?.code}`);
+  if (error?.errors?.[0]?.pointer !== "/code") throw new Error(`the same product twice: ${error?.code}`);
   console.log({ workspace: workspace.name, verdict: verdict.code, run: run.status, output: run.output });
 }
