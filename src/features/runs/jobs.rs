@@ -1,6 +1,9 @@
 //! The jobs of runs: a step, the clock, and the removal of what is kept no longer.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -42,18 +45,24 @@ async fn step(job: JobContext, providers: Providers) -> Result<()> {
         .tenant(job.scope(), move |tx| attempt::start(tx, &providers, &lease))
         .await?;
     let Some(attempt) = begun else { return Ok(()) };
-    let attempt = std::sync::Arc::new(attempt);
+    let attempt = Arc::new(attempt);
     let bill = Bill::default();
     let (result, said) = tokio::select! {
-        answer = ask(&attempt, &bill) => answer,
+        answer = ask(&job, &attempt, &bill) => answer,
         () = stopped(&job, &attempt) => (Err(failed("cancelled", "The run was stopped.", false, None)), None),
     };
-    let spent = bill.0.into_inner().expect("no panic while a call is noted");
-    record(&job, &attempt, Outcome { result, said, spent }).await
+    let (spent, known) = bill.total();
+    let outcome = Outcome {
+        result,
+        said,
+        spent,
+        known,
+    };
+    record(&job, &attempt, outcome).await
 }
 
 /// Records what came of it. A record whose fate is unknown is tried again: it is found by its token if it was made.
-async fn record(job: &JobContext, attempt: &std::sync::Arc<Attempt>, outcome: Outcome) -> Result<()> {
+async fn record(job: &JobContext, attempt: &Arc<Attempt>, outcome: Outcome) -> Result<()> {
     let mut tries = 0;
     loop {
         let (lease, own, result) = (job.job.clone(), attempt.clone(), outcome.clone());
@@ -104,7 +113,15 @@ async fn stopped(job: &JobContext, attempt: &Attempt) {
 /// What the calls of an attempt used, in their order. A call stands in it from its beginning, with its question: one that is cut off is paid
 /// for as far as anybody knows.
 #[derive(Default)]
-struct Bill(Mutex<Vec<(Model, TokenUsage)>>);
+struct Bill(Mutex<Vec<Noted>>);
+
+/// A call on the bill.
+struct Noted {
+    model: Model,
+    usage: TokenUsage,
+    /// Whether it came to its end.
+    ended: bool,
+}
 
 impl Bill {
     /// A call begins.
@@ -113,40 +130,55 @@ impl Bill {
             estimated: true,
             ..TokenUsage::of_call(question, 0)
         };
-        self.all().push((model.clone(), usage));
+        self.all().push(Noted {
+            model: model.clone(),
+            usage,
+            ended: false,
+        });
     }
 
     /// The call ended, and it is known what it used: nothing, if it is not said.
     fn close(&self, usage: Option<TokenUsage>) {
         let mut all = self.all();
-        if let Some((model, _)) = all.pop() {
-            all.extend(usage.map(|usage| (model, usage)));
+        if let Some(Noted { model, .. }) = all.pop() {
+            all.extend(usage.map(|usage| Noted {
+                model,
+                usage,
+                ended: true,
+            }));
         }
     }
 
-    /// Whether another call fits into what is left of the run's budget, were it to use the most that it may.
-    fn has_room(&self, attempt: &Attempt, model: &Model) -> bool {
-        let cost = |model: &Model, usage: &TokenUsage| {
-            let price = model.price.as_ref();
-            price.map_or(0, |price| price.of(usage.input_tokens, usage.output_tokens))
-        };
-        let spent: i64 = self.all().iter().map(|(model, usage)| cost(model, usage)).sum();
-        attempt
-            .room
-            .is_none_or(|room| spent + cost(model, &attempt.worst) <= room)
+    /// What was used so far, call by call, and whether each of them came to its end.
+    fn total(&self) -> (Vec<(Model, TokenUsage)>, bool) {
+        let all = self.all();
+        let used = all.iter().map(|call| (call.model.clone(), call.usage.clone()));
+        (used.collect(), all.iter().all(|call| call.ended))
     }
 
-    fn all(&self) -> std::sync::MutexGuard<'_, Vec<(Model, TokenUsage)>> {
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Noted>> {
         self.0.lock().expect("no panic while a call is noted")
     }
 }
 
+/// Whether the budget of the run has room for one more call of the attempt. What all of its calls may cost together is held from then on.
+async fn has_room(job: &JobContext, attempt: &Arc<Attempt>, bill: &Bill, model: &Model) -> bool {
+    let (lease, own, model, spent) = (job.job.clone(), attempt.clone(), model.clone(), bill.total().0);
+    let held = job.db.tenant(job.scope(), move |tx| {
+        attempt::hold_more(tx, &lease, &own, &spent, &model)
+    });
+    held.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "it is not known whether the budget has room for another model");
+        !attempt.budgeted
+    })
+}
+
 /// Asks the models in order, until one answers or fails in a way that another would not mend. Answers what came out and what was said.
-async fn ask(attempt: &Attempt, bill: &Bill) -> (Result<Value, Failed>, Option<String>) {
+async fn ask(job: &JobContext, attempt: &Arc<Attempt>, bill: &Bill) -> (Result<Value, Failed>, Option<String>) {
     let number = u32::try_from(attempt.number).unwrap_or(1);
     let mut last = failed("step_failed", "No model was asked.", false, None);
     for (place, model) in attempt.models.iter().enumerate() {
-        if place > 0 && !bill.has_room(attempt, model) {
+        if place > 0 && !has_room(job, attempt, bill, model).await {
             break;
         }
         let mut request = attempt.request.clone();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{echo, finish, is_at_work, ledger, start, worker};
+use super::{echo, events, finish, is_at_work, ledger, start, worker};
 use crate::world::{Caller, World, patience::until};
 
 /// The ledger's entries of a run.
@@ -58,6 +58,66 @@ async fn a_second_model_is_asked_only_within_the_budget() {
     let (run, seen) = spend(one_call * 100).await;
     assert_eq!(seen["error"]["code"], "step_failed");
     assert_eq!(ledger(&owner, &run).await.len(), 6, "three attempts at two models");
+}
+
+#[actix_web::test]
+async fn a_second_model_leaves_alone_what_another_step_may_cost() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = json!({ "name": "Beside", "framework": "openai", "config": { "model": "sandbox", "fallback_models": ["sandbox"],
+        "prompt": "[[sleep 2000]] [[say one two three]] [[cut after 2]]", "max_output_tokens": 8 } });
+    let agent = owner.post("/agents", agent).await.created().text_at("/id");
+    let wish = json!({ "max_cost_micros": 1_000_000 });
+    let run = owner.post(&format!("/agents/{agent}/execute"), wish).await.accepted();
+    let run = format!("/runs/{}", run.text_at("/id"));
+    let worker = worker(&world);
+    let works = async { worker.turn().await.map(drop) };
+    let begins_beside = async {
+        is_at_work(&world, &run).await;
+        // Another step of the run begins while the first model is asked. What is left has room for one call beside each of the two.
+        world.admin(&format!(
+            "INSERT INTO guildhall.run_steps SELECT (jsonb_populate_record(step, jsonb_build_object(
+               'id', gen_random_uuid(), 'number', 99, 'path', 'beside', 'node_id', 'beside'))).*
+             FROM guildhall.run_steps step WHERE status = 'running' AND workspace_id = '{home}';
+             UPDATE guildhall.runs SET max_cost_micros = 2 * (SELECT min(held_micros) FROM guildhall.run_steps
+               WHERE status = 'running' AND workspace_id = '{home}') WHERE workspace_id = '{home}'",
+            home = world.home().uuid()
+        ));
+    };
+    let (worked, ()) = futures_util::join!(works, begins_beside);
+    worked.expect("a turn");
+    assert_eq!(ledger(&owner, &run).await, ["call"], "there was no room for a second");
+}
+
+#[actix_web::test]
+async fn what_a_call_without_an_end_may_have_cost_stays_what_was_charged() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = json!({ "name": "Hush", "framework": "openai", "config": { "model": "sandbox", "system": "Take your time.",
+        "prompt": "{{ input.say }}" } });
+    let agent = owner.post("/agents", agent).await.created().text_at("/id");
+    let home = world.home().uuid();
+    world.admin(&format!(
+        "UPDATE guildhall.run_plans SET body = replace(body::text, '\"timeout_seconds\": 600', '\"timeout_seconds\": 3')::jsonb
+         WHERE workspace_id = '{home}'"
+    ));
+    let run = start(&owner, &format!("/agents/{agent}"), "[[sleep 60000]] [[say never]]").await;
+    let zombie = worker(&world);
+    let lost = actix_web::rt::spawn(async move { zombie.turn().await.map(drop) });
+    is_at_work(&world, &run).await;
+    let heir = worker(&world);
+    heir.expire_leases().await.expect("expired");
+    let works = actix_web::rt::spawn(async move { heir.turn().await.map(drop) });
+    until("another worker is at it", async || {
+        events(&world, &run, "step.started") == 2
+    })
+    .await;
+    // The one who lost it hears no answer in time, and has nothing to tell about the money.
+    lost.await.expect("not aborted").expect("a turn");
+    let mut kinds = ledger(&owner, &run).await;
+    kinds.retain(|kind| kind != "call");
+    assert_eq!(kinds, ["estimate"]);
+    works.await.expect("not aborted").expect("a turn");
 }
 
 #[actix_web::test]

@@ -100,6 +100,24 @@ pub(in crate::features::runs) fn begin(
     Ok(begun == 1)
 }
 
+/// Holds so much for an attempt, if it is still the present one.
+pub(in crate::features::runs) fn hold(
+    conn: &mut PgConnection,
+    id: StepId,
+    epoch: i64,
+    micros: i64,
+    usage: &Value,
+) -> QueryResult<bool> {
+    let mine = run_steps::table
+        .find(id.uuid())
+        .filter(run_steps::epoch.eq(epoch))
+        .filter(run_steps::status.eq(StepStatus::Running));
+    let held = diesel::update(mine)
+        .set((run_steps::held_micros.eq(micros), run_steps::held_usage.eq(usage)))
+        .execute(conn)?;
+    Ok(held == 1)
+}
+
 /// How an attempt ended.
 pub(in crate::features::runs) struct Ending<'a> {
     pub(in crate::features::runs) status: StepStatus,

@@ -50,8 +50,8 @@ pub(in crate::features::runs) struct Attempt {
     pub(in crate::features::runs) timeout: Wait,
     /// The most that one call may use.
     pub(in crate::features::runs) worst: TokenUsage,
-    /// What all calls together may cost, in micros, if the run has a budget.
-    pub(in crate::features::runs) room: Option<i64>,
+    /// Whether the run has a budget.
+    pub(in crate::features::runs) budgeted: bool,
     /// The request and trace that the run belongs to.
     pub(in crate::features::runs) origin: Origin,
 }
@@ -72,6 +72,8 @@ pub(in crate::features::runs) struct Outcome {
     pub(in crate::features::runs) said: Option<String>,
     /// What every call used, in order.
     pub(in crate::features::runs) spent: Vec<(Model, TokenUsage)>,
+    /// Whether each of them came to its end: of one that did not, nobody knows what it used.
+    pub(in crate::features::runs) known: bool,
 }
 
 /// Why an attempt failed.
@@ -142,11 +144,49 @@ pub(in crate::features::runs) fn start(
         models: call.models,
         timeout: call.timeout,
         worst: call.worst,
-        room: call.room,
+        budgeted: turn.run.max_cost_micros.is_some(),
         origin: origin(&turn.run),
     };
     turn.close(&JobEnd::Keep)?;
     Ok(Some(attempt))
+}
+
+/// Holds what another call of an attempt may cost at most, beside what its calls cost so far: that is what a lost attempt is charged, and
+/// what the other steps of the run leave alone. False: the budget has no room for it, or the step is no longer this worker's.
+///
+/// # Errors
+/// 503 if the database fails.
+pub(in crate::features::runs) fn hold_more(
+    tx: &mut Tenant<'_>,
+    job: &Job,
+    attempt: &Attempt,
+    spent: &[(Model, TokenUsage)],
+    model: &Model,
+) -> Result<bool> {
+    let run = queries::lock(tx.conn(), attempt.run)?;
+    let mut usage = TokenUsage::default();
+    let mut hold = 0;
+    let next = (model.clone(), attempt.worst.clone());
+    for (model, tokens) in spent.iter().chain([&next]) {
+        usage.add(tokens, 1);
+        hold += price(model, tokens).unwrap_or(0);
+    }
+    let others = queries::steps::held(tx.conn(), run.id, attempt.step)?;
+    if run
+        .max_cost_micros
+        .is_some_and(|most| run.cost_micros + others + hold > most)
+    {
+        return Ok(false);
+    }
+    let usage = serde_json::to_value(usage).map_err(anyhow::Error::from)?;
+    Ok(queries::steps::hold(tx.conn(), attempt.step, job.epoch, hold, &usage)?)
+}
+
+/// What a call costs, in micros, where the model has a price.
+pub(super) fn price(model: &Model, tokens: &TokenUsage) -> Option<i64> {
+    model
+        .price
+        .map(|price| price.of(tokens.input_tokens, tokens.output_tokens))
 }
 
 /// A run that waited goes on, and its clock is set for the time that it may work.

@@ -22,11 +22,9 @@ pub(super) struct Call {
     pub(super) request: ChatRequest,
     pub(super) models: Vec<Model>,
     pub(super) timeout: Wait,
-    /// The most that it may use and cost: what is held until the truth is known.
+    /// The most that it may use and cost: what is held until the truth is known. One call's worth; for another model more is held.
     pub(super) worst: TokenUsage,
     pub(super) hold: i64,
-    /// What may be spent, if the run has a budget.
-    pub(super) room: Option<i64>,
 }
 
 /// The call that a step makes, if it can be made within the run's budget. Inside: why the run fails.
@@ -62,15 +60,12 @@ pub(super) fn prepare(
         .map(|price| price.of(worst.input_tokens, worst.output_tokens))
         .max();
     let hold = dearest.unwrap_or(0);
-    let mut room = None;
     if let Some(most) = turn.run.max_cost_micros {
         let spent = turn.run.cost_micros + queries::steps::held(turn.tx.conn(), turn.run.id, step.id)?;
         if spent + hold > most {
             let message = format!("The next call may cost {hold} micros; {spent} of {most} are spent.");
             return Ok(Err(Failure::of("budget_exceeded", message)));
         }
-        // For all models that are asked in turn. What is held is one call's worth, which is what a lost attempt is charged.
-        room = Some(most - spent);
     }
     Ok(Ok(Call {
         request,
@@ -78,7 +73,6 @@ pub(super) fn prepare(
         timeout: Wait::from_secs(u64::from(common.timeout_seconds.unwrap_or(600).clamp(1, 86_400))),
         worst,
         hold,
-        room,
     }))
 }
 

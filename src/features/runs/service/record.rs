@@ -14,14 +14,14 @@ use super::{
         },
         queries::{self, steps::Ending},
     },
-    attempt::{Attempt, Failed, Outcome, entry, fenced, plan_of, with_attempt},
+    attempt::{Attempt, Failed, Outcome, entry, fenced, plan_of, price, with_attempt},
     state, tick,
     turn::{self, JobEnd, Turn},
 };
 use crate::{
     features::{
         agents::plan::{Common, OnError, Retry},
-        providers::{Model, Role, TokenUsage},
+        providers::{Role, TokenUsage},
         usage,
     },
     kernel::{
@@ -105,12 +105,6 @@ fn charge(turn: &mut Turn<'_, '_>, job: &Job, step: &StepRow, outcome: &Outcome)
         cost += turn.spend(&entry)?;
     }
     Ok(cost)
-}
-
-fn price(model: &Model, tokens: &TokenUsage) -> Option<i64> {
-    model
-        .price
-        .map(|price| price.of(tokens.input_tokens, tokens.output_tokens))
 }
 
 /// How a step stands after an attempt.
@@ -235,7 +229,7 @@ fn late(tx: &mut Tenant<'_>, job: &Job, mut run: Row, step: &StepRow, outcome: &
 }
 
 /// The lease was lost, and with it the right to record anything but the truth about money: an estimate that was charged for this attempt
-/// is corrected.
+/// is corrected. Where a call was cut off nobody knows the truth, and what was charged stays.
 ///
 /// # Errors
 /// 503 if the database fails.
@@ -246,7 +240,7 @@ pub(in crate::features::runs) fn confess(
     outcome: &Outcome,
 ) -> Result<()> {
     let mut run = queries::lock(tx.conn(), attempt.run)?;
-    let Some((model, _)) = outcome.spent.first() else {
+    let Some((model, _)) = outcome.spent.first().filter(|_| outcome.known) else {
         return Ok(());
     };
     let mut sum = TokenUsage::default();
