@@ -16,7 +16,7 @@ use super::{
     service::write,
 };
 use crate::kernel::{
-    access::Scope,
+    access::{Actor, Scope},
     db::Db,
     error::{INVALID_CREDENTIALS, Problem, Result, TARGET_NOT_ALLOWED},
     id::WorkspaceId,
@@ -88,12 +88,13 @@ impl Refusals {
         self.note_about(scope, action, None, problem);
     }
 
-    /// The same with what it was about.
+    /// The same with what it was about. What the software of a customer may not do is told to it, and to nobody else: there may be very many
+    /// of it, and the refusals of people would find no room.
     pub fn note_about(&self, scope: &Scope, action: &'static str, subject: Option<Subject>, problem: &Problem) {
-        if !is_worth_keeping(problem) {
+        let actor = scope.actor();
+        if !is_worth_keeping(problem) || matches!(actor, Actor::License(_)) {
             return;
         }
-        let actor = scope.actor();
         let key = Key {
             workspace: scope.workspace(),
             actor: (actor.kind(), actor.uuid()),
