@@ -102,12 +102,17 @@ async fn prune(context: JobContext) -> Result<()> {
     context.db.tenant(context.scope(), rest).await
 }
 
-/// The next workspaces, and from when on each one's log is kept; `None`: from its beginning. What follows from their plans is noted.
+/// The next workspaces, and from when on each one's log is kept; `None`: from its beginning. What follows from their plans is noted. While
+/// payment is due nothing that is a workspace's own is taken away, and nothing begins anew.
 fn kept(tx: &mut Kernel<'_>, after: WorkspaceId) -> Result<Vec<(WorkspaceId, Option<DateTime<Utc>>)>> {
     let now = tx.now()?;
     let found = queries::kept(tx.conn(), after, MOST as i64)?;
     let mut since = Vec::with_capacity(found.len());
     for (workspace, plan, before) in found {
+        let Some(plan) = plan else {
+            since.push((workspace, None));
+            continue;
+        };
         let kept = before.by(plan, now);
         if kept != before {
             queries::keep(tx.conn(), workspace, &kept)?;

@@ -120,13 +120,13 @@ pub(super) fn prune(
     diesel::select(audit_prune(workspace.uuid(), before, batch)).get_result(conn)
 }
 
-/// The next workspaces beyond this one: how many days of its log each one's plan keeps, and how many are kept. Of the plan, `None`: all of
-/// it, or it does not say, or payment is due, and nothing that is a workspace's own is taken away for that.
+/// The next workspaces beyond this one: how many days of its log each one's plan keeps, if it is paid, and how many are kept. Of the plan,
+/// inside, `None`: all of it, or it does not say.
 pub(super) fn kept(
     conn: &mut PgConnection,
     after: WorkspaceId,
     most: i64,
-) -> QueryResult<Vec<(WorkspaceId, Option<i64>, Kept)>> {
+) -> QueryResult<Vec<(WorkspaceId, Option<Option<i64>>, Kept)>> {
     let rows: Vec<(Uuid, String, serde_json::Value, Kept)> = workspace_plans::table
         .filter(workspace_plans::workspace_id.gt(after.uuid()))
         .order(workspace_plans::workspace_id)
@@ -138,7 +138,7 @@ pub(super) fn kept(
             Kept::as_select(),
         ))
         .load(conn)?;
-    let days = |access: &str, plan: &serde_json::Value| plan["audit_days"].as_i64().filter(|_| access == "full");
+    let days = |access: &str, plan: &serde_json::Value| (access == "full").then(|| plan["audit_days"].as_i64());
     Ok(rows
         .into_iter()
         .map(|(id, access, plan, kept)| (WorkspaceId::from_uuid(id), days(&access, &plan), kept))

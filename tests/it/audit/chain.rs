@@ -311,3 +311,30 @@ async fn a_smaller_plan_takes_nothing_of_the_log_away_before_a_season_is_over() 
         "older than the first of the smaller plans kept"
     );
 }
+
+#[actix_web::test]
+async fn a_payment_that_was_late_keeps_nothing_for_another_season() {
+    let world = World::new().await;
+    world.admin("DELETE FROM guildhall.run_timers WHERE kind = 'audit.prune'");
+    rename(&world.owner(), "Old").await;
+    seal(&world).await;
+    let home = world.home().uuid();
+    let kept = async |access: &str| {
+        world.admin(&format!(
+            "UPDATE guildhall.workspace_plans SET access = '{access}' WHERE workspace_id = '{home}'"
+        ));
+        audit::retention(world.deployment.db.clone()).await.unwrap();
+        world.run_jobs().await;
+        world.count(&format!("SELECT count(*) FROM audit_log WHERE workspace_id = '{home}'"))
+    };
+    world.admin(&format!(
+        "UPDATE guildhall.workspace_plans SET entitlements = jsonb_set(entitlements, '{{audit_days}}', '3'), audit_days = 3
+         WHERE workspace_id = '{home}'"
+    ));
+    world.clock.advance(chrono::Duration::days(2));
+    assert_eq!(kept("full").await, 1);
+    world.clock.advance(chrono::Duration::days(2));
+    assert_eq!(kept("read_only").await, 1, "nothing is taken away from who owes");
+    world.clock.advance(chrono::Duration::days(1));
+    assert_eq!(kept("full").await, 0, "who has paid is where they were");
+}
