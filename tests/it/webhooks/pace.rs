@@ -64,16 +64,14 @@ async fn one_host_gets_no_more_than_its_share_and_what_waits_for_it_uses_no_atte
     until("all have arrived", || {
         // What was put back is due after a moment of the world's clock.
         world.clock.advance(chrono::Duration::milliseconds(50));
-        receiver.got().len() >= ALL
+        // Half of what the host may get: fifty at once, then fifty a second.
+        let got = receiver.got().len();
+        let most = 51 + (begun.elapsed().as_millis() / 20) as usize;
+        assert!(got <= most, "{got} after {:?}", begun.elapsed());
+        got >= ALL
     })
     .await;
-    let took = begun.elapsed();
     worker.drain(Duration::from_secs(20)).await;
-    // Half of what the host may get: fifty at once, then fifty a second.
-    assert!(
-        took > Duration::from_millis(5_500),
-        "{ALL} calls to one host in {took:?}"
-    );
     assert_eq!(receiver.got().len(), ALL);
     assert_eq!(
         deliveries(&world, "state <> 'delivered' OR attempts_total <> 1 OR attempts <> 1"),

@@ -5,7 +5,11 @@ use futures_util::join;
 use guildhall::app::worker;
 use serde_json::{Value, json};
 
-use super::{Receiver, deliveries};
+use super::{
+    Receiver,
+    backlog::{more_endpoints, more_events},
+    deliveries, relay,
+};
 use crate::world::{Caller, Process, World, until};
 
 /// An endpoint for every change of the workspace's name. Answers its path and its secret.
@@ -106,6 +110,67 @@ async fn what_arrived_is_written_down_when_the_database_has_no_time_at_first() {
     world.run_jobs().await;
     assert_eq!(receiver.names(), ["One"]);
     assert_eq!(answers(&log(&owner).await[0]), [204]);
+}
+
+#[actix_web::test]
+async fn a_test_is_sent_once_though_the_database_has_no_time_at_first() {
+    let (world, receiver) = (World::new().await, Receiver::new());
+    let (path, _) = endpoint(&world, &receiver).await;
+    let owner = world.owner();
+    receiver.hold();
+    let waits = || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                        WHERE datname = current_database() AND usename = 'app_tenant' AND wait_event_type = 'Lock'";
+        world.count(waiting) > 0
+    };
+    let busy = async {
+        until("the receiver has the call", || receiver.got().len() == 1).await;
+        let mut lock = world.superuser();
+        lock.batch_execute("BEGIN; LOCK TABLE webhook_deliveries IN SHARE MODE")
+            .expect("the table's lock");
+        receiver.release();
+        until("the record waits", waits).await;
+        until("it was refused", || !waits()).await;
+        lock.batch_execute("ROLLBACK").expect("given back");
+    };
+    let ask = owner.post(&format!("{path}/test"), json!({ "event_type": "workspace.updated" }));
+    let (told, ()) = join!(async { ask.await }, busy);
+    assert_eq!(answers(&told.ok().body), [204]);
+    assert_eq!(receiver.got().len(), 1);
+}
+
+#[actix_web::test]
+async fn what_was_held_back_for_an_endpoint_that_is_off_is_skipped_whatever_the_others_were_answered() {
+    let settings = [("LIMITS__FACTOR", "1"), ("REDIS__URL", "off")];
+    let (world, receiver) = (World::with(&settings).await, Receiver::new());
+    world.run_jobs().await;
+    more_endpoints(&world, &receiver.url, 6);
+    let home = world.home().uuid();
+    world.admin(&format!(
+        "UPDATE guildhall.webhook_endpoints SET rate_per_s = 1000, max_in_flight = 50, events = '{{workspace.updated}}';
+         INSERT INTO guildhall.workspace_slots (lane, workspace_id, max_running, max_ready) VALUES ('deliveries', '{home}', 8, 1000)
+         ON CONFLICT (lane, workspace_id) DO UPDATE SET max_running = 8"
+    ));
+    rename(&world.owner(), "Many").await;
+    more_events(&world, 50);
+    let relay = relay(&world);
+    while relay.turn().await.expect("a turn") > 0 {}
+    receiver.answers("410 Gone", 300);
+    receiver.hold();
+    let worker = worker::start(&world.deployment).expect("a worker");
+    until("all of them are at it", || {
+        deliveries(&world, "state = 'in_flight'") == 300
+    })
+    .await;
+    world.admin(&format!(
+        "UPDATE guildhall.webhook_endpoints SET enabled = false, disabled_reason = 'manual', disabled_at = now() WHERE workspace_id = '{home}'"
+    ));
+    // The host lets no more than half of them through before the others give up.
+    until("some were let through", || receiver.got().len() > 100).await;
+    receiver.release();
+    until("nothing waits", || deliveries(&world, "finished_at IS NULL") == 0).await;
+    assert!(deliveries(&world, "state = 'skipped' AND attempts_total = 0") > 0);
+    worker.drain(std::time::Duration::from_secs(20)).await;
 }
 
 #[actix_web::test]

@@ -1,6 +1,6 @@
 //! HTTP of endpoints.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix_web::{delete, get, patch, post, web::Data};
 use chrono::{DateTime, Utc};
@@ -16,11 +16,10 @@ use crate::{
             CreatedEndpoint, DeliveryDetail, Endpoint, EndpointFilters, EndpointId, EndpointPage, EndpointPatch,
             NewEndpoint, Rotation, Secrets, Test,
         },
-        queries::Taken,
-        service::{deliveries, endpoints as service},
+        service::{deliveries, endpoints as service, record::Sent},
     },
     kernel::{
-        access::{Can, perm},
+        access::{Can, Scope, perm},
         check::{Check, Validate},
         clock::{Clock, written},
         crypto::Keyring,
@@ -29,12 +28,15 @@ use crate::{
         http::{
             Created, Fresh, IfMatch, Json, NoContent, NoQuery, Path, Tagged, Valid, limits::Limits, outbound::Outbound,
         },
-        id::{EventId, Id},
+        id::EventId,
         idempotency::{IdempotencyKey, Once, once},
         outbox::Catalogue,
         page::{Page, PageQuery},
     },
 };
+
+/// How soon it is tried again to write down what was sent.
+const AGAIN: Duration = Duration::from_millis(250);
 
 pub(super) fn routes(routes: &mut ServiceConfig) {
     routes
@@ -263,13 +265,6 @@ async fn test(
         "id": event, "type": known.name, "timestamp": written(now),
         "api_version": endpoint.api_version, "workspace_id": workspace, "test": true, "data": known.example(),
     });
-    let delivery = Taken {
-        id: Id::nil(),
-        event_id: event,
-        event_type: known.name.to_owned(),
-        attempts: 1,
-        attempts_total: 1,
-    };
     let head = Letterhead {
         url: &endpoint.url,
         secrets: &secrets,
@@ -277,12 +272,25 @@ async fn test(
         webhook_id: event.to_string(),
     };
     scope.call().step_out();
-    let mut sent = send(&outbound, &clock, head, delivery, body.to_string().into_bytes()).await;
-    db.tenant(scope, move |tx| {
-        deliveries::record_test(tx, endpoint.id, event, &mut sent)
-    })
-    .await
-    .map(Json)
+    let delivery = deliveries::test(endpoint.id, event, known.name);
+    let sent = send(&outbound, &clock, head, delivery, body.to_string().into_bytes()).await;
+    recorded(&db, &scope, endpoint.id, sent).await.map(Json)
+}
+
+/// What came of a test, written down. It was sent, and whoever is told that it was not sends another one: for as long as the caller has time
+/// it is tried again.
+async fn recorded(db: &Db, scope: &Scope, endpoint: EndpointId, sent: Sent) -> Result<DeliveryDetail> {
+    let sent = Arc::new(sent);
+    loop {
+        let own = sent.clone();
+        let written = db.tenant(scope.clone(), move |tx| deliveries::record_test(tx, endpoint, &own));
+        match written.await {
+            Err(Error::Refused(problem)) if problem.kind().status == 503 && scope.call().time_left() > AGAIN * 2 => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Show the signing secrets of a webhook endpoint.

@@ -6,7 +6,7 @@ use crate::{
             DELIVERY_IN_FLIGHT, DELIVERY_RETRIED, Delivery, DeliveryDetail, DeliveryFilters, DeliveryId, DeliveryState,
             ENDPOINT_DISABLED, ENDPOINT_TESTED, EndpointId, delivery_id,
         },
-        queries,
+        queries::{self, Taken},
         service::record::{Sent, outcome},
     },
     kernel::{
@@ -57,19 +57,22 @@ pub fn retry(tx: &mut Tenant<'_>, id: DeliveryId) -> Result<Delivery> {
     Ok(after)
 }
 
+/// The delivery of a test, which is tried once.
+pub fn test(endpoint: EndpointId, event: EventId, event_type: &str) -> Taken {
+    Taken {
+        id: delivery_id(event, endpoint),
+        event_id: event,
+        event_type: event_type.to_owned(),
+        attempts: i32::MAX,
+        attempts_total: 1,
+    }
+}
+
 /// Writes a test down, when it is over.
-pub fn record_test(
-    tx: &mut Tenant<'_>,
-    endpoint: EndpointId,
-    event: EventId,
-    sent: &mut Sent,
-) -> Result<DeliveryDetail> {
+pub fn record_test(tx: &mut Tenant<'_>, endpoint: EndpointId, sent: &Sent) -> Result<DeliveryDetail> {
     let endpoint = queries::endpoint(tx.conn(), endpoint)?;
     let now = tx.now()?;
-    let id = delivery_id(event, endpoint.id);
-    sent.delivery.id = id;
-    // A test is tried once.
-    sent.delivery.attempts = i32::MAX;
+    let (id, event) = (sent.delivery.id, sent.delivery.event_id);
     let outcome = outcome(sent, now);
     let reseller = endpoint.reseller_id.map(|id| id.uuid());
     let kind = sent.delivery.event_type.clone();

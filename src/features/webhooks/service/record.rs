@@ -135,6 +135,9 @@ pub fn record(tx: &mut Tenant<'_>, job: &Job, id: EndpointId, batch: &Returned) 
     let endpoint = queries::lock_endpoint(tx.conn(), id)?;
     queries::set_marks(tx.conn(), id, &marks)?;
     endpoints::switch_off(tx, &mut pump, &endpoint, reason)?;
+    if !endpoint.enabled && !batch.held_back.is_empty() {
+        backlog::skip(tx, id, &mut pump)?;
+    }
     queries::set_pump(tx.conn(), id, &pump)?;
     match pump.is_untidy() {
         true => jobs::retry_in(tx, job, None, pump.lane())?,
