@@ -10,6 +10,8 @@ use super::{
 };
 use crate::kernel::{db::Tenant, error::Result, metrics, wake::Signal};
 
+/// How long somebody else is given who has what an event changes.
+const BUSY: Duration = Duration::from_secs(5);
 /// Waits before each further look at an event that failed. After the last one it is dead.
 const BACK_OFF: [u64; 8] = [10, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400];
 
@@ -24,6 +26,8 @@ pub enum Settled {
     Parked(String),
     /// It could not be looked at, or not be read.
     Failed(String),
+    /// Somebody else had what it changes: it is looked at again soon, and that counts for nothing.
+    Busy,
 }
 
 /// Locks the lane until the end of the transaction. False: the lease was lost, and whatever was seen is stale.
@@ -33,6 +37,34 @@ pub enum Settled {
 pub fn hold(tx: &mut Tenant<'_>, lane: &Lane) -> Result<bool> {
     Ok(queries::lock(tx.conn(), lane.connection, &lane.name, lane.token)?)
 }
+
+/// Counts a look that ended without a word, if this lane is one whose lease ran out: what was looked at may be what the worker was lost over.
+/// Answers what is still to be looked at.
+///
+/// # Errors
+/// The database's.
+pub fn count_lost(tx: &mut Tenant<'_>, lane: &Lane) -> Result<Vec<Waiting>> {
+    if !hold(tx, lane)? {
+        return Ok(Vec::new());
+    }
+    let now = tx.now()?;
+    let mut left = Vec::with_capacity(lane.events.len());
+    for event in &lane.events {
+        match next_look(event, now) {
+            Some(_) => left.push(Waiting {
+                attempts: event.attempts + 1,
+                ..event.clone()
+            }),
+            None => settle(tx, [event], &Settled::Failed(LOST.to_owned()))?,
+        }
+    }
+    let ids: Vec<InboxEventId> = left.iter().map(|event| event.id).collect();
+    queries::count(tx.conn(), &ids, LOST)?;
+    Ok(left)
+}
+
+/// What is said of a look whose worker never said anything.
+const LOST: &str = "the worker that looked was lost";
 
 /// Records what became of some of the lane's events.
 ///
@@ -52,13 +84,17 @@ pub fn settle<'e>(tx: &mut Tenant<'_>, events: impl IntoIterator<Item = &'e Wait
         }
         return Ok(());
     }
+    let ids: Vec<InboxEventId> = events.iter().map(|event| event.id).collect();
     let (state, parked_on) = match outcome {
+        Settled::Busy => {
+            queries::put_off(tx.conn(), &ids, now + BUSY)?;
+            return Ok(());
+        }
         Settled::Done => ("done", None),
         Settled::Ignored => ("ignored", None),
         Settled::Parked(on) => ("parked", Some(on.clone())),
         Settled::Failed(_) => unreachable!("answered above"),
     };
-    let ids: Vec<InboxEventId> = events.iter().map(|event| event.id).collect();
     let done_at = parked_on.is_none().then_some(now);
     queries::mark(
         tx.conn(),
@@ -104,6 +140,14 @@ fn open(tx: &mut Tenant<'_>, connection: ConnectionId, lane: &str) -> Result<()>
     queries::open_lane(tx.conn(), workspace, connection, lane)?;
     tx.wake(Signal::Inbox);
     Ok(())
+}
+
+/// Waits until nobody looks at a lane any more, and keeps everybody from it until the commit; then it is looked at.
+///
+/// # Errors
+/// 503 `overloaded` if that takes longer than a lock is waited for.
+pub fn wait_for(tx: &mut Tenant<'_>, connection: ConnectionId, lane: &str) -> Result<()> {
+    open(tx, connection, lane)
 }
 
 /// Lets whatever was parked on this be looked at again: the map has changed. Answers how many events.

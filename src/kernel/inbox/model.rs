@@ -71,6 +71,8 @@ pub struct Lane {
     pub epoch: i64,
     /// What waits, oldest first.
     pub events: Vec<Waiting>,
+    /// Whoever had it before was lost: the lease ran out.
+    pub lost: bool,
     pub(super) token: Uuid,
     pub(super) workspace: WorkspaceId,
     pub(super) plan: Arc<Plan>,

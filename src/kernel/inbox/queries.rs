@@ -27,7 +27,7 @@ diesel::define_sql_function! {
     fn least(one: Nullable<Timestamptz>, other: Nullable<Timestamptz>) -> Nullable<Timestamptz>;
 }
 
-/// Seconds that a lane is leased for.
+/// Seconds that a lane is leased for: three beats of its worker.
 const LEASE_SECONDS: i32 = 60;
 /// Events of one lane that are taken at once; more wait for the next lease.
 const MOST_EVENTS: i64 = 1_000;
@@ -134,32 +134,40 @@ pub(super) fn open_lane(
 /// A lane as the claim leaves it: workspace, connection, name, epoch.
 pub(super) type Claimed = (WorkspaceId, ConnectionId, String, i64);
 
-/// Leases the lane that has waited longest. Lanes that others hold are passed over.
-pub(super) fn claim(conn: &mut PgConnection, token: Uuid) -> QueryResult<Option<Claimed>> {
+/// A lane as the claim finds it: workspace, connection, name, the lease that ran out.
+type Found = (WorkspaceId, ConnectionId, String, Option<DateTime<Utc>>);
+
+/// Leases the lane that has waited longest, and says whether a lease of it ran out. Lanes that others hold are passed over.
+pub(super) fn claim(conn: &mut PgConnection, token: Uuid) -> QueryResult<Option<(Claimed, bool)>> {
     let free = lanes::lease_until
         .is_null()
         .or(lanes::lease_until.lt(now.into_sql::<Nullable<Timestamptz>>()));
-    let found: Option<(WorkspaceId, ConnectionId, String)> = lanes::table
+    let found: Option<Found> = lanes::table
         .filter(lanes::available_at.le(app_now().nullable()))
         .filter(free)
         .order(lanes::available_at)
-        .select((lanes::workspace_id, lanes::connection_id, lanes::lane))
+        .select((
+            lanes::workspace_id,
+            lanes::connection_id,
+            lanes::lane,
+            lanes::lease_until,
+        ))
         .for_update()
         .skip_locked()
         .first(conn)
         .optional()?;
-    let Some((workspace, connection, lane)) = found else {
+    let Some((workspace, connection, lane, ran_out)) = found else {
         return Ok(None);
     };
-    diesel::update(lanes::table.find((workspace, connection, lane)))
+    let claimed = diesel::update(lanes::table.find((workspace, connection, lane)))
         .set((
             lanes::lease_token.eq(token),
             lanes::lease_until.eq((now.into_sql::<Timestamptz>() + LEASE_SECONDS.seconds()).nullable()),
             lanes::epoch.eq(lanes::epoch + 1),
         ))
         .returning((lanes::workspace_id, lanes::connection_id, lanes::lane, lanes::epoch))
-        .get_result(conn)
-        .optional()
+        .get_result(conn)?;
+    Ok(Some((claimed, ran_out.is_some())))
 }
 
 /// What waits in a lane, oldest first.
@@ -226,6 +234,22 @@ pub(super) fn fail(
             events::state.eq(if again.is_some() { "received" } else { "dead" }),
             again.map(|at| events::available_at.eq(at)),
         ))
+        .execute(conn)
+}
+
+/// Counts a look at events that stay as they are.
+pub(super) fn count(conn: &mut PgConnection, ids: &[InboxEventId], error: &str) -> QueryResult<usize> {
+    let ids: Vec<Uuid> = ids.iter().copied().map(Id::uuid).collect();
+    diesel::update(events::table.filter(events::id.eq_any(ids)))
+        .set((events::attempts.eq(events::attempts + 1), events::last_error.eq(error)))
+        .execute(conn)
+}
+
+/// Lets events wait until then.
+pub(super) fn put_off(conn: &mut PgConnection, ids: &[InboxEventId], until: DateTime<Utc>) -> QueryResult<usize> {
+    let ids: Vec<Uuid> = ids.iter().copied().map(Id::uuid).collect();
+    diesel::update(events::table.filter(events::id.eq_any(ids)))
+        .set(events::available_at.eq(until))
         .execute(conn)
 }
 

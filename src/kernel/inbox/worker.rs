@@ -1,6 +1,11 @@
 //! Takes one lane after the other and has somebody look at it.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -28,8 +33,10 @@ pub struct Worker {
 
 /// How long to rest when nothing waits and nobody calls.
 const REST: Duration = Duration::from_secs(1);
-/// A lease is renewed this often while somebody looks: three times in its minute.
+/// A lease is renewed this often while somebody looks,
 const BEAT: Duration = Duration::from_secs(20);
+/// and is over after so many times: a minute.
+const BEATS: u32 = 3;
 
 impl Worker {
     /// A worker that has lanes looked at like this.
@@ -60,26 +67,30 @@ impl Worker {
                 tracing::warn!(%connection, lane = name, epoch, %error, "a lane could not be looked at");
             },
             () = self.keep(lease) => {
-                tracing::warn!(%connection, lane = name, epoch, "the lane is somebody else's: what was seen of it is dropped");
+                tracing::warn!(%connection, lane = name, epoch, "the lane is somebody else's by now: what was seen of it is dropped");
             }
         }
         Ok(true)
     }
 
-    /// Renews a lease. Ends when it is lost.
+    /// Renews a lease. Ends when it is lost: somebody else has the lane, or may have it, because it could not be renewed for as long as a
+    /// lease lasts.
     async fn keep(&self, lane: Lane) {
         let lane = Arc::new(lane);
+        let mut renewed_at = Instant::now();
         loop {
             tokio::time::sleep(self.beat).await;
             let lease = lane.clone();
             // A call is good for one transaction: it has a deadline, and a look may take longer than that.
             let call = Call::internal("inbox.renew", lane.request_id.clone());
+            let begun = Instant::now();
             let renewed = self
                 .db
                 .unscoped(&call, move |tx| Ok(queries::renew(tx.conn(), &lease)?));
             match renewed.await {
-                Ok(true) => {}
+                Ok(true) => renewed_at = begun,
                 Ok(false) => return,
+                Err(_) if renewed_at.elapsed() >= self.beat * BEATS => return,
                 Err(error) => tracing::warn!(%error, "a lane's lease could not be renewed; it is tried again"),
             }
         }
@@ -107,7 +118,7 @@ impl Worker {
 
 fn claim(tx: &mut Kernel<'_>, request_id: Arc<str>) -> Result<Option<Lane>> {
     let token = Uuid::new_v4();
-    let Some(claimed) = queries::claim(tx.conn(), token)? else {
+    let Some((claimed, lost)) = queries::claim(tx.conn(), token)? else {
         return Ok(None);
     };
     let events = queries::waiting(tx.conn(), &claimed)?;
@@ -118,6 +129,7 @@ fn claim(tx: &mut Kernel<'_>, request_id: Arc<str>) -> Result<Option<Lane>> {
         name,
         epoch,
         events,
+        lost,
         token,
         workspace,
         plan,

@@ -105,6 +105,58 @@ async fn a_lease_lasts_as_long_as_the_look_and_a_lost_one_ends_it() {
 }
 
 #[actix_web::test]
+async fn a_lease_that_cannot_be_renewed_for_as_long_as_it_lasts_is_lost_and_counts() {
+    let world = world(SECRET).await;
+    world.sends(&invoice("evt_1", "cus_1")).await.ok();
+    let look = Arc::new(|_: Lane| {
+        let for_ever: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(std::future::pending());
+        for_ever
+    });
+    let beat = std::time::Duration::from_millis(20);
+    let cut_off = Worker::new(world.deployment.db.clone(), look).beating(beat);
+    let cut = async {
+        until(|| world.count("SELECT count(*) FROM inbox_lanes WHERE lease_token IS NOT NULL") == 1).await;
+        world.admin("REVOKE SELECT ON guildhall.inbox_lanes FROM app_kernel");
+    };
+    let (looked, ()) = futures_util::future::join(cut_off.once(), cut).await;
+    world.admin("GRANT SELECT ON guildhall.inbox_lanes TO app_kernel");
+    assert!(looked.unwrap());
+    world.admin("UPDATE guildhall.inbox_lanes SET lease_until = now() - interval '1 second'");
+    let (other, given) = world.worker(|_| Settled::Done);
+    assert!(other.once().await.unwrap());
+    assert!(given.lock().unwrap()[0].lost, "nobody said what came of it");
+}
+
+#[actix_web::test]
+async fn looks_that_lose_their_workers_are_counted_and_in_the_end_given_up() {
+    let world = world(SECRET).await;
+    world.sends(&invoice("evt_1", "cus_1")).await.ok();
+    let db = world.deployment.db.clone();
+    let left = Arc::new(Mutex::new(Vec::new()));
+    let seen = left.clone();
+    let look = Arc::new(move |lane: Lane| {
+        let (db, seen) = (db.clone(), seen.clone());
+        let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+            let held = lane.clone();
+            let events = match lane.lost {
+                true => db.tenant(lane.scope(), move |tx| inbox::count_lost(tx, &held)).await?,
+                false => lane.events,
+            };
+            seen.lock().unwrap().push(events.len());
+            Ok(())
+        });
+        work
+    });
+    let dies = Worker::new(world.deployment.db.clone(), look);
+    for _ in 0..10 {
+        assert!(dies.once().await.unwrap());
+        world.admin("UPDATE guildhall.inbox_lanes SET lease_until = now() - interval '1 second'");
+    }
+    assert_eq!(left.lock().unwrap().as_slice(), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
+    assert_eq!(world.inbox()[0].1, "dead");
+}
+
+#[actix_web::test]
 async fn what_events_said_is_forgotten_after_a_month_and_that_they_came_after_a_year() {
     let world = world(SECRET).await;
     world.sends(&invoice("evt_1", "cus_1")).await.ok();

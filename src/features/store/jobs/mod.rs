@@ -14,8 +14,8 @@ use super::service::{self, Means};
 use crate::kernel::{
     config::KeyMode,
     crypto::Keyring,
-    db::Db,
-    error::Result,
+    db::{Db, Tenant},
+    error::{DATABASE_UNAVAILABLE, Error, OVERLOADED, Result},
     id::WorkspaceId,
     inbox::{self, Health, Lane, Look, PLATFORM, Settled, Waiting},
     peppers::Peppers,
@@ -67,7 +67,14 @@ impl Looker {
         })
     }
 
-    async fn at(&self, lane: Lane) -> Result<()> {
+    async fn at(&self, mut lane: Lane) -> Result<()> {
+        if lane.lost {
+            let held = lane.clone();
+            lane.events = self
+                .db
+                .tenant(lane.scope(), move |tx| inbox::count_lost(tx, &held))
+                .await?;
+        }
         let lane = Arc::new(lane);
         let account = self.account(&lane).await?;
         let mut rounds = rounds(&lane.events);
@@ -75,9 +82,9 @@ impl Looker {
         let last = rounds.pop().unwrap_or_default();
         let mut health = Health::Unknown;
         for events in rounds {
-            health = self.round(&lane, account.as_ref(), events, (health, false)).await?;
+            health = self.round(&lane, &account, events, (health, false)).await?;
         }
-        self.round(&lane, account.as_ref(), last, (health, true)).await?;
+        self.round(&lane, &account, last, (health, true)).await?;
         Ok(())
     }
 
@@ -86,59 +93,74 @@ impl Looker {
     async fn round(
         &self,
         lane: &Arc<Lane>,
-        account: Option<&Account>,
+        account: &Result<Account, String>,
         events: Vec<Waiting>,
         (before, last): (Health, bool),
     ) -> Result<Health> {
         let picture = look(account, &lane.name, events.clone()).await;
+        let error = match self.apply(lane, picture, (before.clone(), last)).await {
+            Ok(health) => return Ok(health),
+            Err(error) => error,
+        };
+        // Whoever waits in vain for a lock or a connection did nothing wrong.
+        let outcome = if error.is(OVERLOADED) || error.is(DATABASE_UNAVAILABLE) {
+            tracing::warn!(lane = lane.name, epoch = lane.epoch, %error, "what was seen cannot be applied at this moment");
+            Settled::Busy
+        } else {
+            tracing::error!(lane = lane.name, epoch = lane.epoch, %error, "what was seen could not be applied");
+            Settled::Failed(error.to_string())
+        };
+        self.put_back(lane, events, outcome, last.then(|| before.clone()))
+            .await?;
+        Ok(before)
+    }
+
+    /// Applies what was seen, in one transaction.
+    async fn apply(&self, lane: &Arc<Lane>, seen: Picture, (before, last): (Health, bool)) -> Result<Health> {
         let scope = lane.scope();
         let pepper = if lane.workspace() == WorkspaceId::PLATFORM {
             Some(self.peppers.of(scope.call(), lane.workspace()).await?)
         } else {
             None
         };
-        let (held, seen, key_mode, told) = (lane.clone(), picture, self.secrets.key_mode, before.clone());
-        let applied = self
-            .db
-            .tenant(scope, move |tx| {
-                if !inbox::hold(tx, &held)? {
-                    tracing::warn!(
-                        lane = held.name,
-                        epoch = held.epoch,
-                        "another worker has the lane: nothing is applied"
-                    );
-                    return Ok(told);
-                }
-                let means = Means {
-                    pepper: pepper.as_deref(),
-                    key_mode,
-                };
-                let health = told.and(service::apply(tx, &held, &seen, &means)?);
-                if last {
-                    inbox::release(tx, &held, &health)?;
-                }
-                Ok(health)
-            })
-            .await;
-        let error = match applied {
-            Ok(health) => return Ok(health),
-            Err(error) => error,
+        let (held, key_mode) = (lane.clone(), self.secrets.key_mode);
+        let work = move |tx: &mut Tenant<'_>| {
+            if !inbox::hold(tx, &held)? {
+                tracing::warn!(
+                    lane = held.name,
+                    epoch = held.epoch,
+                    "another worker has the lane: nothing is applied"
+                );
+                return Ok(before);
+            }
+            let means = Means {
+                pepper: pepper.as_deref(),
+                key_mode,
+            };
+            let health = before.and(service::apply(tx, &held, &seen, &means)?);
+            if last {
+                inbox::release(tx, &held, &health)?;
+            }
+            Ok(health)
         };
-        tracing::error!(lane = lane.name, epoch = lane.epoch, %error, "what was seen could not be applied");
-        self.failed(lane, events, error.to_string(), last.then(|| before.clone()))
-            .await?;
-        Ok(before)
+        self.db.tenant(scope, work).await
     }
 
-    /// Counts a look that broke, so that it is repeated later and not for ever. `last`: the lane is freed, with what was told before.
-    async fn failed(&self, lane: &Arc<Lane>, events: Vec<Waiting>, error: String, last: Option<Health>) -> Result<()> {
+    /// Notes what came of a look that was not applied, so that it is repeated later. `last`: the lane is freed, with what was told before.
+    async fn put_back(
+        &self,
+        lane: &Arc<Lane>,
+        events: Vec<Waiting>,
+        outcome: Settled,
+        last: Option<Health>,
+    ) -> Result<()> {
         let held = lane.clone();
         self.db
             .tenant(lane.scope(), move |tx| {
                 if !inbox::hold(tx, &held)? {
                     return Ok(());
                 }
-                inbox::settle(tx, &events, &Settled::Failed(error))?;
+                inbox::settle(tx, &events, &outcome)?;
                 match last {
                     Some(health) => inbox::release(tx, &held, &health),
                     None => Ok(()),
@@ -147,25 +169,32 @@ impl Looker {
             .await
     }
 
-    /// The account that the lane's connection opens.
-    async fn account(&self, lane: &Lane) -> Result<Option<Account>> {
+    /// The account that the lane's connection opens. Inside: why it opens none.
+    async fn account(&self, lane: &Lane) -> Result<Result<Account, String>> {
+        let none = || "there is no key for this account".to_owned();
         if lane.connection == PLATFORM {
-            return Ok(account::platform(self));
+            return Ok(account::platform(self).ok_or_else(none));
         }
         let (connection, keyring) = (lane.connection, self.secrets.keyring.clone());
         let key = self
             .db
-            .tenant(lane.scope(), move |tx| inbox::api_key(tx, connection, &keyring))
-            .await?;
-        Ok(key.map(|key| self.stripe.account(key, Patience::Job)))
+            .tenant(lane.scope(), move |tx| inbox::api_key(tx, connection, &keyring));
+        match key.await {
+            Ok(key) => Ok(key.map(|key| self.stripe.account(key, Patience::Job)).ok_or_else(none)),
+            Err(Error::Broken(error)) => {
+                tracing::error!(%connection, %error, "the key of a Stripe connection does not open");
+                Ok(Err("the key for this account does not open".to_owned()))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
 /// Looks at what the events of a lane point at, as far as that can be done.
-async fn look(account: Option<&Account>, lane: &str, events: Vec<Waiting>) -> Picture {
-    let Some(account) = account else {
-        let why = StripeError::Denied("there is no key for this account".to_owned());
-        return Picture::unseen(events, why);
+async fn look(account: &Result<Account, String>, lane: &str, events: Vec<Waiting>) -> Picture {
+    let account = match account {
+        Ok(account) => account,
+        Err(why) => return Picture::unseen(events, StripeError::Denied(why.clone())),
     };
     let looking = Picture::take(account, lane, events.clone());
     tokio::time::timeout(LONGEST, looking)
