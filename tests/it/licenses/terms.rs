@@ -4,6 +4,7 @@ use chrono::{DateTime, Months, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::{Licence, Shop};
+use crate::world::gate::{Gate, insist};
 
 fn instant(value: &Value) -> DateTime<Utc> {
     value.as_str().expect("a time").parse().expect("a time")
@@ -127,26 +128,20 @@ async fn times_that_no_calendar_knows_are_refused() {
 async fn whoever_issues_while_a_policy_changes_issues_by_what_it_becomes() {
     let shop = Shop::new().await;
     let policy = shop.policy(json!({ "max_machines": 1 })).await;
-    let path = format!("/policies/{policy}");
-    for most in 2..5 {
-        let issue = async || {
-            shop.owner
-                .post("/licenses", json!({ "policy_id": policy }))
-                .await
-                .created()
-                .id()
-        };
-        let change = shop.owner.patch(&path, json!({ "max_machines": most }));
-        let (issued, changed) = futures_util::future::join(
-            futures_util::future::join_all((0..8).map(|_| issue())),
-            std::future::IntoFuture::into_future(change),
-        )
-        .await;
-        let version = changed.ok().body["version"].clone();
-        for id in issued {
-            let licence = shop.owner.get(&format!("/licenses/{id}")).await.ok();
-            assert_eq!(licence.body["terms"]["rules"]["max_machines"], most);
-            assert_eq!(licence.body["terms_version"], version);
-        }
-    }
+    let gate = Gate::on_insert(&shop.world, "licenses");
+    let issues = async {
+        let wish = json!({ "policy_id": policy });
+        shop.owner.post("/licenses", wish).await.created();
+    };
+    let changes = async {
+        let path = format!("/policies/{policy}?apply=existing");
+        insist(|| shop.owner.patch(&path, json!({ "max_machines": 2 })))
+            .await
+            .ok();
+    };
+    gate.meet(issues, changes, "SELECT \"policies\".").await;
+    let changed = shop.owner.get(&format!("/policies/{policy}")).await.ok();
+    let licence = shop.owner.get("/licenses").await.ok().body["data"][0].clone();
+    assert_eq!(licence["terms"]["rules"]["max_machines"], 2);
+    assert_eq!(licence["terms_version"], changed.body["version"]);
 }

@@ -219,14 +219,16 @@ async fn who_waits_for_a_run_takes_nobodys_place() {
     let agent = echo(&owner).await;
     let run = start(&owner, &agent, "x").await;
     let mut waiting = Vec::new();
-    // More than there are places, one after the other: nobody works, so the run does not end.
+    // More than there are places, one after the other: nobody works, so the run does not end before somebody stops it.
     for _ in 0..30 {
-        let ask = owner.get(&format!("{run}?wait=4"));
+        let ask = owner.get(&format!("{run}?wait=50"));
         waiting.push(actix_web::rt::spawn(async move { ask.await }));
         a_while().await;
     }
     stranger.get("/workspace").await.ok();
+    assert!(waiting.iter().all(|answer| !answer.is_finished()), "all of them wait");
+    owner.post(&format!("{run}/cancel"), json!({})).await.ok();
     for answer in waiting {
-        assert_eq!(answer.await.expect("an answer").ok().body["status"], "pending");
+        assert_eq!(answer.await.expect("an answer").ok().body["status"], "cancelled");
     }
 }

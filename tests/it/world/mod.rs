@@ -2,6 +2,7 @@
 //! and people to call from.
 
 mod callers;
+pub mod gate;
 pub mod patience;
 mod process;
 mod raw;

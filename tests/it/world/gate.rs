@@ -1,0 +1,78 @@
+//! Lets what happens in the database at the same time meet where it is to meet.
+
+use std::cell::Cell;
+
+use diesel::{PgConnection, connection::SimpleConnection};
+use futures_util::future;
+
+use super::{Answer, World, patience::until};
+
+/// Lets whoever writes to a table wait in the midst of their transaction until the gate is opened.
+pub struct Gate<'w> {
+    world: &'w World,
+    trigger: String,
+    held: PgConnection,
+}
+
+impl<'w> Gate<'w> {
+    /// Whoever inserts a row waits.
+    pub fn on_insert(world: &'w World, table: &str) -> Gate<'w> {
+        Gate::close(world, table, "INSERT", "true")
+    }
+
+    /// Whoever changes a row into one that is so waits; it is called `new`.
+    pub fn on_update(world: &'w World, table: &str, so: &str) -> Gate<'w> {
+        Gate::close(world, table, "UPDATE", so)
+    }
+
+    fn close(world: &'w World, table: &str, of: &str, so: &str) -> Gate<'w> {
+        world.admin(&format!(
+            "CREATE FUNCTION guildhall.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               PERFORM set_config('lock_timeout', '0', true); PERFORM pg_advisory_xact_lock(4712); RETURN NULL; END $$;
+             CREATE TRIGGER wait AFTER {of} ON guildhall.{table} FOR EACH ROW WHEN ({so}) EXECUTE FUNCTION guildhall.wait()"
+        ));
+        let mut held = world.superuser();
+        held.batch_execute("SELECT pg_advisory_lock(4712)").expect("the gate");
+        Gate {
+            world,
+            trigger: format!("DROP TRIGGER wait ON guildhall.{table}; DROP FUNCTION guildhall.wait()"),
+            held,
+        }
+    }
+
+    /// `one` waits at the gate; `other` begins then, and the gate is opened once it is done, or its statement that waits for a lock begins
+    /// like this.
+    pub async fn meet(self, one: impl Future<Output = ()>, other: impl Future<Output = ()>, waits_with: &str) {
+        let Gate { world, trigger, held } = self;
+        let done = Cell::new(false);
+        let at_the_gate =
+            "SELECT count(*) AS count FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712 AND NOT granted";
+        let blocked = format!(
+            "SELECT count(*) AS count FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0
+             AND datname = current_database() AND query LIKE '{waits_with}%'"
+        );
+        let other = async {
+            until("whoever waits at the gate", async || world.count(at_the_gate) > 0).await;
+            let opens = async {
+                until("the other", async || done.get() || world.count(&blocked) > 0).await;
+                drop(held);
+            };
+            let other = async {
+                other.await;
+                done.set(true);
+            };
+            future::join(opens, other).await;
+        };
+        future::join(one, other).await;
+        world.admin(&trigger);
+    }
+}
+
+/// Asks until there is an answer that is none of a lock's that was waited for in vain: a slow machine takes longer than the second that it is.
+pub async fn insist<A: IntoFuture<Output = Answer>>(ask: impl Fn() -> A) -> Answer {
+    let mut answer = ask().await;
+    while answer.status == 503 {
+        answer = ask().await;
+    }
+    answer
+}
