@@ -1,7 +1,7 @@
 //! The projection and the published list, as `app_kernel`.
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
+use diesel::{prelude::*, query_dsl::methods};
 use serde_json::Value;
 
 use super::model::PublishedPlan;
@@ -151,17 +151,18 @@ pub(super) fn publish(
         billing_plans::archived.eq(plan.archived),
         billing_plans::published_at.eq(at),
     );
-    diesel::insert_into(billing_plans::table)
+    let written = diesel::insert_into(billing_plans::table)
         .values((billing_plans::code.eq(&plan.code), row.clone()))
         .on_conflict(billing_plans::code)
         .do_update()
-        .set(row)
-        .execute(conn)
+        .set(row);
+    methods::FilterDsl::filter(written, billing_plans::published_at.le(at)).execute(conn)
 }
 
-/// Removes what is no longer among the published.
-pub(super) fn withdraw_all_but(conn: &mut PgConnection, codes: &[&str]) -> QueryResult<usize> {
-    diesel::delete(billing_plans::table.filter(billing_plans::code.ne_all(codes))).execute(conn)
+/// Removes what was no longer among the published at that time.
+pub(super) fn withdraw_all_but(conn: &mut PgConnection, codes: &[&str], at: DateTime<Utc>) -> QueryResult<usize> {
+    let others = billing_plans::table.filter(billing_plans::code.ne_all(codes));
+    diesel::delete(others.filter(billing_plans::published_at.le(at))).execute(conn)
 }
 
 /// Whom the operator knows a workspace as.

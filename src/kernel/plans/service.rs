@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
@@ -172,18 +173,18 @@ pub async fn current(db: &Db, scope: &Scope) -> Result<PlanView> {
     })
 }
 
-/// Publishes the operator's plans: what `GET /plans` shows, and what a new workspace begins with.
+/// Publishes the operator's plans: what `GET /plans` shows, and what a new workspace begins with. What is published and was read later stays:
+/// two may be publishing at once, and whoever read last knows every change that somebody wanted published.
 ///
 /// # Errors
 /// The database's.
-pub async fn publish(db: &Db, scope: &Scope, plans: Vec<PublishedPlan>) -> Result<()> {
+pub async fn publish(db: &Db, scope: &Scope, plans: Vec<PublishedPlan>, read_at: DateTime<Utc>) -> Result<()> {
     db.unscoped(scope.call(), move |tx| {
-        let now = tx.now()?;
         for plan in &plans {
-            queries::publish(tx.conn(), plan, json!(plan.entitlements), json!(plan.prices), now)?;
+            queries::publish(tx.conn(), plan, json!(plan.entitlements), json!(plan.prices), read_at)?;
         }
         let codes: Vec<&str> = plans.iter().map(|plan| plan.code.as_str()).collect();
-        queries::withdraw_all_but(tx.conn(), &codes)?;
+        queries::withdraw_all_but(tx.conn(), &codes, read_at)?;
         Ok(())
     })
     .await

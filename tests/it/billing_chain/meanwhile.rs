@@ -1,81 +1,13 @@
 //! What staff does to a licence or a policy in the very moment in which a payment is applied.
 
-use std::cell::Cell;
-
-use diesel::{PgConnection, connection::SimpleConnection};
-use futures_util::future;
+use diesel::connection::SimpleConnection;
 use serde_json::json;
 
 use super::Shop;
-use crate::world::{Answer, patience::until};
-
-/// Lets whoever writes to a table wait in the midst of their transaction until the gate is opened.
-struct Gate {
-    table: &'static str,
-    held: PgConnection,
-}
-
-/// Whether somebody waits for a lock on a row of a table.
-fn waits_for(shop: &Shop, table: &str) -> bool {
-    let blocked = format!(
-        "SELECT count(*) AS count FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0
-         AND datname = current_database() AND query LIKE 'SELECT \"{table}\".%'"
-    );
-    shop.world.count(&blocked) > 0
-}
-
-impl Gate {
-    fn close(shop: &Shop, table: &'static str) -> Gate {
-        shop.world.admin(&format!(
-            "CREATE FUNCTION guildhall.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-               PERFORM set_config('lock_timeout', '0', true); PERFORM pg_advisory_xact_lock(4712); RETURN NULL; END $$;
-             CREATE TRIGGER wait AFTER INSERT ON guildhall.{table} FOR EACH ROW EXECUTE FUNCTION guildhall.wait()"
-        ));
-        let mut held = shop.world.superuser();
-        held.batch_execute("SELECT pg_advisory_lock(4712)").unwrap();
-        Gate { table, held }
-    }
-
-    fn remove(shop: &Shop, table: &str) {
-        shop.world.admin(&format!(
-            "DROP TRIGGER wait ON guildhall.{table}; DROP FUNCTION guildhall.wait()"
-        ));
-    }
-}
-
-async fn somebody_waits(shop: &Shop) {
-    let waits = "SELECT count(*) AS count FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712 AND NOT granted";
-    until("whoever waits at the gate", async || shop.world.count(waits) == 1).await;
-}
-
-/// Asks until there is an answer that is none of a lock's that was waited for in vain: a slow machine takes longer than the second that it is.
-async fn insist<A: IntoFuture<Output = Answer>>(ask: impl Fn() -> A) {
-    let mut answer = ask().await;
-    while answer.status == 503 {
-        answer = ask().await;
-    }
-    answer.ok();
-}
-
-/// `one` waits at the gate; `other` begins then, and the gate is opened once it waits for a row of `table` or is done.
-async fn meet(shop: &Shop, gate: Gate, one: impl Future<Output = ()>, other: impl Future<Output = ()>, table: &str) {
-    let done = Cell::new(false);
-    let closed = gate.table;
-    let other = async {
-        somebody_waits(shop).await;
-        let opens = async {
-            until("the other", async || done.get() || waits_for(shop, table)).await;
-            drop(gate.held);
-        };
-        let other = async {
-            other.await;
-            done.set(true);
-        };
-        future::join(opens, other).await;
-    };
-    future::join(one, other).await;
-    Gate::remove(shop, closed);
-}
+use crate::world::{
+    gate::{Gate, insist},
+    patience::until,
+};
 
 #[actix_web::test]
 async fn what_is_paid_for_while_a_policy_changes_is_by_what_it_becomes() {
@@ -83,13 +15,15 @@ async fn what_is_paid_for_while_a_policy_changes_is_by_what_it_becomes() {
     let staff = shop.staff();
     let pro = staff.get("/policies?code=pro").await.ok().body["data"][0].clone();
     shop.buys("guildhall_pro_month");
-    let gate = Gate::close(&shop, "licenses");
+    let gate = Gate::on_insert(&shop.world, "licenses");
     let pays = async { shop.settles().await };
     let edits = async {
         let path = format!("/policies/{}", pro["id"].as_str().unwrap());
-        insist(|| staff.patch(&path, json!({ "grace_seconds": 7_200 }))).await;
+        insist(|| staff.patch(&path, json!({ "grace_seconds": 7_200 })))
+            .await
+            .ok();
     };
-    meet(&shop, gate, pays, edits, "policies").await;
+    gate.meet(pays, edits, "SELECT \"policies\".").await;
     shop.settles().await;
     assert_eq!(shop.plan().await, "pro");
     let license = staff.get("/licenses").await.ok().body["data"][0].clone();
@@ -106,15 +40,87 @@ async fn a_hold_that_is_placed_while_the_price_changes_stands() {
     shop.settles().await;
     let license = staff.get("/licenses").await.ok().text_at("/data/0/id");
     shop.changes(&subscription, "guildhall_business_month");
-    let gate = Gate::close(&shop, "license_holds");
+    let gate = Gate::on_insert(&shop.world, "license_holds");
     let suspends = async {
         let path = format!("/licenses/{license}/suspend");
-        insist(|| staff.post(&path, json!({ "reason": "abuse" }))).await;
+        insist(|| staff.post(&path, json!({ "reason": "abuse" }))).await.ok();
     };
     let follows = async { shop.settles().await };
-    meet(&shop, gate, suspends, follows, "licenses").await;
+    gate.meet(suspends, follows, "SELECT \"licenses\".").await;
     shop.settles().await;
     assert_eq!(shop.count("license_holds", "reason = 'abuse'"), 1);
     assert_eq!(shop.count("licenses", "state = 'active'"), 0);
     assert_eq!(shop.plan().await, "free", "the hold stands");
+}
+
+#[actix_web::test]
+async fn who_edits_a_policy_and_what_is_paid_for_take_it_and_its_licences_in_the_same_order() {
+    let shop = Shop::open().await;
+    let staff = shop.staff();
+    let pro = staff.get("/policies?code=pro").await.ok().text_at("/data/0/id");
+    shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    // The renewal has the licence already, and may want the policy, too.
+    shop.world
+        .clock
+        .advance(chrono::Duration::days(31) + chrono::Duration::hours(2));
+    let gate = Gate::on_insert(&shop.world, "license_renewals");
+    let renews = async { shop.settles().await };
+    let edits = async {
+        let path = format!("/policies/{pro}?apply=existing");
+        insist(|| staff.patch(&path, json!({ "grace_seconds": 7_200 })))
+            .await
+            .ok();
+    };
+    gate.meet(renews, edits, "SELECT \"policies\".").await;
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "pro");
+    assert_eq!(shop.count("orders", "state = 'fulfilled'"), 2);
+    let license = staff.get("/licenses").await.ok().body["data"][0].clone();
+    assert_eq!(license["terms"]["rules"]["grace_seconds"], 7_200);
+}
+
+#[actix_web::test]
+async fn who_waits_for_somebody_else_in_vain_did_nothing_wrong() {
+    let shop = Shop::open().await;
+    let subscription = shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    shop.changes(&subscription, "guildhall_business_month");
+    let mut other = shop.world.superuser();
+    other
+        .batch_execute("BEGIN; SELECT 1 FROM guildhall.licenses FOR UPDATE")
+        .unwrap();
+    shop.settles().await;
+    other.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(shop.plan().await, "pro");
+    assert!(shop.count("inbox_events", "state = 'received'") > 0);
+    assert_eq!(shop.count("inbox_events", "attempts > 0"), 0);
+    shop.passes(chrono::Duration::seconds(10)).await;
+    assert_eq!(shop.plan().await, "business");
+}
+
+#[actix_web::test]
+async fn an_account_that_is_bound_while_its_events_are_parked_wakes_them() {
+    let shop = Shop::open().await;
+    shop.buys("guildhall_pro_month");
+    shop.stub
+        .deliver(&guildhall::app::dev::stripe::Schedule::default())
+        .await;
+    // As it is when a worker was killed between opening the account and noting which it is.
+    shop.world
+        .admin("UPDATE guildhall.billing_customers SET stripe_customer_id = NULL");
+    let gate = Gate::on_update(&shop.world, "inbox_events", "NEW.state = 'parked'");
+    let parks = shop.world.run_jobs();
+    let binds = async {
+        shop.announce(shop.world.home());
+        shop.world.run_jobs().await;
+    };
+    gate.meet(parks, binds, "INSERT INTO \"inbox_lanes\"").await;
+    until("it is looked at", async || {
+        shop.world.clock.advance(chrono::Duration::seconds(61));
+        shop.world.run_jobs().await;
+        shop.plan().await == "pro"
+    })
+    .await;
+    assert_eq!(shop.count("inbox_events", "state = 'parked'"), 0);
 }

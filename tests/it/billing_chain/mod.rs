@@ -11,6 +11,7 @@ mod plans;
 mod shop;
 mod trouble;
 mod underway;
+mod waiting;
 
 use chrono::Duration;
 use guildhall::app::dev::stripe::{Order, Purchase, Schedule};

@@ -10,7 +10,7 @@ use super::{Looker, account};
 use crate::{
     features::store::{
         model::SubscriptionId,
-        service::{self, CUSTOMER, LOOK, MAPPED, PUBLISH, REPLAN, ToOpen},
+        service::{self, CUSTOMER, HOLDERS, LOOK, MAPPED, PUBLISH, REPLAN, ToOpen},
     },
     kernel::{
         db::Tenant,
@@ -50,6 +50,7 @@ pub fn register(runner: &mut Runner, relay: &mut Relay, looker: &Looker) {
     runner.on(LOOK, Lane::System, look_again);
     runner.on(MAPPED, Lane::System, mapped);
     runner.on(REPLAN, Lane::System, replan);
+    runner.on(HOLDERS, Lane::System, holders);
 }
 
 /// Makes the plans that a deployment begins with, and has the prices looked at that belong to them at Stripe.
@@ -164,8 +165,8 @@ async fn publish(job: JobContext) -> Result<()> {
 }
 
 async fn publish_all(job: &JobContext) -> Result<()> {
-    let plans = job.db.tenant(job.scope(), service::published).await?;
-    plans::publish(&job.db, &job.scope(), plans).await
+    let (plans, read_at) = job.db.tenant(job.scope(), service::published).await?;
+    plans::publish(&job.db, &job.scope(), plans, read_at).await
 }
 
 /// Brings the plan of every workspace without a licence up to date. Published first: who comes meanwhile begins with what is true now.
@@ -183,6 +184,20 @@ async fn replan(job: JobContext) -> Result<()> {
         job.db.tenant(job.scope(), queue).await?;
     }
     finish(job).await
+}
+
+/// Brings the plans up to date of all those who hold a licence by a policy that was edited.
+async fn holders(job: JobContext) -> Result<()> {
+    let (policy, mut last) = (job.job.group_id, None);
+    loop {
+        let page = job.db.tenant(job.scope(), move |tx| {
+            service::plans_of_holders(tx, policy, last, AT_ONCE)
+        });
+        last = page.await?;
+        if last.is_none() {
+            return finish(job).await;
+        }
+    }
 }
 
 async fn finish(job: JobContext) -> Result<()> {
@@ -257,6 +272,17 @@ async fn look_again(job: JobContext) -> Result<()> {
 /// Lets what waited for a price be looked at again.
 async fn mapped(job: JobContext) -> Result<()> {
     let (price, ending) = (PriceId::from_uuid(job.job.group_id), job.clone());
+    let held = job
+        .db
+        .tenant(job.scope(), move |tx| service::held_for(tx, price))
+        .await?;
+    if let Some((connection, mut wanted)) = held {
+        while !wanted.is_empty() {
+            let rest = wanted.split_off(wanted.len().min(AT_ONCE as usize));
+            inbox::look_at(&job.db, &job.scope(), connection, wanted).await?;
+            wanted = rest;
+        }
+    }
     job.db
         .tenant(job.scope(), move |tx| {
             service::unpark_mapped(tx, price)?;

@@ -132,6 +132,11 @@ impl Picture {
         }
         self.follow(account, missing, verdicts).await;
         self.take_latest_invoices();
+        let outdated = self.outdated();
+        self.subscriptions.retain(|id, _| !outdated.contains(id));
+        let again = outdated.into_iter().map(Target::Subscription).collect();
+        self.follow(account, again, verdicts).await;
+        self.take_latest_invoices();
         let paid_with = self
             .invoices
             .values()
@@ -160,6 +165,23 @@ impl Picture {
             .filter(|id| !self.prices.contains_key(*id));
         let unknown: BTreeSet<Target> = unknown.map(|id| Target::Price(id.to_owned())).collect();
         self.follow(account, unknown, verdicts).await;
+    }
+
+    /// Subscriptions that are older than one of their invoices may be, which was paid for an item that they do not have: it came meanwhile, or
+    /// left before. Who looks at them again knows which.
+    fn outdated(&self) -> BTreeSet<String> {
+        let unknown = |invoice: &&Invoice| {
+            let of = invoice.subscription().and_then(|id| self.subscriptions.get(id));
+            let items = of.map(|subscription| &subscription.items.data);
+            let has = |item: &str| items.is_none_or(|items| items.iter().any(|known| known.id == item));
+            let mut named = invoice.lines.data.iter().filter(|line| !line.is_proration());
+            named.any(|line| line.item().is_some_and(|item| !has(item)))
+        };
+        let invoices = self.invoices.values().filter(unknown);
+        invoices
+            .filter_map(|invoice| invoice.subscription())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Looks further. What cannot be seen there fails whatever led there, for half a picture is none.

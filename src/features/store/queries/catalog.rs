@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{PgArrayExpressionMethods, prelude::*, upsert::on_constraint};
+use uuid::Uuid;
 
 use crate::{
     features::{
@@ -151,6 +152,23 @@ pub(in crate::features::store) fn mapped(
         .select((offers::id, offers::policy_id, offers::line, offer_prices::on_cancel))
         .first(conn)
         .optional()
+}
+
+/// The policies of what these prices sell, in the order of their ids.
+pub(in crate::features::store) fn policies_of<'p>(
+    conn: &mut PgConnection,
+    connection: ConnectionId,
+    stripe_ids: impl IntoIterator<Item = &'p String>,
+) -> QueryResult<Vec<Uuid>> {
+    offer_prices::table
+        .inner_join(prices::table)
+        .inner_join(offers::table)
+        .filter(prices::connection_id.eq(connection))
+        .filter(prices::stripe_price_id.eq_any(stripe_ids))
+        .order(offers::policy_id)
+        .select(offers::policy_id)
+        .distinct()
+        .load(conn)
 }
 
 /// Makes an offer; one of that code stays as it is.

@@ -1,5 +1,6 @@
 //! The licences that workspaces hold in `platform`.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use serde_json::Value;
 use uuid::Uuid;
@@ -9,13 +10,13 @@ use crate::{
     kernel::id::CustomerId,
 };
 
-/// Who is a machine of a licence, or was.
-pub(in crate::features::store) fn holders_of_license(
+/// Who is a machine of one of these licences, or was.
+pub(in crate::features::store) fn holders_of_licenses(
     conn: &mut PgConnection,
-    license: Uuid,
+    licenses: impl IntoIterator<Item = Uuid>,
 ) -> QueryResult<Vec<Option<String>>> {
     machines::table
-        .filter(machines::license_id.eq(license))
+        .filter(machines::license_id.eq_any(licenses))
         .filter(machines::external_id.is_not_null())
         .select(machines::external_id)
         .load(conn)
@@ -32,19 +33,24 @@ pub(in crate::features::store) fn holder_of_machine(
         .load(conn)
 }
 
-/// Who is a machine of a licence by a policy.
-pub(in crate::features::store) fn holders_of_policy(
+/// The next licences by a policy beyond this one, oldest first, and when each was made.
+pub(in crate::features::store) fn licenses_of_policy(
     conn: &mut PgConnection,
     policy: Uuid,
-) -> QueryResult<Vec<Option<String>>> {
-    machines::table
-        .inner_join(licenses::table.on(licenses::id.eq(machines::license_id)))
+    after: Option<(DateTime<Utc>, Uuid)>,
+    most: i64,
+) -> QueryResult<Vec<(DateTime<Utc>, Uuid)>> {
+    let mut rows = licenses::table
         .filter(licenses::policy_id.eq(policy))
-        .filter(machines::state.ne("deactivated"))
-        .filter(machines::external_id.is_not_null())
-        .select(machines::external_id)
-        .distinct()
-        .load(conn)
+        .order((licenses::created_at, licenses::id))
+        .limit(most)
+        .select((licenses::created_at, licenses::id))
+        .into_boxed();
+    if let Some((at, id)) = after {
+        let later = licenses::created_at.gt(at).or(licenses::id.gt(id));
+        rows = rows.filter(licenses::created_at.ge(at)).filter(later);
+    }
+    rows.load(conn)
 }
 
 /// What a policy entitles to.

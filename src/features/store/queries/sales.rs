@@ -108,6 +108,24 @@ pub(in crate::features::store) fn held_invoices(
         .load(conn)
 }
 
+/// Whose invoices, by Stripe's ids, were paid for a price that nobody knew.
+pub(in crate::features::store) fn held_for_price(
+    conn: &mut PgConnection,
+    connection: ConnectionId,
+    stripe_price_id: &str,
+) -> QueryResult<Vec<(CustomerId, String)>> {
+    orders::table
+        .inner_join(invoices::table.on(orders::invoice_id.eq(invoices::id.nullable())))
+        .filter(orders::connection_id.eq(connection))
+        .filter(orders::stripe_price_id.eq(stripe_price_id))
+        .filter(orders::state.eq(OrderState::Held))
+        .filter(orders::held_because.eq(HeldBecause::UnknownPrice))
+        .order((orders::customer_id, invoices::stripe_invoice_id))
+        .select((orders::customer_id, invoices::stripe_invoice_id))
+        .distinct()
+        .load(conn)
+}
+
 /// A sale to be recorded.
 #[derive(Insertable)]
 #[diesel(table_name = orders)]

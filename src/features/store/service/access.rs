@@ -9,7 +9,7 @@ use crate::{
         customers::{self, NewCustomer},
         licenses::{self, HoldReason, Issue, LICENSE_NOT_USABLE, License, NewHold, Renewal, RenewalTerm, Status, Via},
         machines::{self, FINGERPRINT_TAKEN, MACHINE_LIMIT_REACHED, NewMachine},
-        policies::PolicyId,
+        policies::{self, PolicyId},
         store::queries,
     },
     kernel::{
@@ -81,6 +81,11 @@ pub(super) fn issue(tx: &mut Tenant<'_>, goods: &Goods<'_>, policy: Uuid, paid: 
     }
     let seat = seat(tx, goods, license.uuid())?;
     Ok((license.uuid(), seat))
+}
+
+/// Keeps a policy as it is until the commit.
+pub(super) fn hold_policy(tx: &mut Tenant<'_>, policy: Uuid) -> Result<()> {
+    policies::hold(tx, PolicyId::from_uuid(policy)).map(drop)
 }
 
 fn renew(tx: &mut Tenant<'_>, license: LicenseId, until: DateTime<Utc>, sale: &str) -> Result<License> {

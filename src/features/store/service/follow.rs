@@ -1,7 +1,8 @@
 //! What follows from the operator's own events: workspaces become customers, and plans are kept in step.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -32,25 +33,18 @@ pub(in crate::features::store) fn follow(tx: &mut Tenant<'_>, events: &[Event]) 
     if tx.workspace() != WorkspaceId::PLATFORM {
         return Ok(());
     }
-    let (mut workspaces, mut policies): (BTreeMap<Uuid, Urgency>, Vec<Uuid>) = (BTreeMap::new(), Vec::new());
+    let (mut workspaces, mut policies) = (BTreeSet::<Uuid>::new(), BTreeSet::<Uuid>::new());
     for event in events {
         let Some(subject) = event.subject_id else { continue };
         match event.kind.split_once('.').unwrap_or_default() {
             ("workspace", "created") => welcome(tx, WorkspaceId::from_uuid(subject), &event.data)?,
             ("license", _) => {
-                let found = holders(queries::holders_of_license(tx.conn(), subject)?);
-                workspaces.extend(found.map(|workspace| (workspace, Urgency::AtOnce)));
+                workspaces.extend(holders(queries::holders_of_licenses(tx.conn(), [subject])?));
             }
             ("machine", _) => {
-                let found = holders(queries::holder_of_machine(tx.conn(), subject)?);
-                workspaces.extend(found.map(|workspace| (workspace, Urgency::AtOnce)));
+                workspaces.extend(holders(queries::holder_of_machine(tx.conn(), subject)?));
             }
-            ("policy", "updated") => {
-                for workspace in holders(queries::holders_of_policy(tx.conn(), subject)?) {
-                    workspaces.entry(workspace).or_insert(Urgency::Chore);
-                }
-                policies.push(subject);
-            }
+            ("policy", "updated") if !is_a_label(event.previous.as_ref()) => drop(policies.insert(subject)),
             _ => {}
         }
     }
@@ -60,10 +54,49 @@ pub(in crate::features::store) fn follow(tx: &mut Tenant<'_>, events: &[Event]) 
         let everybody = default.is_some_and(|default| policies.contains(&default));
         jobs::push(tx, if everybody { replan_job() } else { publish_job() })?;
     }
-    for (workspace, urgency) in workspaces {
-        jobs::push(tx, plan_job(workspace, urgency))?;
+    for policy in policies {
+        jobs::push(tx, holders_job(policy))?;
+    }
+    for workspace in workspaces {
+        jobs::push(tx, plan_job(workspace, Urgency::AtOnce))?;
     }
     Ok(())
+}
+
+/// Whether all that changed of a policy is what it is called: no plan follows from that.
+fn is_a_label(previous: Option<&Value>) -> bool {
+    let labels = ["name", "code", "metadata"];
+    let changed = previous.and_then(Value::as_object);
+    changed.is_some_and(|changed| changed.keys().all(|field| labels.contains(&field.as_str())))
+}
+
+/// The kind of the job that brings the plans of all those up to date who hold a licence by a policy.
+pub(in crate::features::store) const HOLDERS: &str = "store.holders";
+
+fn holders_job(policy: Uuid) -> Push {
+    Push {
+        group_id: policy,
+        priority: 1,
+        ..Push::now(Lane::System, HOLDERS, JobId::of(policy, HOLDERS))
+    }
+}
+
+/// Has the plans brought up to date of those who hold the next licences by a policy beyond this one, so many of them. Answers the last of
+/// these, while there may be more.
+pub(in crate::features::store) fn plans_of_holders(
+    tx: &mut Tenant<'_>,
+    policy: Uuid,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    most: i64,
+) -> Result<Option<(DateTime<Utc>, Uuid)>> {
+    let licenses = queries::licenses_of_policy(tx.conn(), policy, after, most)?;
+    let ids = licenses.iter().map(|(_, license)| *license);
+    let found: BTreeSet<Uuid> = holders(queries::holders_of_licenses(tx.conn(), ids)?).collect();
+    for workspace in found {
+        jobs::push(tx, plan_job(workspace, Urgency::Chore))?;
+    }
+    let more = licenses.len() as i64 == most;
+    Ok(licenses.last().copied().filter(|_| more))
 }
 
 /// Machines name the workspace that they stand for in clear.
@@ -134,12 +167,14 @@ pub(in crate::features::store) fn customer_to_open(
     }))
 }
 
-/// Notes a customer's account at Stripe, and lets what waited for it be looked at.
+/// Notes a customer's account at Stripe, and lets what waited for it be looked at. Whoever looks at the account's lane at this moment does not
+/// know it yet, and is waited for first: what they park is found.
 pub(in crate::features::store) fn bind_account(
     tx: &mut Tenant<'_>,
     customer: CustomerId,
     stripe_id: &str,
 ) -> Result<()> {
+    inbox::wait_for(tx, PLATFORM, stripe_id)?;
     queries::bind_customer(tx.conn(), PLATFORM, customer, stripe_id)?;
     inbox::park_no_longer(tx, PLATFORM, &format!("customer:{stripe_id}"))?;
     Ok(())

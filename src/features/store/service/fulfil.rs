@@ -78,7 +78,8 @@ pub(super) fn paid_invoices(
             match item {
                 Some(item) => {
                     sale.key = format!("{}:{}", item.stripe_item_id, line.period.start.timestamp());
-                    let price = sale.price.clone().unwrap_or_else(|| item.stripe_price_id.clone());
+                    let price = sale.price.unwrap_or_else(|| item.stripe_price_id.clone());
+                    sale.price = Some(price.clone());
                     waits.extend(deliver(tx, goods, &sale, &item, &price)?);
                 }
                 None if line.amount > 0 => keep_back(tx, &sale)?,

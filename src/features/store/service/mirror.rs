@@ -18,7 +18,7 @@ use crate::{
         db::Tenant,
         error::Result,
         id::{CustomerId, JobId, PriceId},
-        inbox::{self, ConnectionId, Lane, Waiting},
+        inbox::{self, ConnectionId, Lane, Waiting, Wanted},
         jobs::{self, Push},
         outbox,
         stripe::{self, Expandable},
@@ -30,11 +30,11 @@ use crate::{
 /// anything changed.
 pub(super) fn price(tx: &mut Tenant<'_>, lane: &Lane, seen: &stripe::Price) -> Result<bool> {
     let connection = lane.connection;
-    if seen.deleted || seen.currency.is_none() {
-        if seen.deleted {
-            price_is_gone(tx, connection, &seen.id)?;
-        }
-        return Ok(seen.deleted);
+    if seen.deleted {
+        return price_is_gone(tx, connection, &seen.id);
+    }
+    if seen.currency.is_none() {
+        return Ok(false);
     }
     let before = queries::price_version(tx.conn(), connection, &seen.id)?;
     let id = PriceId::new(tx.now()?);
@@ -85,11 +85,32 @@ pub(in crate::features::store) fn unpark_mapped(tx: &mut Tenant<'_>, price: Pric
     Ok(())
 }
 
-/// Notes that Stripe no longer has a price.
-pub(super) fn price_is_gone(tx: &mut Tenant<'_>, connection: ConnectionId, stripe_id: &str) -> Result<()> {
+/// What was paid for a price and is held because nobody knew it: the invoices, to be looked at again. What waits for another price, too, is
+/// parked on that one.
+pub(in crate::features::store) fn held_for(
+    tx: &mut Tenant<'_>,
+    price: PriceId,
+) -> Result<Option<(ConnectionId, Vec<Wanted>)>> {
+    let Some((connection, stripe_id)) = queries::place_of_price(tx.conn(), price)? else {
+        return Ok(None);
+    };
+    let mut wanted = Vec::new();
+    for (customer, object) in queries::held_for_price(tx.conn(), connection, &stripe_id)? {
+        if let Some(lane) = queries::account_of(tx.conn(), connection, customer)? {
+            wanted.push(Wanted {
+                kind: "invoice.updated",
+                lane,
+                object,
+            });
+        }
+    }
+    Ok(Some((connection, wanted)))
+}
+
+/// Notes that Stripe no longer has a price. Answers whether that is new.
+pub(super) fn price_is_gone(tx: &mut Tenant<'_>, connection: ConnectionId, stripe_id: &str) -> Result<bool> {
     let now = tx.now()?;
-    queries::forget_price(tx.conn(), connection, stripe_id, now)?;
-    Ok(())
+    Ok(queries::forget_price(tx.conn(), connection, stripe_id, now)? > 0)
 }
 
 /// Whether what an event was about, and Stripe no longer knows, was the draft of an invoice, which may be deleted. It is removed.
@@ -175,7 +196,14 @@ pub(super) fn invoices(
 ) -> Result<Invoices> {
     let mut rows = Invoices::new();
     for invoice in seen.invoices.values() {
-        let owner = invoice.subscription().and_then(|id| owners.get(id)).map(|row| row.id);
+        let owner = match invoice.subscription() {
+            None => None,
+            Some(id) => match owners.get(id) {
+                Some(seen) => Some(seen.id),
+                // It did not answer this time: whose the invoice is has not changed by that.
+                None => queries::subscription(tx.conn(), connection, id)?.map(|row| row.id),
+            },
+        };
         let before = queries::invoice(tx.conn(), connection, &invoice.id)?;
         let id = InvoiceId::new(tx.now()?);
         let row = queries::upsert_invoice(tx.conn(), id, &InvoiceImage::of(connection, customer, owner, invoice))?;

@@ -10,16 +10,21 @@ mod seed;
 mod standing;
 mod underway;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use decide::{LOOK, to_look_at};
-pub(super) use follow::{CUSTOMER, ToOpen, bind_account, customer_to_open, follow, open_accounts};
-pub(super) use mirror::{MAPPED, unpark_mapped};
+pub(super) use follow::{
+    CUSTOMER, HOLDERS, ToOpen, bind_account, customer_to_open, follow, open_accounts, plans_of_holders,
+};
+pub(super) use mirror::{MAPPED, held_for, unpark_mapped};
 pub(super) use plans::*;
 pub(super) use seed::seed;
 pub use standing::{NextInvoice, Standing, standing};
 
-use super::jobs::{Picture, Verdict};
+use super::{
+    jobs::{Picture, Verdict},
+    queries,
+};
 use crate::kernel::{
     config::KeyMode,
     db::Tenant,
@@ -58,7 +63,7 @@ pub(super) fn apply(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, means: &Me
         catalog_changed |= mirror::price(tx, lane, price)?;
     }
     for price in &seen.gone_prices {
-        mirror::price_is_gone(tx, lane.connection, price)?;
+        catalog_changed |= mirror::price_is_gone(tx, lane.connection, price)?;
     }
     match mirror::customer(tx, lane, seen)? {
         None if seen.needs_customer() => waits.push(format!("customer:{}", lane.name)),
@@ -72,6 +77,7 @@ pub(super) fn apply(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, means: &Me
                 customer,
                 means,
             };
+            hold_policies(tx, lane.connection, seen, &subscriptions)?;
             waits.extend(fulfil::paid_invoices(tx, &goods, seen, &subscriptions, &invoices)?);
             for subscription in subscriptions.values() {
                 decide::hand_over(tx, &goods, subscription)?;
@@ -86,7 +92,28 @@ pub(super) fn apply(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, means: &Me
     Ok(health)
 }
 
-/// Records what became of each event. What was seen but waits for something is parked on it.
+/// Holds the policies by which licences may be made here, before any licence is touched: whoever edits a policy takes it first, too, and its
+/// licences then.
+fn hold_policies(
+    tx: &mut Tenant<'_>,
+    connection: ConnectionId,
+    seen: &Picture,
+    subscriptions: &mirror::Subscriptions,
+) -> Result<()> {
+    let lines = seen.invoices.values().flat_map(|invoice| &invoice.lines.data);
+    let mut prices: BTreeSet<String> = lines.filter_map(|line| line.price()).map(str::to_owned).collect();
+    for subscription in subscriptions.values() {
+        let items = queries::items(tx.conn(), subscription.id)?;
+        prices.extend(items.into_iter().map(|item| item.stripe_price_id));
+    }
+    let policies = queries::policies_of(tx.conn(), connection, &prices)?;
+    policies
+        .into_iter()
+        .try_for_each(|policy| access::hold_policy(tx, policy))
+}
+
+/// Records what became of each event. What was seen but waits for something is parked on it: where that is more than one thing, on the first,
+/// for a price that becomes known looks for what was held for it itself.
 fn settle(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, waits: Option<&Parked>) -> Result<Health> {
     let mut health = Health::Unknown;
     let mut moved: BTreeMap<&str, Vec<&Waiting>> = BTreeMap::new();

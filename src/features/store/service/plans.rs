@@ -218,8 +218,8 @@ fn access(holding: &Holding, now: DateTime<Utc>) -> Option<AccessLevel> {
     }
 }
 
-/// The operator's plans as the world may see them.
-pub(in crate::features::store) fn published(tx: &mut Tenant<'_>) -> Result<Vec<PublishedPlan>> {
+/// The operator's plans as the world may see them, and when they were read.
+pub(in crate::features::store) fn published(tx: &mut Tenant<'_>) -> Result<(Vec<PublishedPlan>, DateTime<Utc>)> {
     let offers = queries::base_offers(tx.conn())?;
     let mut plans = Vec::with_capacity(offers.len());
     for offer in offers {
@@ -247,7 +247,7 @@ pub(in crate::features::store) fn published(tx: &mut Tenant<'_>) -> Result<Vec<P
             archived: offer.archived_at.is_some(),
         });
     }
-    Ok(plans)
+    Ok((plans, tx.now()?))
 }
 
 #[cfg(test)]
