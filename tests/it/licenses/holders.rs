@@ -220,3 +220,27 @@ async fn a_suspended_licence_activates_nothing_and_lets_go() {
     software.delete(&format!("/machines/{machine}")).await.gone();
     assert_eq!(shop.places(&licence), (0, 0));
 }
+
+#[actix_web::test]
+async fn what_software_may_not_do_takes_no_room_from_what_people_may_not() {
+    let shop = Shop::new().await;
+    let licence = shop.licence(json!({})).await;
+    let software = shop.software(&licence.key);
+    let renewal = json!({ "periods": 120 });
+    software
+        .post(&licence.verb("renew"), renewal)
+        .await
+        .refused("forbidden");
+    let product = json!({ "name": "P", "code": "p" });
+    shop.world
+        .viewer()
+        .post("/products", product)
+        .await
+        .refused("forbidden");
+    shop.world.deployment.refusals.flush().await;
+    let owner = shop.world.owner();
+    let kept = owner.get("/audit-entries?outcome=refused").await.ok();
+    let told: Vec<_> = kept.body["data"].as_array().expect("a list").iter().collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["action"], "products_create");
+}
