@@ -225,7 +225,11 @@ async fn who_waits_for_a_run_takes_nobodys_place() {
         waiting.push(actix_web::rt::spawn(async move { ask.await }));
         a_while().await;
     }
-    stranger.get("/workspace").await.ok();
+    // Each of them looks once before it waits, and has a place for that.
+    until("there is a place for others", async || {
+        stranger.get("/workspace").await.status.as_u16() == 200
+    })
+    .await;
     assert!(waiting.iter().all(|answer| !answer.is_finished()), "all of them wait");
     owner.post(&format!("{run}/cancel"), json!({})).await.ok();
     for answer in waiting {
