@@ -321,47 +321,4 @@ async fn look_at(account: &Account, target: &Target) -> Result<Seen, StripeError
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::id::Id;
-
-    #[test]
-    fn each_event_says_where_to_look() {
-        let at = |kind: &str, object: &str, lane: &str| {
-            let event = Waiting {
-                id: Id::nil(),
-                kind: kind.into(),
-                object_kind: None,
-                object_id: Some(object.into()),
-                attempts: 0,
-            };
-            target(&event, lane)
-        };
-        assert_eq!(
-            at("customer.subscription.deleted", "sub_1", "cus_1"),
-            Some(Target::Subscription("sub_1".into()))
-        );
-        assert_eq!(
-            at("invoice.payment_failed", "in_1", "cus_1"),
-            Some(Target::Invoice("in_1".into()))
-        );
-        assert_eq!(
-            at("customer.updated", "cus_1", "cus_1"),
-            Some(Target::Customer("cus_1".into()))
-        );
-        assert_eq!(
-            at("customer.tax_id.updated", "txi_1", "cus_1"),
-            Some(Target::Customer("cus_1".into()))
-        );
-        assert_eq!(at("payment_method.detached", "pm_1", "pm_1"), None);
-        assert_eq!(at("customer.discount.created", "di_1", "cus_1"), None);
-        assert_eq!(
-            at("charge.failed", "ch_1", "cus_1"),
-            Some(Target::Charge("ch_1".into()))
-        );
-        assert_eq!(
-            at("price.updated", "price_1", "price_1"),
-            Some(Target::Price("price_1".into()))
-        );
-    }
-}
+mod tests;
