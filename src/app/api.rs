@@ -85,6 +85,7 @@ pub fn serve_with(
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         chosen => chosen,
     };
+    let socket = bounded(socket, STALLED)?;
     let threads = deployment.config.database.tenant_connections + deployment.config.database.kernel_connections + 8;
     actix_web::rt::spawn(memory::give_back());
     actix_web::rt::spawn(deployment.keys.clone().keep());
@@ -112,6 +113,20 @@ pub fn serve_with(
     .listen(socket)?
     .run();
     Ok(server)
+}
+
+/// How long a caller may take nothing of its answer. Less than what is left of the half minute that a platform grants after its signal, when
+/// the balancer has been served on for a while.
+pub const STALLED: Duration = Duration::from_secs(15);
+
+/// Has the kernel end connections whose other end takes nothing any more: the server itself would wait for ever. Accepted connections
+/// inherit it (tcp(7), `TCP_USER_TIMEOUT`); systems other than Linux have no such thing.
+fn bounded(socket: TcpListener, longest: Duration) -> Result<TcpListener> {
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(longest))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = longest;
+    Ok(socket)
 }
 
 /// What handlers ask for.
@@ -144,4 +159,43 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
 /// An address that no route took. Known ones with other methods were refused at the front.
 async fn unknown() -> Result<String, Error> {
     Err(ROUTE_NOT_FOUND.into())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        time::Instant,
+    };
+
+    use super::*;
+
+    #[test]
+    fn who_takes_nothing_of_an_answer_is_hung_up_on_and_who_takes_it_slowly_is_not() {
+        for (takes, ends) in [(0, true), (1 << 20, false)] {
+            let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+            let socket = bounded(socket, Duration::from_secs(1)).expect("bounded");
+            let mut reader = TcpStream::connect(socket.local_addr().expect("an address")).expect("connected");
+            let (mut writer, _) = socket.accept().expect("accepted");
+            writer
+                .set_write_timeout(Some(Duration::from_millis(100)))
+                .expect("a timeout");
+            let begun = Instant::now();
+            let mut wrong = None;
+            while wrong.is_none() && begun.elapsed() < Duration::from_secs(if ends { 10 } else { 3 }) {
+                match writer.write(&[0; 1 << 16]) {
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        // As much as it takes each tenth of a second.
+                        if takes > 0 {
+                            reader.read_exact(&mut vec![0; takes]).expect("it is there");
+                        }
+                    }
+                    Err(error) => wrong = Some(error),
+                    Ok(_) => {}
+                }
+            }
+            assert_eq!(wrong.is_some(), ends, "{wrong:?} after {:?}", begun.elapsed());
+        }
+    }
 }

@@ -234,3 +234,14 @@ async fn a_request_names_one_workspace() {
         .await
         .ok();
 }
+
+#[cfg(target_os = "linux")]
+#[actix_web::test]
+async fn whoever_takes_nothing_of_its_answer_keeps_no_connection() {
+    let world = World::new().await;
+    let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let served = socket.try_clone().expect("the same socket");
+    drop(api::serve(world.deployment.clone(), socket).expect("a server"));
+    let longest = socket2::SockRef::from(&served).tcp_user_timeout().expect("an option");
+    assert_eq!(longest, Some(api::STALLED));
+}
