@@ -39,7 +39,7 @@ pub enum Signing {
     },
     /// Withdraw a key, with everything that it signed, and let its spare take over: for one that somebody else may have.
     ///
-    /// Every process believes it for a minute at most.
+    /// Every process learns of it within some seconds.
     Revoke {
         /// Its id, as `/.well-known/jwks.json` names it.
         kid: String,
@@ -103,7 +103,7 @@ async fn revoke(deployment: &Deployment, kid: &str) -> Result<()> {
         true => anyhow!("there is no signing key {kid}"),
         false => anyhow!("{error}"),
     })?;
-    eprintln!("{kid} is withdrawn: within a minute nobody takes what it signed, and another key signs");
+    eprintln!("{kid} is withdrawn: within seconds nobody takes what it signed, and another key signs");
     Ok(())
 }
 

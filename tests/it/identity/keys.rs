@@ -1,6 +1,6 @@
 //! Access tokens and the keys that sign them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use guildhall::kernel::{
@@ -11,7 +11,7 @@ use guildhall::kernel::{
 use serde_json::{Value, json};
 
 use super::{login, renew, someone, together};
-use crate::world::World;
+use crate::world::{World, patience::within};
 
 fn part(token: &str, place: usize) -> Value {
     let part = token.split('.').nth(place).expect("a part");
@@ -132,6 +132,25 @@ async fn a_withdrawn_key_takes_its_tokens_with_it_and_the_spare_signs() {
     // Sessions live on: only what the key signed is gone.
     let next = renew(&world, &session.refresh).await.ok().text_at("/access_token");
     world.anonymous().bearer(&next).get("/me").await.ok();
+}
+
+#[actix_web::test]
+async fn another_process_learns_at_once_of_a_key_that_was_withdrawn() {
+    let world = World::new().await;
+    let session = login(&world, &someone(&world).await).await;
+    session.caller.get("/me").await.ok();
+    let kid = part(&session.access, 0)["kid"].as_str().expect("a kid").to_owned();
+    let deployment = &world.deployment;
+    let operator = Keys::new(deployment.db.clone(), deployment.keyring.clone(), 600);
+    operator.revoke(kid.clone()).await.expect("withdrawn");
+    within(
+        Duration::from_secs(20),
+        "the server refuses what it signed",
+        async || session.caller.get("/me").await.body["code"] == "token-invalid",
+    )
+    .await;
+    let next = renew(&world, &session.refresh).await.ok().text_at("/access_token");
+    assert_ne!(part(&next, 0)["kid"], kid, "and signs with it no more");
 }
 
 #[actix_web::test]

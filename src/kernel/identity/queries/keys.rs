@@ -27,8 +27,17 @@ pub(in crate::kernel::identity) fn lock(tx: &mut Kernel<'_>) -> Result<()> {
 pub(in crate::kernel::identity) fn own(tx: &mut Kernel<'_>) -> Result<Vec<KeyRow>> {
     Ok(dsl::signing_keys
         .filter(dsl::workspace_id.is_null().and(not(dsl::state.eq_any(over()))))
-        .order(dsl::created_at)
+        .order((dsl::created_at, dsl::kid))
         .select(KeyRow::as_select())
+        .load(tx.conn())?)
+}
+
+/// Names and states of [`own`], in its order.
+pub(in crate::kernel::identity) fn own_states(tx: &mut Kernel<'_>) -> Result<Vec<(String, String)>> {
+    Ok(dsl::signing_keys
+        .filter(dsl::workspace_id.is_null().and(not(dsl::state.eq_any(over()))))
+        .order((dsl::created_at, dsl::kid))
+        .select((dsl::kid, dsl::state))
         .load(tx.conn())?)
 }
 

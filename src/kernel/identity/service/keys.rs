@@ -1,4 +1,6 @@
-//! The signing keys as a process knows them: read every minute, so that a request never waits for one.
+//! The signing keys as a process knows them: read when they change and every minute, so that a request never waits for one.
+
+mod keeping;
 
 use std::{
     collections::HashMap,
@@ -30,7 +32,7 @@ use crate::kernel::{
     },
 };
 
-/// How often the keys are read again. A withdrawn key is believed for no longer.
+/// How often the keys are read again, whatever happened to them.
 const FRESH: Duration = Duration::from_secs(60);
 /// An unknown key is looked for at most this often: made-up ones must not cost a query each.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -118,19 +120,6 @@ impl Keys {
             purposes.into_iter().map(one).collect()
         });
         made.await.context("making keys stopped")?
-    }
-
-    /// Reads the keys again and again, and moves on those whose time has come. Never returns.
-    pub async fn keep(self) {
-        loop {
-            if let Err(error) = self.advance(None).await {
-                tracing::warn!(%error, "the signing keys could not be looked after; another try in a minute");
-            }
-            tokio::time::sleep(FRESH).await;
-            if let Err(error) = self.reload().await {
-                tracing::warn!(%error, "the signing keys could not be read; the known ones stay in use");
-            }
-        }
     }
 
     /// Lets the spare of a use take over before its time.

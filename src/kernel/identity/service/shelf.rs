@@ -20,6 +20,8 @@ pub struct Shelf {
     pub signers: HashMap<Use, Arc<Signer>>,
     /// What verifiers are told.
     pub jwks: Jwks,
+    /// The name and the state of every key, in their order.
+    pub states: Vec<(String, String)>,
 }
 
 impl Shelf {
@@ -28,7 +30,10 @@ impl Shelf {
     /// # Errors
     /// A key that cannot be opened or read.
     pub fn of(rows: &[KeyRow], keyring: &Keyring) -> Result<Shelf> {
-        let mut shelf = Shelf::default();
+        let mut shelf = Shelf {
+            states: rows.iter().map(|row| (row.kid.clone(), row.state.clone())).collect(),
+            ..Shelf::default()
+        };
         let access: Vec<KeyRow> = rows
             .iter()
             .filter(|row| row.purpose == Use::Access.name())

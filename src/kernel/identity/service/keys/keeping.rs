@@ -1,0 +1,46 @@
+//! How a process stays up to date with keys that others change.
+
+use std::time::{Duration, Instant};
+
+use super::{FRESH, Keys, call, queries};
+
+/// How often it is asked which keys there are. A withdrawn key is believed for no longer: it may be in somebody else's hands.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The name and the state of each key.
+type States = Vec<(String, String)>;
+
+impl Keys {
+    /// Reads the keys when they change and every minute, and moves on those whose time has come. Never returns.
+    pub async fn keep(self) {
+        let mut tried = States::new();
+        loop {
+            if let Err(error) = self.advance(None).await {
+                tracing::warn!(%error, "the signing keys could not be looked after; another try in a minute");
+            }
+            tried = self.until_stale(tried).await;
+            if let Err(error) = self.reload().await {
+                tracing::warn!(%error, "the signing keys could not be read; the known ones stay in use");
+            }
+        }
+    }
+
+    /// Returns when another process changed the keys, or when they have been known for long enough. Answers what there was to be read, so
+    /// that what cannot be read is not tried again every second.
+    async fn until_stale(&self, tried: States) -> States {
+        let until = Instant::now() + FRESH;
+        while Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+            let call = call("keys.glance");
+            let there = self.inner.db.unscoped(&call, queries::keys::own_states).await;
+            // A database that is away says nothing; the minute's reading says so.
+            if let Ok(there) = there
+                && there != self.shelf().states
+                && there != tried
+            {
+                return there;
+            }
+        }
+        tried
+    }
+}
