@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use chrono::Duration;
 
 use crate::{
-    app::{guard::told, migrate},
+    app::{boot::Deployment, guard::told, migrate},
     kernel::{
         catalogue::{self, Depth, Severity},
         clock::Clock,
@@ -62,7 +62,7 @@ impl Line {
 /// Something is wrong: the report on standard output says what.
 pub fn run(config: &Config, rows: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut lines = vec![configuration(config)];
+    let mut lines = vec![runtime.block_on(async { configuration(config) })];
     lines.extend(runtime.block_on(database(config)));
     lines.push(runtime.block_on(redis(config)));
     if rows {
@@ -87,30 +87,41 @@ pub fn run(config: &Config, rows: bool) -> Result<()> {
     }
 }
 
+/// Does what `serve` does with it before it reaches anything.
 fn configuration(config: &Config) -> Line {
-    match config.refuse_unsafe() {
+    let usable = || match doors(config) {
+        Ok(_) => Deployment::new(config.clone(), Clock::system()).map(drop),
+        // That is said of the database.
+        Err(_) => Ok(()),
+    };
+    match config.refuse_unsafe().and_then(|()| usable()) {
         Ok(()) => Line::fine("configuration: read, every key known, nothing unsafe for this environment"),
         Err(refused) => Line::wrong(
-            refused.to_string(),
+            format!("{refused:#}"),
             "`serve` and `worker` refuse to start with it: change the key, or its variable GUILDHALL__SECTION__KEY.",
         ),
     }
 }
 
-async fn database(config: &Config) -> Vec<Line> {
+/// The addresses of both doors.
+fn doors(config: &Config) -> Result<(Secret<String>, Secret<String>), Line> {
     let urls = (&config.database.tenant_url, &config.database.kernel_url);
     let (Some(tenant), Some(kernel)) = urls else {
         let fix = "`guildhall migrate bootstrap` makes the roles; it prints both URLs, without their passwords.";
-        return vec![Line::wrong(
+        return Err(Line::wrong(
             "database: DATABASE_TENANT_URL or DATABASE_KERNEL_URL is not set",
             fix,
-        )];
+        ));
     };
-    let readable = db::address("DATABASE_TENANT_URL", tenant)
-        .and_then(|tenant| Ok((tenant, db::address("DATABASE_KERNEL_URL", kernel)?)));
-    let (tenant, kernel) = match readable {
+    db::address("DATABASE_TENANT_URL", tenant)
+        .and_then(|tenant| Ok((tenant, db::address("DATABASE_KERNEL_URL", kernel)?)))
+        .map_err(|wrong| Line::wrong(format!("database: {wrong}"), "Correct the variable."))
+}
+
+async fn database(config: &Config) -> Vec<Line> {
+    let (tenant, kernel) = match doors(config) {
         Ok(urls) => urls,
-        Err(wrong) => return vec![Line::wrong(format!("database: {wrong}"), "Correct the variable.")],
+        Err(line) => return vec![line],
     };
     let clock = Clock::system();
     let sizes = Sizes { tenant: 1, kernel: 1 };

@@ -183,16 +183,23 @@ impl Db {
             .unwrap_or(false)
     }
 
-    /// Each door's role, and as whom it really came in.
+    /// What each door really opens.
     ///
     /// # Errors
     /// 503 if the database cannot be reached.
-    pub(in crate::kernel) async fn logins(&self) -> Result<[(&'static str, String); 2]> {
+    pub(in crate::kernel) async fn entries(&self) -> Result<[Entry; 2]> {
         let doors = [("app_tenant", self.tenant.clone()), ("app_kernel", self.kernel.clone())];
         let asked = tokio::task::spawn_blocking(move || {
             let who = sql::<Text>("concat_ws(' as ', session_user, nullif(current_user, session_user))");
-            let ask = |(role, pool): &(&'static str, Pool)| -> Result<(&'static str, String)> {
-                Ok((*role, diesel::select(who.clone()).get_result(&mut pool.get()?.conn)?))
+            let begins = sql::<Text>(BEGINS_WITH);
+            let ask = |(role, pool): &(&'static str, Pool)| -> Result<Entry> {
+                let found = diesel::select((who.clone(), begins.clone())).get_result(&mut pool.get()?.conn)?;
+                let (login, begins_with) = found;
+                Ok(Entry {
+                    role,
+                    login,
+                    begins_with,
+                })
             };
             Ok([ask(&doors[0])?, ask(&doors[1])?])
         });
@@ -207,6 +214,24 @@ impl Db {
         })
     }
 }
+
+/// What a door really opens.
+pub(in crate::kernel) struct Entry {
+    /// The role that it is for.
+    pub(in crate::kernel) role: &'static str,
+    /// As whom its connections came in.
+    pub(in crate::kernel) login: String,
+    /// Settings that its connections must not begin with, and do; empty if there are none.
+    pub(in crate::kernel) begins_with: String,
+}
+
+/// A context that nobody gave, and what switches row-level security off: an address (`options=`) or `PGOPTIONS` may set them, too.
+const BEGINS_WITH: &str = "concat_ws(', ', 'row_security=' || nullif(current_setting('row_security'), 'on'), \
+     'app.workspace=' || nullif(current_setting('app.workspace', true), ''), \
+     'app.actor=' || nullif(current_setting('app.actor', true), ''), \
+     'app.reseller=' || nullif(current_setting('app.reseller', true), ''), \
+     'app.customer=' || nullif(current_setting('app.customer', true), ''), \
+     'app.clock_offset=' || nullif(current_setting('app.clock_offset', true), ''))";
 
 /// Begins, works, commits. A panic in `work` discards the connection: nothing persists.
 fn run<T>(

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use guildhall::{
-    app::{doctor, guard},
+    app::{boot::Deployment, doctor, guard},
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -17,14 +17,23 @@ use crate::database::{Database, PLATFORM, enter, run};
 const SIZES: Sizes = Sizes { tenant: 1, kernel: 1 };
 
 fn config(database: &Database) -> Config {
+    config_with(database, &[])
+}
+
+fn config_with(database: &Database, settings: &[(&str, &str)]) -> Config {
     let urls = &database.urls;
-    let variables: HashMap<String, String> = [
-        ("DATABASE_TENANT_URL", &urls.tenant),
-        ("DATABASE_KERNEL_URL", &urls.kernel),
-        ("DATABASE_MIGRATOR_URL", &urls.migrator),
+    let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let mut variables: HashMap<String, String> = [
+        ("DATABASE_TENANT_URL", urls.tenant.expose().clone()),
+        ("DATABASE_KERNEL_URL", urls.kernel.expose().clone()),
+        ("DATABASE_MIGRATOR_URL", urls.migrator.expose().clone()),
+        ("GUILDHALL__SECRETS__SIGNING", key.to_owned()),
+        ("GUILDHALL__SECRETS__KEKS", format!("k1:{key}")),
     ]
-    .map(|(name, url)| (name.to_owned(), url.expose().clone()))
+    .map(|(name, value)| (name.to_owned(), value))
     .into();
+    let settings = settings.iter().map(|(name, value)| (*name, *value));
+    variables.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
     Config::from_variables(Environment::Development, variables).expect("a sound configuration")
 }
 
@@ -37,6 +46,24 @@ fn db(tenant: &str, kernel: &str) -> Db {
 fn the_doctor_is_content_with_a_healthy_deployment() {
     let database = Database::migrated();
     doctor::run(&config(&database), true).expect("nothing is wrong");
+}
+
+#[test]
+fn what_no_process_would_start_with_the_doctor_names() {
+    let database = Database::migrated();
+    for (name, value) in [
+        ("GUILDHALL__CORS__ORIGINS", "*"),
+        ("GUILDHALL__CORS__ORIGINS", "https://app.example.com/path"),
+        ("GUILDHALL__MAIL__FROM", "nobody"),
+        ("GUILDHALL__SECRETS__KEKS", "k1:short"),
+        ("GUILDHALL__SECRETS__SIGNING", "short"),
+        ("GUILDHALL__SECRETS__KEKS", ""),
+    ] {
+        let config = config_with(&database, &[(name, value)]);
+        let serves = async { Deployment::new(config.clone(), Clock::system()).is_ok() };
+        assert!(!actix_web::rt::System::new().block_on(serves), "{name}={value} serves");
+        doctor::run(&config, false).expect_err(name);
+    }
 }
 
 #[test]
@@ -116,6 +143,27 @@ async fn a_sound_database_may_be_served_and_a_wrong_one_is_refused_with_what_to_
             refused.to_string().contains(&format!("{variable}: it logs in as")),
             "{refused}"
         );
+    }
+
+    let platform = "00000000-0000-7000-8000-000000000001";
+    for option in [
+        "row_security%3Doff".to_owned(),
+        format!("app.workspace%3D{platform}"),
+        "app.reseller%3Dnone".to_owned(),
+    ] {
+        let with = |url: &str| {
+            let joint = if url.contains('?') { '&' } else { '?' };
+            format!("{url}{joint}options=-c%20{option}")
+        };
+        for (tenant, kernel, variable) in [
+            (with(tenant), kernel.clone(), "DATABASE_TENANT_URL"),
+            (tenant.clone(), with(kernel), "DATABASE_KERNEL_URL"),
+        ] {
+            let refused = guard::may_serve(&db(&tenant, &kernel), false).await;
+            let refused = refused.expect_err("nobody gave that").to_string();
+            let begins = format!("{variable}: its connections begin with {}", option.replace("%3D", "="));
+            assert!(refused.contains(&begins), "{refused}");
+        }
     }
 
     run(&mut database.admin(), "ALTER TABLE agents NO FORCE ROW LEVEL SECURITY");

@@ -8,10 +8,10 @@ use crate::kernel::{db, secret::Secret};
 
 /// Opens a connection.
 pub(super) fn connect(url: &str) -> Result<PgConnection> {
-    let url = parse(url)?;
+    let url = db::address("the database's address", &Secret::new(url.to_owned()))?;
     #[expect(clippy::disallowed_methods, reason = "migrations run before the two doors exist")]
-    let link = PgConnection::establish(url.as_str()).map_err(db::told);
-    link.with_context(|| format!("PostgreSQL cannot be reached at {}", without_password(url.as_str())))
+    let link = PgConnection::establish(url.expose()).map_err(db::told);
+    link.with_context(|| format!("PostgreSQL cannot be reached at {}", without_password(url.expose())))
 }
 
 /// The same server as somebody else, in another database.
@@ -54,7 +54,7 @@ pub(super) fn database_of(url: &str) -> Result<String> {
 
 fn parse(url: &str) -> Result<Url> {
     let url = db::address("the database's address", &Secret::new(url.to_owned()))?;
-    Ok(Url::parse(url.expose())?)
+    Url::parse(url.expose()).context("the database's address names several servers; name the one to work at")
 }
 
 /// For messages.
@@ -66,7 +66,7 @@ pub(super) fn without_password(url: &str) -> String {
             url.set_query(None);
             url.into()
         }
-        Err(_) => "an address that is no URL".into(),
+        Err(_) => "any of the servers that its address names".into(),
     }
 }
 
@@ -97,6 +97,21 @@ mod tests {
             "postgres:///g?host=%2Frun%2Fpg&user=app_kernel"
         );
         assert_eq!(database_of("postgres://h/a").expect("a URL"), "a");
+    }
+
+    #[test]
+    fn several_servers_are_libpqs_business_and_no_place_to_make_roles_at() {
+        let several = "postgres://root:secret@127.0.0.1:1,127.0.0.1:2/g";
+        let away = format!("{:#}", connect(several).err().expect("nobody is there"));
+        assert!(
+            away.contains("any of the servers") && away.contains("port 2") && !away.contains("secret"),
+            "{away}"
+        );
+        let which = format!("{:#}", address(several, "x", None).expect_err("which?"));
+        assert!(
+            which.contains("names several servers") && !which.contains("secret"),
+            "{which}"
+        );
     }
 
     #[test]

@@ -9,7 +9,11 @@ use std::{cmp::Ordering, fmt};
 
 use diesel::PgConnection;
 
-use crate::kernel::{access::Call, db::Db, error::Result};
+use crate::kernel::{
+    access::Call,
+    db::{Db, Entry},
+    error::Result,
+};
 use registry::REGISTRY;
 
 /// How much is looked at.
@@ -159,28 +163,34 @@ pub fn inspect(conn: &mut PgConnection, newest: &str, depth: Depth) -> Result<Re
     Ok(report)
 }
 
-/// [`inspect`] through the kernel door, and whether both doors belong to whom they should: through a stronger role's, row-level security
-/// holds nobody.
+/// [`inspect`] through the kernel door, and whether both doors belong to whom they should and begin with nothing that nobody gave: through a
+/// stronger role's, or where a setting says so, row-level security holds nobody.
 ///
 /// # Errors
 /// 503 if the database cannot be reached.
 pub async fn check(db: &Db, newest: String, depth: Depth) -> Result<Report> {
     let call = Call::internal("catalogue_check", "catalogue".into());
     let mut report = db.unscoped(&call, move |tx| inspect(tx.conn(), &newest, depth)).await?;
-    for ((role, login), variable) in db
-        .logins()
-        .await?
-        .into_iter()
-        .zip(["DATABASE_TENANT_URL", "DATABASE_KERNEL_URL"])
+    let variables = ["DATABASE_TENANT_URL", "DATABASE_KERNEL_URL"];
+    for (
+        Entry {
+            role,
+            login,
+            begins_with,
+        },
+        variable,
+    ) in db.entries().await?.into_iter().zip(variables)
     {
         if login != role {
             let what = format!("it logs in as {login}, and not as {role}");
-            report.add(
-                1,
-                variable,
-                what,
-                format!("Name {role} in it: `guildhall migrate bootstrap` prints the URL."),
-            );
+            let fix = format!("Name {role} in it: `guildhall migrate bootstrap` prints the URL.");
+            report.add(1, variable, what, fix);
+        }
+        if !begins_with.is_empty() {
+            let what = format!("its connections begin with {begins_with}");
+            let fix =
+                "Take that out of its `options`, out of PGOPTIONS, and out of the settings of roles and database.";
+            report.add(5, variable, what, fix);
         }
     }
     Ok(report)

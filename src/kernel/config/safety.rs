@@ -160,8 +160,13 @@ impl Config {
         ]
     }
 
-    fn unsafe_payments(&self) -> [(&'static str, bool, &'static str); 2] {
+    fn unsafe_payments(&self) -> [(&'static str, bool, &'static str); 3] {
         [
+            (
+                "stripe.secret_key",
+                self.stripe.secret_key.is_some() && !self.stripe.is_live(),
+                "takes test cards for money; a live key begins with sk_live_ or rk_live_",
+            ),
             (
                 "stripe.webhook_secrets",
                 self.stripe.secret_key.is_some() && self.stripe.signing_secrets().is_empty(),

@@ -7,6 +7,27 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::kernel::secret::Secret;
 
+/// Declares settings that are one of some words, in whatever case. Whoever sets another is told the words.
+macro_rules! choices {
+    ($(#[$about:meta])* pub enum $name:ident { $($(#[$meaning:meta])* $choice:ident $word:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$meaning])* $choice,)*
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(read: D) -> Result<$name, D::Error> {
+                let set = String::deserialize(read)?;
+                match set.to_ascii_lowercase().as_str() {
+                    $($word => Ok($name::$choice),)*
+                    _ => Err(D::Error::unknown_variant(&set, &[$($word),*])),
+                }
+            }
+        }
+    };
+}
+
 /// The HTTP server.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,23 +113,23 @@ pub struct Auth {
     pub key_mode: KeyMode,
 }
 
-/// Who may register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SignUp {
-    Open,
-    InviteOnly,
-    Closed,
+choices! {
+    /// Who may register.
+    pub enum SignUp {
+        Open "open",
+        InviteOnly "invite_only",
+        Closed "closed",
+    }
 }
 
-/// What credentials of this deployment begin with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyMode {
-    /// `gld_live_…`: production.
-    Live,
-    /// `gld_test_…`: everything else.
-    Test,
+choices! {
+    /// What credentials of this deployment begin with.
+    pub enum KeyMode {
+        /// `gld_live_…`: production.
+        Live "live",
+        /// `gld_test_…`: everything else.
+        Test "test",
+    }
 }
 
 /// Outgoing mail.
@@ -121,12 +142,12 @@ pub struct Mail {
     pub smtp_url: Option<Secret<String>>,
 }
 
-/// How mails leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MailTransport {
-    Smtp,
-    Mailbox,
+choices! {
+    /// How mails leave.
+    pub enum MailTransport {
+        Smtp "smtp",
+        Mailbox "mailbox",
+    }
 }
 
 /// Pages of other origins.
@@ -216,12 +237,12 @@ pub struct Log {
     pub level: String,
 }
 
-/// What a log line looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    Json,
-    Text,
+choices! {
+    /// What a log line looks like.
+    pub enum LogFormat {
+        Json "json",
+        Text "text",
+    }
 }
 
 /// Where errors are reported.

@@ -86,6 +86,23 @@ fn what_makes_no_sense_is_refused_everywhere_and_named() {
 }
 
 #[test]
+fn one_of_some_words_is_read_in_any_case_and_whoever_sets_another_is_told_them() {
+    let refused = refusal(Environment::Development, &[("GUILDHALL__LOG__FORMAT", "xml")]);
+    assert!(
+        refused.contains("log.format") && refused.contains("`xml`, expected `json` or `text`"),
+        "{refused}"
+    );
+    for (variable, value) in [
+        ("LOG__FORMAT", "JSON"),
+        ("AUTH__SIGN_UP", "invite_only"),
+        ("AUTH__KEY_MODE", "test"),
+        ("MAIL__TRANSPORT", "mailbox"),
+    ] {
+        load(Environment::Development, &[(&format!("GUILDHALL__{variable}"), value)]).expect(value);
+    }
+}
+
+#[test]
 fn production_refuses_what_is_unsafe_and_names_it() {
     let https = ("GUILDHALL__SERVER__PUBLIC_URL", "https://api.example.com");
     load(Environment::Production, &[https]).expect("safe");
@@ -133,6 +150,8 @@ fn production_refuses_what_is_unsafe_and_names_it() {
             "cors.origins",
         ),
         ("STRIPE_SECRET_KEY", "sk_live_x", "stripe.webhook_secrets"),
+        ("STRIPE_SECRET_KEY", "sk_test_x", "stripe.secret_key"),
+        ("STRIPE_SECRET_KEY", "rk_test_x", "stripe.secret_key"),
         ("GUILDHALL__AUTH__PASSWORD_MIN_LENGTH", "6", "auth.password_min_length"),
     ] {
         assert!(
