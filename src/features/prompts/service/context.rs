@@ -243,7 +243,8 @@ mod tests {
     fn no_template_compares_for_long() {
         let numbers: Vec<u32> = (0..150_000).collect();
         let bindings = bindings(json!({
-            "one": numbers, "two": numbers, "text": "x".repeat(1 << 20), "end": "x".repeat(1 << 19) + "y", "times": (0..5_000).collect::<Vec<_>>(),
+            "one": numbers, "two": numbers, "text": "x".repeat(1 << 20), "end": "x".repeat(1 << 19) + "y",
+            "spaces": " ".repeat(1 << 20), "digits": "1".repeat(1 << 20), "place": 1_000_000, "times": (0..5_000).collect::<Vec<_>>(),
             "deep": {"one": numbers}, "twin": {"one": numbers},
         }));
         for condition in [
@@ -256,6 +257,12 @@ mod tests {
             "input.end in input.text",
             "input.text|length == 1",
             "input.text != input.end",
+            "input.text[1000000] == 'y'",
+            "input.text[input.place] == 'y'",
+            "input.text[-1] == 'y'",
+            "input.spaces|trim == 'y'",
+            "input.digits|int(default=0) == 1",
+            "input.digits|float(default=0) == 1",
         ] {
             let many = format!("{{% for n in input.times %}}{{% if {condition} %}}x{{% endif %}}{{% endfor %}}");
             let side_by_side = format!("{{% if {condition} %}}x{{% endif %}}").repeat(4_000);
@@ -274,6 +281,32 @@ mod tests {
                 "once is allowed: {condition}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_compared_with_a_word_of_the_template_costs_no_more_than_the_word() {
+        let rows: Vec<Json> = (0..5_000)
+            .map(|n| json!({"kind": if n % 2 == 0 { "even" } else { "odd" }, "n": n}))
+            .collect();
+        let bindings = bindings(json!({"rows": rows, "document": "x".repeat(1 << 20)}));
+        for condition in [
+            "row.kind == 'even'",
+            "'even' == row.kind",
+            "row.kind != \"odd\"",
+            "row['kind'] == 'even' and row.n >= 0",
+        ] {
+            let source = format!("{{% for row in input.rows %}}{{% if {condition} %}}.{{% endif %}}{{% endfor %}}");
+            assert_eq!(
+                render(&source, &bindings).map(|text| text.len()),
+                Ok(2_500),
+                "{condition}"
+            );
+        }
+        let long = format!(
+            "{{% for row in input.rows %}}{{% if input.document == '{}' %}}.{{% endif %}}{{% endfor %}}",
+            "x".repeat(100_000)
+        );
+        assert!(render(&long, &bindings).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The filters and tests that a template may use. Those that make a text pay for it out of one purse, so that no chain or list of them
 //! can fill the memory.
 
-use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests};
+use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests, value::Kwargs};
 
 use super::Bounded;
 
@@ -18,8 +18,8 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_filter("length", filters::length);
     environment.add_filter("count", filters::length);
     environment.add_filter("round", filters::round);
-    environment.add_filter("int", filters::int);
-    environment.add_filter("float", filters::float);
+    environment.add_filter("int", int);
+    environment.add_filter("float", float);
     environment.add_filter("abs", filters::abs);
     environment.add_filter("lower", |state: &mut State<'_, '_>, text: &str| {
         paid(state, text.to_lowercase())
@@ -28,7 +28,8 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         paid(state, text.to_uppercase())
     });
     environment.add_filter("trim", |state: &mut State<'_, '_>, text: &str| {
-        paid(state, text.trim().to_owned())
+        pay(state, text.len())?;
+        Ok::<_, Error>(text.trim().to_owned())
     });
     environment.add_filter("truncate", truncate);
     environment.add_filter("replace", replace);
@@ -42,6 +43,24 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_test("number", tests::is_number);
     environment.add_test("mapping", tests::is_mapping);
     environment.add_test("sequence", tests::is_sequence);
+}
+
+/// A number of a text, which is paid for as if it were written.
+fn int(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    default: Option<Value>,
+    base: Option<u32>,
+    named: Kwargs,
+) -> Result<Value, Error> {
+    pay(state, value.as_str().map_or(0, str::len))?;
+    filters::int(state, value, default, base, named)
+}
+
+/// The same with what stands behind its point.
+fn float(state: &mut State<'_, '_>, value: &Value, default: Option<Value>, named: Kwargs) -> Result<Value, Error> {
+    pay(state, value.as_str().map_or(0, str::len))?;
+    filters::float(state, value, default, named)
 }
 
 /// At most so many characters, with an ellipsis where something was left off.

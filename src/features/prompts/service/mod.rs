@@ -314,7 +314,6 @@ mod tests {
             "{{ input.big[0:9] }}",
             "{{ {'a': 1} }}",
             "{{ input.topic|pprint }}",
-            "{{ range(9) }}",
             "{{ input.topic",
             "{% if %}",
             "{{ 'open }}",
@@ -324,6 +323,30 @@ mod tests {
                 check(source).is_err() || render(source, &bindings()).is_err(),
                 "{source}"
             );
+        }
+    }
+
+    #[test]
+    fn a_function_is_refused_before_anything_is_rendered_and_what_only_looks_like_one_is_not() {
+        for source in [
+            "{{ range(9) }}",
+            "{% for i in range(9) %}{% endfor %}",
+            "{{ input.topic.upper() }}",
+            "{{ input.tags[0]() }}",
+            "{{ 'a' if range (9) else 'b' }}",
+        ] {
+            let fault = check(source).expect_err(source).detail;
+            assert!(fault.contains("There are no functions"), "{source}: {fault}");
+        }
+        for source in [
+            "{% if (input.count > 2) and not (input.count < 1) %}x{% endif %}",
+            "{{ input.tags|join(' (and) ') }}",
+            "{{ input.tags | join ('range(9)') }}",
+            "{% for tag in (input.tags) %}{% endfor %}",
+            "{{ (input.topic)|upper }}",
+            "{% if input.topic is not defined or (input.topic is string) %}x{% endif %}",
+        ] {
+            check(source).expect(source);
         }
     }
 

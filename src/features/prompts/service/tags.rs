@@ -23,7 +23,7 @@ pub(super) struct Tag<'a> {
 /// All tags of a template.
 ///
 /// # Errors
-/// A tag that does not end, a block that is not allowed, an operator that builds.
+/// A tag that does not end, a block that is not allowed, an operator that builds, a function.
 pub(super) fn read(source: &str) -> Result<Vec<Tag<'_>>, Fault> {
     let mut tags = Vec::new();
     let mut place = 0;
@@ -58,6 +58,9 @@ pub(super) fn read(source: &str) -> Result<Vec<Tag<'_>>, Fault> {
                     &format!("Blocks are {}; not '{word}'.", BLOCKS.join(", ")),
                 ));
             }
+        }
+        if let Some(name) = called(inner) {
+            return Err(fault(source, start, &format!("There are no functions: '{name}'.")));
         }
         place = start + 2 + length + 2;
         tags.push(Tag {
@@ -95,6 +98,81 @@ pub(super) fn compared(source: &str) -> Result<Option<usize>, Fault> {
 
 /// Whether there is an operator or a filter whose work grows with what it looks at.
 fn compares(inner: &str) -> bool {
+    let plain = plain(inner);
+    let words = || plain.split(|c: char| !c.is_alphanumeric() && c != '_');
+    // One `in` belongs to the loop.
+    let own = usize::from(words().next() == Some("for"));
+    likens(&plain) && (inner.len() > SHORT || !likens_to_literals(&plain))
+        || words().filter(|word| *word == "in").count() > own
+        || words().any(|word| ["length", "count"].contains(&word))
+        || indexes(&plain)
+}
+
+/// A tag with longer texts in it is no cheap comparison, in bytes.
+const SHORT: usize = 1_024;
+const OPERATORS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];
+
+fn likens(plain: &str) -> bool {
+    OPERATORS.iter().any(|operator| plain.contains(operator))
+}
+
+/// Whether every comparison is with a text or a number that stands in the template: it looks at no more than that.
+fn likens_to_literals(plain: &str) -> bool {
+    let mut rest = plain;
+    while let Some(place) = rest.find(['=', '!', '<', '>']) {
+        let right = rest[place..].trim_start_matches(['=', '!', '<', '>']);
+        let (before, after) = (rest[..place].trim_end(), right.trim_start());
+        // One sign of equality names an argument.
+        let is_argument = &rest[place..rest.len() - right.len()] == "=";
+        let is_literal =
+            before.ends_with(['"', '\'']) || after.starts_with(|c: char| matches!(c, '"' | '\'') || c.is_ascii_digit());
+        if !is_argument && !is_literal {
+            return false;
+        }
+        rest = right;
+    }
+    true
+}
+
+/// Whether something is looked up by a place, which in a text means to count its characters.
+fn indexes(plain: &str) -> bool {
+    plain.match_indices('[').any(|(place, _)| {
+        let before = plain[..place].trim_end();
+        let is_list = before.is_empty()
+            || !before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ')' | ']' | '"' | '\''));
+        let by_name = plain[place + 1..].trim_start().starts_with(['"', '\'']);
+        !is_list && !by_name && !KEYWORDS.contains(&last_word(before))
+    })
+}
+
+/// The function or method that is called, if one is: there are none.
+fn called(inner: &str) -> Option<String> {
+    let plain = plain(inner);
+    let mut calls = plain.match_indices('(').filter_map(|(place, _)| {
+        let before = plain[..place].trim_end();
+        let name = last_word(before);
+        let what = before[..before.len() - name.len()].trim_end();
+        let is_test = ["is", "not"].contains(&last_word(what));
+        let is_group = name.is_empty() && !before.ends_with([')', ']', '"', '\'']) || KEYWORDS.contains(&name);
+        (!is_group && !is_test && !what.ends_with('|')).then(|| name.to_owned())
+    });
+    calls.next()
+}
+
+/// What may stand before a parenthesis or a list that has nothing to do with it.
+const KEYWORDS: [&str; 9] = ["if", "elif", "else", "for", "in", "is", "and", "or", "not"];
+
+fn last_word(text: &str) -> &str {
+    let start = text
+        .char_indices()
+        .rev()
+        .take_while(|(_, c)| c.is_alphanumeric() || *c == '_')
+        .last();
+    start.map_or("", |(start, _)| &text[start..])
+}
+
+/// What stands there without what its quotes hold.
+fn plain(inner: &str) -> String {
     let mut plain = String::new();
     let mut quote = None;
     let mut escaped = false;
@@ -102,18 +180,18 @@ fn compares(inner: &str) -> bool {
         match quote {
             Some(_) if escaped => escaped = false,
             Some(_) if c == '\\' => escaped = true,
-            Some(end) if c == end => quote = None,
+            Some(end) if c == end => {
+                quote = None;
+                plain.push(c);
+            }
             Some(_) => {}
-            None if c == '"' || c == '\'' => quote = Some(c),
-            None => plain.push(c),
+            None => {
+                quote = Some(c).filter(|c| matches!(c, '"' | '\''));
+                plain.push(c);
+            }
         }
     }
-    let words = || plain.split(|c: char| !c.is_alphanumeric() && c != '_');
-    // One `in` belongs to the loop.
-    let own = usize::from(words().next() == Some("for"));
-    plain.contains(['=', '<', '>', '!'])
-        || words().filter(|word| *word == "in").count() > own
-        || words().any(|word| ["length", "count"].contains(&word))
+    plain
 }
 
 /// How many bytes stand before `close`, which does not count inside of quotes.
