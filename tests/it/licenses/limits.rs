@@ -84,3 +84,52 @@ async fn whoever_guesses_keys_is_refused_and_those_beside_them_are_not() {
     let elsewhere = guess().with("x-forwarded-for", "198.51.100.7");
     assert_eq!(ask(&elsewhere).await.ok().body["code"], "not_found");
 }
+
+#[actix_web::test]
+async fn an_old_key_takes_no_activation_from_who_has_the_new_one() {
+    let shop = shop().await;
+    let licence = shop.licence(json!({ "max_machines": 3 })).await;
+    let rotated = shop.owner.post(&licence.verb("rotate-key"), json!({})).await.created();
+    let activate = async |key: &str, from: usize, fingerprint: &str| {
+        let software = shop
+            .software(key)
+            .with("x-forwarded-for", &format!("198.51.100.{from}"));
+        let body = json!({ "fingerprint": fingerprint });
+        software.post("/licenses/activate", body).await
+    };
+    let mut exhausted = false;
+    for asked in 0..1_000 {
+        let answer = activate(&licence.key, asked / 20, "thief").await;
+        exhausted = answer.body["bucket"] == "activation";
+        if exhausted {
+            break;
+        }
+    }
+    assert!(exhausted, "nothing was refused");
+    activate(&rotated.text_at("/key"), 200, "holder").await.created();
+}
+
+#[actix_web::test]
+async fn one_program_in_a_loop_keeps_nobody_waiting_behind_its_address() {
+    let slow = [
+        ("LIMITS__FACTOR", "1"),
+        ("LIMITS__IP_BURST", "150"),
+        ("LIMITS__IP_PER_MINUTE", "60"),
+    ];
+    let shop = Shop::in_world(World::with(&slow).await).await;
+    let policy = shop.policy(json!({})).await;
+    let (one, two) = (
+        shop.issue(&policy, json!({})).await,
+        shop.issue(&policy, json!({})).await,
+    );
+    let one = shop.software(&one.key);
+    exhaust(&one, "public").await;
+    for _ in 0..300 {
+        let answer = ask(&one).await;
+        if answer.status == 429 {
+            assert_eq!(answer.refused("rate-limited").body["bucket"], "public");
+        }
+    }
+    ask(&shop.software(&two.key)).await.ok();
+    shop.owner.get("/licenses").await.ok();
+}

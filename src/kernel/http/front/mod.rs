@@ -10,7 +10,6 @@ mod strangers;
 mod unread;
 
 use std::{
-    net::IpAddr,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -51,7 +50,7 @@ use super::{
     problem::Prebuilt,
 };
 use crate::kernel::{
-    access::{Call, Caller, Class, Credential, Doorkeeper, LICENSE_UNKNOWN},
+    access::{Actor, Call, Caller, Class, Credential, Doorkeeper, LICENSE_UNKNOWN},
     audit::Refusals,
     clock::Clock,
     error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_API_VERSION, UNKNOWN_PARAMETER},
@@ -257,8 +256,11 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
         place.belong_to(access.scope().workspace())?;
     }
     if seen.verdict.is_allowed()
-        && let Some(own) = own_limits(limits, seen.operation, &caller, ip).await
+        && let Some(own) = own_limits(limits, seen.operation, request, &caller).await
     {
+        if !own.is_allowed() && caller.shown.is_some() && caller.access.is_ok() {
+            limits.give_back(ip, &seen.verdict);
+        }
         seen.verdict = std::mem::take(&mut seen.verdict).and(own);
     }
     if let Some(refused) = seen.verdict.problem() {
@@ -276,11 +278,21 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
 }
 
 /// What is counted of whoever calls, now that it is known who that is: their workspace's limits, their licence's, or their own.
-async fn own_limits(limits: &Limits, operation: &Operation, caller: &Caller, ip: Option<IpAddr>) -> Option<Verdict> {
+async fn own_limits(
+    limits: &Limits,
+    operation: &Operation,
+    request: &ServiceRequest,
+    caller: &Caller,
+) -> Option<Verdict> {
+    let ip = caller.call.ip;
+    let rate = operation.rate;
     match (&caller.access, &caller.person) {
         _ if matches!(operation.rate, RateClass::Free | RateClass::Ingress) => None,
         (Err(refusal), _) if refusal.kind() == LICENSE_UNKNOWN => Some(limits.refuse_guessing(ip).await),
-        (Ok(access), _) if operation.permission.is_some() => Some(limits.admit(access.scope(), operation.rate).await),
+        (Ok(access), _) if operation.permission.is_some() => match (access.scope().actor(), caller.shown) {
+            (Actor::License(license), Some(shown)) => Some(limits.admit_license(license, shown, ip, rate).await),
+            _ => Some(limits.admit(access.scope(), rate).await),
+        },
         (_, Ok(person)) if operation.permission.is_none() => Some(limits.admit_person(person).await),
         _ => None,
     }

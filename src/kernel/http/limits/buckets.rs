@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use uuid::Uuid;
+
 use super::{Ask, Quota};
 use crate::kernel::{
     access::{Actor, Person, Scope, Via},
@@ -44,12 +46,14 @@ pub(super) fn unknown_license(settings: &Settings) -> Ask {
 }
 
 /// What the customer's software has to pass: its licence's own buckets, and none of the vendor's. Whoever has one licence, a dead one perhaps,
-/// keeps nobody else's from being answered.
-pub(super) fn of_license(settings: &Settings, address: Option<IpAddr>, class: RateClass) -> Vec<Ask> {
+/// keeps nobody else's from being answered; and whoever has an old key of a licence takes no place from those who have the new one. `shown`
+/// is the hash of the key.
+pub(super) fn of_license(settings: &Settings, address: Option<IpAddr>, shown: [u8; 32], class: RateClass) -> Vec<Ask> {
     let wide = |quota: Quota| quota.times(settings.factor);
     let mut asks = vec![Ask::new("public", wide(Quota::per_second(10).burst(30))).from(address)];
     if class == RateClass::Activation {
-        asks.push(Ask::new("activation", wide(Quota::per_second(5).burst(100))));
+        let key = Uuid::from_slice(&shown[..16]).expect("16 bytes");
+        asks.push(Ask::new("activation", wide(Quota::per_second(5).burst(100))).of(key));
     }
     asks
 }
@@ -140,8 +144,6 @@ fn limit(plan: &Plan, code: &str, otherwise: u32) -> Option<u32> {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use uuid::Uuid;
-
     use super::*;
     use crate::kernel::{
         access::{Call, Reach},
@@ -218,12 +220,16 @@ mod tests {
     #[test]
     fn software_has_the_buckets_of_its_licence_and_none_of_the_vendors() {
         let [one, two] = ["203.0.113.7", "2001:db8::1"].map(|text| text.parse().ok());
-        let asks = of_license(&settings(), one, RateClass::Public);
+        let [old, new] = [[1; 32], [2; 32]];
+        let asks = of_license(&settings(), one, old, RateClass::Public);
         assert_eq!(asks, [Ask::new("public", Quota::per_second(10).burst(30)).from(one)]);
-        assert_ne!(asks, of_license(&settings(), two, RateClass::Public));
-        let activation = of_license(&settings(), one, RateClass::Activation);
-        assert_eq!(activation[1], Ask::new("activation", Quota::per_second(5).burst(100)));
-        assert_eq!(activation.len(), 2);
+        assert_ne!(asks, of_license(&settings(), two, old, RateClass::Public));
+        let activation = |key| of_license(&settings(), one, key, RateClass::Activation);
+        let of_key = Ask::new("activation", Quota::per_second(5).burst(100)).of(Uuid::from_bytes([1; 16]));
+        assert_eq!(activation(old)[1], of_key);
+        assert_eq!(activation(old).len(), 2);
+        assert_eq!(activation(old)[0], activation(new)[0], "one licence from one address");
+        assert_ne!(activation(old)[1], activation(new)[1]);
         assert_eq!(sizes(plan(&[]), RateClass::Activation)[0], ("write", 150));
     }
 

@@ -25,7 +25,13 @@ use super::{Ask, Home, Quota, Standing, Verdict, quota::Key};
 /// Keys that are told apart. Beyond it, unknown ones share a bucket: memory must not grow with the number of addresses.
 const KEYS: usize = 100_000;
 
-type Limiter = RateLimiter<Key, Shelf, DefaultClock, StateInformationMiddleware>;
+/// What judges by a quota, and where it keeps what it knows.
+struct Limiter {
+    judge: RateLimiter<Key, Shelf, DefaultClock, StateInformationMiddleware>,
+    shelf: Shelf,
+    /// How long a token takes to come back.
+    period: Duration,
+}
 
 pub(super) struct Local {
     replicas: u32,
@@ -79,7 +85,7 @@ impl Local {
     fn take_one(&self, home: &Home, ask: &Ask) -> Standing {
         let share = (ask.quota.burst / self.replicas).max(1);
         let cost = NonZeroU32::new(ask.cost.clamp(1, share)).expect("at least one");
-        let judged = self.limiter(ask.quota).check_key_n(&home.key(ask), cost);
+        let judged = self.limiter(ask.quota).judge.check_key_n(&home.key(ask), cost);
         let (left, wait) = match judged {
             Ok(Ok(state)) => (state.remaining_burst_capacity().min(share), None),
             Ok(Err(not_until)) => (0, Some(not_until.wait_time_from(self.clock.now()))),
@@ -103,8 +109,9 @@ impl Local {
         let mut limiters = self.limiters.write().expect("no panic while holding it");
         let made = || {
             let period = Duration::from_secs_f64(quota.interval() * f64::from(self.replicas) / 1e6);
+            let period = period.max(Duration::from_nanos(1));
             let share = NonZeroU32::new((quota.burst / self.replicas).max(1)).expect("at least one");
-            let rule = governor::Quota::with_period(period.max(Duration::from_nanos(1)))
+            let rule = governor::Quota::with_period(period)
                 .expect("longer than nothing")
                 .allow_burst(share);
             let shelf = Shelf {
@@ -113,17 +120,24 @@ impl Local {
                 kept: self.kept.clone(),
                 most: self.most,
             };
-            Arc::new(Limiter::new(rule, shelf, self.clock.clone()))
+            let judge = RateLimiter::new(rule, shelf.clone(), self.clock.clone());
+            Arc::new(Limiter { judge, shelf, period })
         };
         limiters.entry(quota).or_insert_with(made).clone()
+    }
+
+    /// Gives back what a request took.
+    pub(super) fn put_back(&self, home: &Home, ask: &Ask) {
+        let limiter = self.limiter(ask.quota);
+        limiter.shelf.put_back(&home.key(ask), limiter.period * ask.cost);
     }
 
     /// Forgets keys that are full again, and quotas that nobody has any more.
     pub(super) fn prune(&self) {
         let mut limiters = self.limiters.write().expect("no panic while holding it");
         limiters.retain(|_, limiter| {
-            limiter.retain_recent();
-            !limiter.is_empty()
+            limiter.judge.retain_recent();
+            !limiter.shelf.is_empty()
         });
     }
 
@@ -133,10 +147,11 @@ impl Local {
     }
 }
 
-/// The keys of one quota. All shelves together hold no more than `most`.
+/// The keys of one quota. All shelves together hold no more than `most`. Copies are one.
+#[derive(Clone)]
 struct Shelf {
     hasher: RandomState,
-    boards: [Mutex<HashMap<Key, Nanos>>; 16],
+    boards: Arc<[Mutex<HashMap<Key, Nanos>>; 16]>,
     kept: Arc<AtomicUsize>,
     most: usize,
 }
@@ -144,6 +159,13 @@ struct Shelf {
 impl Shelf {
     fn board(&self, key: &Key) -> &Mutex<HashMap<Key, Nanos>> {
         &self.boards[self.hasher.hash_one(key) as usize % self.boards.len()]
+    }
+
+    /// Lets the bucket be as full as it was so long a time of filling later.
+    fn put_back(&self, key: &Key, worth: Duration) {
+        if let Some(state) = self.board(key).lock().expect("no panic while counting").get_mut(key) {
+            *state = state.saturating_sub(worth.into());
+        }
     }
 }
 
@@ -174,7 +196,7 @@ impl StateStore for Shelf {
 
 impl ShrinkableKeyedStateStore<Key> for Shelf {
     fn retain_recent(&self, drop_below: Nanos) {
-        for board in &self.boards {
+        for board in self.boards.iter() {
             let mut board = board.lock().expect("no panic while counting");
             let before = board.len();
             board.retain(|_, state| *state > drop_below);

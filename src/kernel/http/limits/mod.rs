@@ -25,9 +25,9 @@ pub use self::{
 };
 use super::operations::RateClass;
 use crate::kernel::{
-    access::{Actor, Person, Scope},
+    access::{Person, Scope},
     config,
-    id::WorkspaceId,
+    id::{LicenseId, WorkspaceId},
     metrics,
     redis::Redis,
 };
@@ -149,12 +149,32 @@ impl Limits {
         self.check(&Home::address(address), &[ask]).await
     }
 
-    /// Judges a request inside a workspace by its credential, person, workspace and class, or by its licence.
-    pub async fn admit(&self, scope: &Scope, class: RateClass) -> Verdict {
-        if let Actor::License(license) = scope.actor() {
-            let asks = buckets::of_license(&self.0.settings, scope.call().ip, class);
-            return self.check(&Home::license(license), &asks).await;
+    /// Judges a request of the customer's software by its licence; `shown` is the hash of the key.
+    pub async fn admit_license(
+        &self,
+        license: LicenseId,
+        shown: [u8; 32],
+        address: Option<IpAddr>,
+        class: RateClass,
+    ) -> Verdict {
+        let asks = buckets::of_license(&self.0.settings, address, shown, class);
+        self.check(&Home::license(license), &asks).await
+    }
+
+    /// Gives an address back what a request took of it that its own bucket refused, as far as `arrived` took something: one program in a
+    /// loop does not keep everybody waiting who is behind the same address.
+    pub fn give_back(&self, address: Option<IpAddr>, arrived: &Verdict) {
+        let (home, ask) = (Home::address(address), buckets::address(&self.0.settings));
+        let took = arrived.standings().iter().any(|standing| standing.bucket == ask.bucket);
+        match arrived.is_shared() {
+            _ if !took => {}
+            true => self.0.shared.put_back(home, ask),
+            false => self.0.local.put_back(&home, &ask),
         }
+    }
+
+    /// Judges a request inside a workspace by its credential, person, workspace and class.
+    pub async fn admit(&self, scope: &Scope, class: RateClass) -> Verdict {
         let asks = buckets::in_workspace(&self.0.settings, scope, class);
         self.check(&Home::workspace(scope.workspace()), &asks).await
     }

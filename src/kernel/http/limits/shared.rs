@@ -111,6 +111,14 @@ impl Shared {
         });
     }
 
+    /// Gives a token back that is worth something for a moment only: to whoever comes next here, without asking anybody, where tokens are
+    /// taken in advance.
+    pub(super) fn put_back(&self, home: Home, ask: Ask) {
+        if !self.purse.take_back(home.key(&ask), ask.cost, Instant::now()) {
+            self.give_back(home, ask);
+        }
+    }
+
     pub(super) fn prune(&self) {
         self.purse.prune(Instant::now());
     }
@@ -207,6 +215,14 @@ impl Purse {
         if let Some(coins) = self.pocket(&key).get_mut(&key) {
             coins.tokens = coins.tokens.saturating_add(tokens);
         }
+    }
+
+    /// False if there are none for that key that are still worth something.
+    fn take_back(&self, key: Key, tokens: u32, now: Instant) -> bool {
+        let mut pocket = self.pocket(&key);
+        let live = pocket.get_mut(&key).filter(|coins| coins.until > now);
+        live.map(|coins| coins.tokens = coins.tokens.saturating_add(tokens))
+            .is_some()
     }
 
     fn prune(&self, now: Instant) {

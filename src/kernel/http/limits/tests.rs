@@ -106,6 +106,28 @@ async fn both(replicas: u32) -> Vec<Limits> {
 }
 
 #[actix_web::test]
+async fn what_an_own_bucket_refused_is_given_back_to_the_address() {
+    for limits in both(1).await {
+        let address = address(9);
+        for asked in 0..1_000 {
+            let arrival = limits.arrive(address, Shown::Known).await;
+            assert!(arrival.verdict.is_allowed(), "{asked}: {:?}", arrival.verdict);
+            limits.give_back(address, &arrival.verdict);
+        }
+        assert!(
+            passed(
+                &limits,
+                &Home::address(address),
+                &[super::buckets::address(&settings())],
+                550
+            )
+            .await
+                == 550
+        );
+    }
+}
+
+#[actix_web::test]
 async fn tokens_come_back_one_by_one() {
     for limits in both(1).await {
         let (home, ask) = (home(), [Ask::new("read", Quota::per_second(20).burst(2))]);
