@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     identity::{login, someone},
-    world::World,
+    world::{Caller, World},
 };
 
 /// What changes something and works all the same: what deletes, what ends, and what the workspace's own customers need.
@@ -99,6 +99,11 @@ async fn a_suspended_workspace_is_paid_for_by_its_people_and_looked_at_by_its_ow
         caller.get("/billing").await.ok();
         caller.get("/workspace").await.refused("workspace-suspended");
     }
+    // Whoever may read it takes it along, a line each; nobody but the owner pages through it.
+    let lines = |caller: &Caller| caller.get("/audit-entries").header("accept", "application/x-ndjson");
+    assert_eq!(lines(admin).await.ok().header("content-type"), "application/x-ndjson");
+    admin.get("/audit-entries").await.refused("workspace-suspended");
+    lines(viewer).await.refused("forbidden");
     viewer.get("/billing").await.refused("forbidden");
     viewer.get("/agents").await.refused("workspace-suspended");
     let agent =

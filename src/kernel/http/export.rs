@@ -96,7 +96,18 @@ pub struct Lister<F, T> {
     scope: Scope,
     query: PageQuery<F>,
     list: fn(&mut Tenant<'_>, &PageQuery<F>) -> Result<Page<T>>,
-    left: i64,
+    left: Left,
+}
+
+/// What is left to give of an export.
+#[derive(Clone, Copy, PartialEq)]
+enum Left {
+    /// At most so many rows.
+    AtMost(i64),
+    /// As many as may be given are, and there are more: they came while it went on.
+    TooMany,
+    /// Nothing.
+    Nothing,
 }
 
 impl<F, T> Lister<F, T>
@@ -116,7 +127,7 @@ where
             scope: scope.into(),
             query,
             list,
-            left: MOST_ROWS,
+            left: Left::AtMost(MOST_ROWS),
         }
     }
 
@@ -132,13 +143,14 @@ where
         let whole = self.query.clone();
         self.query.slice(SLICE);
         let first = self.slice().await?;
-        if self.left > 0 {
+        if self.left != Left::Nothing {
             self.refuse_too_many(whole).await?;
         }
         let rest = stream::unfold(self, |mut lister| async move {
-            match lister.left > 0 {
-                true => Some((lister.slice_patiently().await, lister)),
-                false => None,
+            match lister.left {
+                Left::AtMost(_) => Some((lister.slice_patiently().await, lister)),
+                Left::TooMany => Some((Err(lister.cut_off(&TOO_MANY_ROWS.into())), lister)),
+                Left::Nothing => None,
             }
         });
         Ok(Listing::Lines(stream::once(ready(Ok(first))).chain(rest).boxed_local()))
@@ -152,13 +164,14 @@ where
     /// The next rows. Afterwards none are left if these were the last.
     async fn slice(&mut self) -> Result<Bytes> {
         let page = self.page(self.scope.of_export(), self.query.clone()).await?;
-        match &page.next_cursor {
-            Some(cursor) => {
+        self.left = match (&page.next_cursor, self.left) {
+            (Some(cursor), Left::AtMost(left)) if left > SLICE => {
                 self.query.go_on(cursor)?;
-                self.left -= SLICE;
+                Left::AtMost(left - SLICE)
             }
-            None => self.left = 0,
-        }
+            (Some(_), _) => Left::TooMany,
+            (None, _) => Left::Nothing,
+        };
         let mut lines = Vec::new();
         for row in &page.data {
             serde_json::to_writer(&mut lines, row).map_err(anyhow::Error::from)?;
@@ -178,13 +191,15 @@ where
                     tokio::time::sleep(Duration::from_millis(500) * tries).await;
                     tries += 1;
                 }
-                Err(error) => {
-                    self.left = 0;
-                    tracing::warn!(%error, operation = self.scope.call().operation, "an export was cut off");
-                    return Err(io::Error::other("the export was cut off"));
-                }
+                Err(error) => return Err(self.cut_off(&error)),
             }
         }
+    }
+
+    fn cut_off(&mut self, why: &Error) -> io::Error {
+        self.left = Left::Nothing;
+        tracing::warn!(error = %why, operation = self.scope.call().operation, "an export was cut off");
+        io::Error::other("the export was cut off")
     }
 
     async fn refuse_too_many(&self, mut whole: PageQuery<F>) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use actix_web::http::Method;
+use actix_web::http::{Method, header::HeaderMap};
 use anyhow::{Context, Result, ensure};
 use prometheus::{Histogram, IntCounter};
 use utoipa::openapi::{
@@ -11,7 +11,10 @@ use utoipa::openapi::{
     path::{Operation as Described, Parameter, ParameterIn},
 };
 
-use super::{body::DEFAULT_LIMIT, export::LINES};
+use super::{
+    body::DEFAULT_LIMIT,
+    export::{LINES, wants_lines},
+};
 use crate::kernel::{access::Class, metrics};
 
 /// One operation, as its description declares it.
@@ -294,5 +297,10 @@ impl Operation {
                 RESOURCES.contains(&resource) && action != "read"
                     || matches!(permission, "workspace:delete" | "workspace:transfer")
             })
+    }
+
+    /// Whether the caller wants everything at once: that costs more, and takes data along.
+    pub fn is_export(&self, headers: &HeaderMap) -> bool {
+        self.exports && wants_lines(headers, true).unwrap_or(false)
     }
 }

@@ -1,5 +1,7 @@
 //! All rows at once, a line each.
 
+use std::ops::RangeInclusive;
+
 use serde_json::Value;
 
 use super::{Stage, names, rows};
@@ -20,13 +22,14 @@ fn read(answer: &Answer) -> Vec<Value> {
 }
 
 /// Deliveries of the home workspace, a second apart.
-fn fill(world: &World, deliveries: usize) {
+fn fill(world: &World, numbers: RangeInclusive<usize>) {
+    let (first, last) = (numbers.start(), numbers.end());
     let home = world.home().uuid();
     world.admin(&format!(
         "SET app.reseller = 'none'; \
          INSERT INTO guildhall.webhook_deliveries (workspace_id, id, endpoint_id, event_id, event_type, state, created_at, finished_at) \
          SELECT '{home}', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), CASE WHEN n <= 3 THEN 'run.failed' ELSE 'run.completed' END, \
-                'delivered', timestamptz '2026-01-01Z' + n * interval '1 second', now() FROM generate_series(1, {deliveries}) n"
+                'delivered', timestamptz '2026-01-01Z' + n * interval '1 second', now() FROM generate_series({first}, {last}) n"
     ));
 }
 
@@ -69,7 +72,7 @@ async fn lists_are_given_in_lines_where_the_document_says_so() {
 #[actix_web::test]
 async fn all_rows_come_in_their_order_and_narrowed() {
     let world = World::new().await;
-    fill(&world, 2_500);
+    fill(&world, 1..=2_500);
     let owner = world.owner();
     let all = read(&owner.get("/webhook-deliveries").header("accept", LINES).await.ok());
     assert_eq!(all.len(), 2_500);
@@ -103,11 +106,48 @@ async fn all_rows_come_in_their_order_and_narrowed() {
 #[actix_web::test]
 async fn more_than_a_hundred_thousand_rows_are_not_given_at_once() {
     let world = World::new().await;
-    fill(&world, 100_001);
+    fill(&world, 1..=100_001);
     let owner = world.owner();
     let refused = owner.get("/webhook-deliveries").header("accept", LINES).await;
     let refused = refused.refused("too-many-rows");
     assert_eq!(refused.body["limit"], 100_000);
     let narrower = owner.get("/webhook-deliveries?created_before=2026-01-02T03:46:41Z");
     assert_eq!(read(&narrower.header("accept", LINES).await.ok()).len(), 100_000);
+
+    // What comes while an answer is under way that has room for no more is not left out without a word.
+    world.admin("DELETE FROM guildhall.webhook_deliveries WHERE created_at = timestamptz '2026-01-02T03:46:41Z'");
+    let address = format!("{}/api/v1/webhook-deliveries?order=created_at", world.base);
+    let ascending = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let ascending = ascending
+        .get(address)
+        .bearer_auth(owner.credential())
+        .header("accept", LINES);
+    let mut answer = ascending.send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.chunk().await.expect("the first rows").is_some());
+    fill(&world, 100_002..=100_002);
+    let mut whole = true;
+    loop {
+        match answer.chunk().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(_) => {
+                whole = false;
+                break;
+            }
+        }
+    }
+    assert!(!whole, "it looked like all of them");
+}
+
+#[actix_web::test]
+async fn to_take_everything_has_a_price_of_its_own() {
+    let world = World::with(&[("LIMITS__FACTOR", "1")]).await;
+    let owner = world.owner();
+    for list in ["/webhook-deliveries", "/audit-entries", "/webhook-deliveries"] {
+        owner.get(list).header("accept", LINES).await.ok();
+    }
+    let refused = owner.get("/audit-entries").header("accept", LINES).await;
+    assert_eq!(refused.refused("rate-limited").body["bucket"], "export");
+    owner.get("/audit-entries").await.ok();
 }

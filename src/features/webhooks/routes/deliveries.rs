@@ -25,7 +25,8 @@ pub(super) fn routes(routes: &mut ServiceConfig) {
 
 /// List webhook deliveries.
 ///
-/// With `Accept: application/x-ndjson` it is all of them, at most 100,000, a line each, without `limit` and `cursor`.
+/// With `Accept: application/x-ndjson` it is all of them, at most 100,000, a line each, without `limit` and `cursor`. That is taken from the
+/// limit `export`, three an hour unless the plan says more, and an answer that breaks off is not all of them.
 #[utoipa::path(operation_id = "webhook_deliveries_list",
                params(PageQuery<DeliveryFilters>,
                       ("endpoint_id" = Option<EndpointId>, Query, description = "Only to this endpoint."),

@@ -285,7 +285,10 @@ async fn own_limits(
     caller: &Caller,
 ) -> Option<Verdict> {
     let ip = caller.call.ip;
-    let rate = operation.rate;
+    let rate = match operation.is_export(request.headers()) {
+        true => RateClass::Export,
+        false => operation.rate,
+    };
     match (&caller.access, &caller.person) {
         _ if matches!(operation.rate, RateClass::Free | RateClass::Ingress) => None,
         (Err(refusal), _) if refusal.kind() == LICENSE_UNKNOWN => Some(limits.refuse_guessing(ip).await),
@@ -338,7 +341,7 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
         deadline: started + operation.admission.time() + more_time(request, operation),
         read_only: request.method() == Method::GET,
         works_unpaid: operation.works_unpaid,
-        works_suspended: operation.works_suspended,
+        works_suspended: operation.works_suspended || operation.is_export(request.headers()),
         session: None,
         ip: headers::client(request.headers(), peer, &front.trusted_proxies),
         user_agent: text(&USER_AGENT).map(|agent| agent.chars().take(400).collect()),

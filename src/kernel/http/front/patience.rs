@@ -7,7 +7,7 @@ use actix_web::{
     http::header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
-use crate::kernel::http::{export::wants_lines, operations::Operation, prefer};
+use crate::kernel::http::{operations::Operation, prefer};
 
 /// What the first rows of an export may take longer than a page.
 const EXPORT: Duration = Duration::from_secs(28);
@@ -18,7 +18,7 @@ pub(super) fn more_time(request: &ServiceRequest, operation: &Operation) -> Dura
     if operation.waits {
         more += asked_wait(request);
     }
-    if operation.exports && wants_lines(request.headers(), true).unwrap_or(false) {
+    if operation.is_export(request.headers()) {
         more += EXPORT;
     }
     more
