@@ -116,17 +116,13 @@ impl<F: Filters> PageQuery<F> {
         let is_paged = pairs.contains_key("limit") || pairs.contains_key("cursor");
         let limit = match pairs.remove("limit").as_deref() {
             None => 25,
-            Some([text]) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=100).contains(limit))
-                .ok_or_else(bad_limit)?,
-            Some(_) => return Err(bad_limit()),
+            Some([text]) => read_limit(text)?,
+            Some(_) => return Err(twice("limit")),
         };
         let order = match pairs.remove("order").as_deref() {
             None => "-created_at",
             Some([text]) => known_order::<F>(text)?,
-            Some(_) => return Err(bad_order::<F>()),
+            Some(_) => return Err(twice("order")),
         };
         let cursor = pairs.remove("cursor");
         let (mut filters, mut shared) = (F::default(), Shared::default());
@@ -147,7 +143,7 @@ impl<F: Filters> PageQuery<F> {
         query.after = match cursor.as_deref() {
             None => None,
             Some([text]) => Some(query.open(text).ok_or(INVALID_CURSOR)?),
-            Some(_) => return Err(INVALID_CURSOR.into()),
+            Some(_) => return Err(twice("cursor")),
         };
         Ok(query)
     }
@@ -345,8 +341,19 @@ fn bad_order<F: Filters>() -> Problem {
     Problem::from(INVALID_PARAMETER).field("query/order", FieldCode::InvalidChoice, format!("One of {choices}."))
 }
 
-fn bad_limit() -> Problem {
-    Problem::from(INVALID_PARAMETER).field("query/limit", FieldCode::TooLarge, "A number from 1 to 100.")
+/// What is wrong with a parameter that means one thing and is there more than once.
+fn twice(name: &str) -> Problem {
+    Problem::from(INVALID_PARAMETER).field(format!("query/{name}"), FieldCode::TooMany, "Once only.")
+}
+
+fn read_limit(text: &str) -> Result<i64, Problem> {
+    let code = match text.parse::<i64>() {
+        Ok(limit @ 1..=100) => return Ok(limit),
+        Ok(..=0) => FieldCode::TooSmall,
+        Ok(_) => FieldCode::TooLarge,
+        Err(_) => FieldCode::InvalidFormat,
+    };
+    Err(Problem::from(INVALID_PARAMETER).field("query/limit", code, "A number from 1 to 100."))
 }
 
 fn binding(resource: &str, workspace: Uuid, order: &str, filters: &BTreeMap<String, Vec<String>>) -> [u8; 16] {

@@ -45,7 +45,8 @@ impl<F: Filters> IntoParams for PageQuery<F> {
         let order = match F::CHANGES {
             true => {
                 "`-created_at` (default: newest first), `created_at`, `-updated_at` or `updated_at`. For changes, ask for \
-                 `updated_at` with `updated_after` a minute before the last `updated_at` that you have."
+                 `updated_at` with `updated_after` a minute before the last `updated_at` that you have. What was deleted or revoked \
+                 since is not among them: events and the audit log tell of it."
             }
             false => "`-created_at` (default: newest first) or `created_at`.",
         };

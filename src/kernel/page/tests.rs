@@ -96,6 +96,18 @@ fn bad_parameters_are_named() {
         assert_eq!(refusal(query), "invalid-parameter", "{query}");
     }
     assert_eq!(refusal("knd=cat"), "unknown-parameter");
+    for (query, pointer, code) in [
+        ("limit=0", "query/limit", FieldCode::TooSmall),
+        ("limit=-1", "query/limit", FieldCode::TooSmall),
+        ("limit=101", "query/limit", FieldCode::TooLarge),
+        ("limit=abc", "query/limit", FieldCode::InvalidFormat),
+        ("limit=1&limit=1", "query/limit", FieldCode::TooMany),
+        ("order=created_at&order=created_at", "query/order", FieldCode::TooMany),
+        ("cursor=a&cursor=b", "query/cursor", FieldCode::TooMany),
+    ] {
+        let error = parse(query).err().expect("refused").errors.remove(0);
+        assert_eq!((error.pointer.as_str(), error.code), (pointer, code), "{query}");
+    }
 }
 
 #[test]
