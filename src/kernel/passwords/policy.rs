@@ -83,11 +83,21 @@ fn is_guessed(plain: &str) -> bool {
         .any(|form| is_listed(form) || is_listed(Secret::new(fold(form)).expose()))
         || is_monotonous(plain)
         || is_monotonous(Secret::new(fold(plain)).expose())
+        || is_two(plain)
+        || is_two(Secret::new(fold(plain)).expose())
         || is_walk(plain)
 }
 
 fn is_listed(word: &str) -> bool {
     COMMON.binary_search(&word).is_ok()
+}
+
+/// Two of the list, one after the other: a guesser tries all pairs within minutes.
+fn is_two(word: &str) -> bool {
+    let breaks = word.char_indices().map(|(place, _)| place).skip(1);
+    breaks
+        .map(|place| word.split_at(place))
+        .any(|(one, other)| is_listed(one) && is_listed(other))
 }
 
 /// Letters where people write digits and signs instead.
@@ -205,6 +215,9 @@ mod tests {
             "passwordpassword",
             "password password",
             "qwerty-qwerty qwerty",
+            "p a s s w o r d p a s s",
+            "d r a g o n m o n k e y",
+            "P4ssw0rd-F00tball",
             "correct horse battery staple",
             "correcthorsebatterystaple",
             "iloveyouforever",
