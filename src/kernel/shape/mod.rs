@@ -202,7 +202,7 @@ fn in_json(wanted: &str) -> &str {
         "unit" => "null",
         "f32" | "f64" => "a number",
         "i8" | "i16" | "i32" | "i64" | "isize" | "u8" | "u16" | "u32" | "u64" | "usize" => "an integer",
-        rust if rust.starts_with("struct ") => "an object",
+        rust if rust.starts_with("struct ") || rust.contains("ly tagged enum ") => "an object",
         rust if rust.starts_with("enum ") || rust.ends_with(" enum") => "a string",
         plain => plain,
     }
@@ -227,6 +227,8 @@ mod tests {
         kind: Kind,
         born: DateTime<Utc>,
         #[serde(default)]
+        toy: Option<Toy>,
+        #[serde(default)]
         home: Option<Home>,
         #[serde(default)]
         friends: Vec<Home>,
@@ -240,6 +242,12 @@ mod tests {
         street: String,
         #[serde(default)]
         number: Option<f64>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(tag = "type", rename_all = "snake_case")]
+    enum Toy {
+        Ball,
     }
 
     #[derive(Debug, Deserialize, PartialEq)]
@@ -337,6 +345,7 @@ mod tests {
             ("friends", json!({}), "Expected an array."),
             ("born", json!("yesterday"), "Expected a time, as 2026-11-20T17:30:00Z."),
             ("kind", json!("fish"), "Expected cat or dog."),
+            ("toy", json!("ball"), "Expected an object."),
         ] {
             let mut document = tom();
             document[member] = value;
