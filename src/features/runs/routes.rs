@@ -77,8 +77,7 @@ async fn execute(
         .await?;
     match accepted {
         Once::Now(Accepted(run)) => {
-            let wait = asked.within(scope.call());
-            let run = settled(&db, &scope, run, wait).await;
+            let (run, wait) = settled(&db, &scope, run, asked.within(scope.call())).await;
             let outcome = match run.status.is_final() && !wait.is_zero() {
                 true => Executed::Over(Json(run)),
                 false => Executed::Accepted(Once::Now(Accepted(run))),
@@ -199,8 +198,7 @@ async fn show(
 ) -> Result<Waited<Tagged<Run>>> {
     let scope = Scope::from(can);
     let run = db.tenant(scope.clone(), move |tx| service::get(tx, id)).await?;
-    let wait = asked.within(scope.call());
-    let run = settled(&db, &scope, run, wait).await;
+    let (run, wait) = settled(&db, &scope, run, asked.within(scope.call())).await;
     Ok(asked.granted(wait, Tagged(run)))
 }
 

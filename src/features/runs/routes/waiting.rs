@@ -1,7 +1,9 @@
 //! Waiting for a run: `?wait=`, and `Prefer: wait=…`.
 
 use std::{
+    collections::HashMap,
     future::{Ready, ready},
+    sync::{LazyLock, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,7 +12,6 @@ use actix_web::{
     dev::Payload,
     http::header::{HeaderName, HeaderValue},
 };
-use tokio::sync::Semaphore;
 
 use crate::{
     features::runs::{
@@ -22,13 +23,47 @@ use crate::{
         db::Db,
         error::{Error, FieldCode, INVALID_PARAMETER, Problem, Result, UNKNOWN_PARAMETER},
         http::prefer::{self, LONGEST},
+        id::WorkspaceId,
     },
 };
 
 /// Says what of `Prefer` was done.
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// So many wait at once; whoever else would is answered at once.
-static SEATS: Semaphore = Semaphore::const_new(1_000);
+/// So many wait at once …
+const SEATS: usize = 1_000;
+/// … and so many of one workspace; whoever else would is answered at once.
+const SHARE: usize = SEATS / 4;
+
+/// Who waits, by workspace.
+static WAITING: LazyLock<Mutex<HashMap<WorkspaceId, usize>>> = LazyLock::new(Mutex::default);
+
+/// The right to wait.
+struct Seat(WorkspaceId);
+
+impl Seat {
+    fn take(workspace: WorkspaceId) -> Option<Seat> {
+        let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, own) = (waiting.values().sum::<usize>(), waiting.get(&workspace).copied());
+        if all >= SEATS || own.unwrap_or(0) >= SHARE {
+            return None;
+        }
+        *waiting.entry(workspace).or_default() += 1;
+        Some(Seat(workspace))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = waiting.get_mut(&self.0) {
+            *own -= 1;
+            if *own == 0 {
+                waiting.remove(&self.0);
+            }
+        }
+    }
+}
+
 /// How long the caller waits: `?wait=`, seconds and nothing else, or else what it prefers.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
@@ -45,7 +80,7 @@ impl Patience {
 
     /// An answer after so long.
     pub(super) fn granted<T>(&self, wait: Duration, answer: T) -> Waited<T> {
-        let seconds = self.preferred.then_some(wait.as_secs());
+        let seconds = self.preferred.then_some(wait.as_secs()).filter(|seconds| *seconds > 0);
         Waited { answer, seconds }
     }
 }
@@ -95,6 +130,8 @@ impl FromRequest for Patience {
     }
 }
 
+const EXPECTED: &str = "A number of seconds from 0 to 60.";
+
 fn read_wait(query: &str) -> Result<Option<u64>> {
     let mut wait = None;
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -104,23 +141,26 @@ fn read_wait(query: &str) -> Result<Option<u64>> {
                 .field(format!("query/{name}"), FieldCode::UnknownField, "Known is: wait.")
                 .into());
         }
-        let seconds = value.parse().ok().filter(|seconds| *seconds <= LONGEST);
-        wait = Some(seconds.ok_or_else(|| {
-            Problem::from(INVALID_PARAMETER).field(
-                "query/wait",
-                FieldCode::TooLarge,
-                "A number of seconds from 0 to 60.",
-            )
-        })?);
+        let wrong = |code: FieldCode, detail: &str| {
+            let problem = Problem::from(INVALID_PARAMETER).field("query/wait", code, detail);
+            Err(Error::from(problem))
+        };
+        wait = match value.parse::<u64>() {
+            _ if wait.is_some() => return wrong(FieldCode::TooMany, "Once only."),
+            Ok(seconds @ ..=LONGEST) => Some(seconds),
+            Ok(_) => return wrong(FieldCode::TooLarge, EXPECTED),
+            Err(_) => return wrong(FieldCode::InvalidFormat, EXPECTED),
+        };
     }
     Ok(wait)
 }
 
 /// The run as it is once it has ended or waits, or when the time is over. What was accepted is accepted: trouble with looking again is no
-/// reason to say that nothing happened, so the run is then answered as it was seen last. Who waits takes nobody's place.
-pub(super) async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> Run {
-    let Ok(_seat) = SEATS.try_acquire() else {
-        return run;
+/// reason to say that nothing happened, so the run is then answered as it was seen last. Who waits takes nobody's place. Also how long anybody
+/// was ready to wait: not at all where there is no seat.
+pub(super) async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> (Run, Duration) {
+    let Some(_seat) = Seat::take(scope.workspace()) else {
+        return (run, Duration::ZERO);
     };
     let until = Instant::now() + wait;
     let mut pause = Duration::from_millis(10);
@@ -135,5 +175,23 @@ pub(super) async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration
             Ok(Err(_)) | Err(_) => break,
         }
     }
-    run
+    (run, wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_workspace_leaves_seats_for_the_others() {
+        let [one, other] = [1, 2].map(|n| WorkspaceId::from_uuid(uuid::Uuid::from_u128(n)));
+        let mut seats: Vec<Seat> = (0..SHARE).map(|_| Seat::take(one).expect("a seat")).collect();
+        assert!(Seat::take(one).is_none());
+        assert!(Seat::take(other).is_some());
+        seats.pop();
+        assert!(Seat::take(one).is_some());
+        drop(seats);
+        let waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(!waiting.contains_key(&one) && !waiting.contains_key(&other));
+    }
 }
