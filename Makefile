@@ -37,8 +37,8 @@ fmt: ## Format the code
 	@cargo fmt
 
 clean: ## Remove what was built and what the stack keeps
-	@if [[ -x "$(program)" ]]; then "$(program)" dev --remove; fi
-	@rm -rf .guildhall/data .guildhall/stack
+	@if [[ ! -x "$(program)" ]]; then rm -rf .guildhall/data .guildhall/stack; \
+	elif ! "$(program)" dev --remove; then echo "clean: what the stack keeps stays; what was built goes" >&2; fi
 	@cargo clean
 
 .PHONY: openapi
