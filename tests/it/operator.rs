@@ -249,6 +249,19 @@ fn signing_keys_are_changed_before_their_time() {
     let (done, why) = said(&["revoke", &second]);
     assert!(done, "{why}");
     assert_ne!(active(), second);
+    let told = "(SELECT string_agg(action || ' ' || (changes #>> '{}'), '; ' ORDER BY id) FROM audit_log WHERE action LIKE 'signing_key.%')";
+    let told = text(&mut fresh.database.admin(), &format!("SELECT {told}")).expect("platform's audit log");
+    let [rotated, revoked] = told.split("; ").collect::<Vec<_>>()[..] else {
+        panic!("{told}")
+    };
+    assert!(
+        rotated.starts_with("signing_key.rotated") && rotated.contains(&first) && rotated.contains(&second),
+        "{told}"
+    );
+    assert!(
+        revoked.starts_with("signing_key.revoked") && revoked.contains(&second),
+        "{told}"
+    );
     let (done, why) = said(&["revoke", "nonsense"]);
     assert!(!done && why.contains("there is no signing key nonsense"), "{why}");
     let (done, why) = said(&["rotate", "license"]);

@@ -1,5 +1,6 @@
 //! The signing keys as a process knows them: read when they change and every minute, so that a request never waits for one.
 
+mod by_hand;
 mod keeping;
 
 use std::{
@@ -18,7 +19,7 @@ use crate::kernel::{
     access::{Call, Class},
     crypto::Keyring,
     db::{Db, Kernel},
-    error::{Error, NOT_FOUND, Result, STATE_CONFLICT},
+    error::{Error, Result},
     id::WorkspaceId,
     identity::{
         model::{Jwk, Jwks, KeyRow, KeyState, Use},
@@ -120,42 +121,6 @@ impl Keys {
             purposes.into_iter().map(one).collect()
         });
         made.await.context("making keys stopped")?
-    }
-
-    /// Lets the spare of a use take over before its time.
-    ///
-    /// # Errors
-    /// 409 `state-conflict` while the spare is not known for long enough; the database is away.
-    pub async fn rotate(&self, purpose: Use) -> Result<()> {
-        let before = self.active(purpose).await?;
-        self.advance(Some(purpose)).await?;
-        if self.active(purpose).await?.kid() == before.kid() {
-            return Err(STATE_CONFLICT
-                .because("Verifiers have not known the spare for fifteen minutes yet.")
-                .into());
-        }
-        Ok(())
-    }
-
-    /// Withdraws a key at once, with everything that it signed. An active one's spare takes over.
-    ///
-    /// # Errors
-    /// 404 if there is no such key; the database is away.
-    pub async fn revoke(&self, kid: String) -> Result<()> {
-        let keep = self.inner.keep;
-        self.inner
-            .db
-            .unscoped(&call("keys.revoke"), move |tx| {
-                queries::keys::lock(tx)?;
-                let now = tx.now()?;
-                let keys = queries::keys::own(tx)?;
-                let key = keys.iter().find(|key| key.kid == kid).ok_or(NOT_FOUND)?;
-                queries::keys::update(tx, &moved(key, KeyState::Compromised, now, keep))
-            })
-            .await?;
-        self.advance(None).await?;
-        // Without a spare, one is made.
-        self.boot().await
     }
 
     /// The key that signs for this use now.
