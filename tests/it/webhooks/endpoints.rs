@@ -50,6 +50,9 @@ async fn an_endpoint_ends_at_a_time_that_calendars_know() {
             .await
             .invalid("/expires_at", code);
     }
+    let past = (world.clock.now() - chrono::Duration::seconds(1)).to_rfc3339();
+    let refused = owner.post("/webhook-endpoints", wish(&past)).await;
+    refused.invalid("/expires_at", "too-small");
     let soon = world.clock.now() + chrono::Duration::minutes(1);
     let path = owner
         .post("/webhook-endpoints", wish(&soon.to_rfc3339()))
@@ -58,6 +61,10 @@ async fn an_endpoint_ends_at_a_time_that_calendars_know() {
         .path();
     owner
         .patch(&path, json!({ "expires_at": "-200000-01-01T00:00:00Z" }))
+        .await
+        .invalid("/expires_at", "too-small");
+    owner
+        .patch(&path, json!({ "expires_at": past }))
         .await
         .invalid("/expires_at", "too-small");
     owner.patch("/workspace", json!({ "name": "In time" })).await.ok();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -43,6 +43,7 @@ pub fn create(
     url: &str,
 ) -> Result<CreatedEndpoint> {
     judge(catalogue, &new.events, &new.filter)?;
+    judge_end(tx, new.expires_at)?;
     let events = once_each(&new.events);
     entitlements::take(tx, "webhooks.endpoints", 1)?;
     let id = EndpointId::new(tx.now()?);
@@ -103,6 +104,7 @@ pub fn patch(
         None => serde_json::from_value(before.filter.clone()).map_err(anyhow::Error::from)?,
     };
     judge(catalogue, chosen, &filter)?;
+    judge_end(tx, patch.expires_at.flatten())?;
     let workspace = tx.workspace();
     let headers = patch.headers.as_ref();
     let change = queries::Change {
@@ -127,6 +129,15 @@ pub fn patch(
     let after = queries::update_endpoint(tx.conn(), id, &change)?;
     outbox::emit(tx, ENDPOINT_UPDATED.of(id, &after).was(&before))?;
     Ok(after)
+}
+
+/// One that ends before it begins would never be sent anything, and nobody would be told.
+fn judge_end(tx: &mut Tenant<'_>, expires_at: Option<DateTime<Utc>>) -> Result<()> {
+    let now = tx.now()?;
+    match expires_at.is_some_and(|end| end <= now) {
+        true => Err(invalid("/expires_at", FieldCode::TooSmall, "Not in the past.")),
+        false => Ok(()),
+    }
 }
 
 fn is_empty(patch: &EndpointPatch) -> bool {
@@ -166,12 +177,7 @@ pub fn delete(tx: &mut Tenant<'_>, id: EndpointId, seen: &IfMatch) -> Result<()>
 }
 
 /// Enables an endpoint. What was skipped or given up since `recover` is sent after all.
-pub fn enable(
-    tx: &mut Tenant<'_>,
-    id: EndpointId,
-    seen: &IfMatch,
-    recover: Option<chrono::DateTime<chrono::Utc>>,
-) -> Result<Endpoint> {
+pub fn enable(tx: &mut Tenant<'_>, id: EndpointId, seen: &IfMatch, recover: Option<DateTime<Utc>>) -> Result<Endpoint> {
     let pump = queries::lock_pump(tx.conn(), id)?;
     let before = queries::lock_endpoint(tx.conn(), id)?;
     seen.allows(before.version)?;
