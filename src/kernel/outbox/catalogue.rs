@@ -112,8 +112,21 @@ impl EventInfo {
     /// An example of its `data`.
     pub fn example(&self) -> Value {
         let schemas = self.schemas();
-        let own = schemas.get(&*(self.schema)());
-        own.map_or_else(Default::default, |own| example(own, &|name| schemas.get(name)))
+        let Some(own) = schemas.get(&*(self.schema)()) else {
+            return Value::Null;
+        };
+        let mut made = example(own, &|name| schemas.get(name));
+        // What has just come to be so is so: one that was archived is.
+        let happened = self.name.rsplit('.').next().unwrap_or_default();
+        let state = &own["properties"]["state"];
+        let named = state["$ref"]
+            .as_str()
+            .and_then(|name| schemas.get(name.rsplit('/').next()?));
+        let words = named.unwrap_or(state)["enum"].as_array();
+        if words.is_some_and(|words| words.iter().any(|word| word == happened)) {
+            made["state"] = happened.into();
+        }
+        made
     }
 }
 
