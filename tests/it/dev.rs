@@ -203,8 +203,27 @@ fn a_stack_keeps_what_it_has_and_leaves_no_process_behind_however_it_ends() {
         "{said}"
     );
     stack.nothing_is_left();
-    assert!(stack.command(&["--remove"]).status().expect("removed").success());
-    assert!(!stack.folder.join("stack").exists() && !stack.folder.join("data").exists());
+    let said = |command: &mut Command| {
+        let output = command.output().expect("it ends");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), text)
+    };
+    let (refused, why) = said(
+        stack
+            .command(&["--remove"])
+            .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"),
+    );
+    assert!(!refused && why.contains("would lose the keys"), "{why}");
+    let (removed, text) = said(&mut stack.command(&["--remove"]));
+    assert!(removed && text.contains("removed what the stack kept"), "{text}");
+    for name in ["stack", "data", "lock"] {
+        assert!(!stack.folder.join(name).exists(), "{name}");
+    }
+    for elsewhere in ["", "postgres://nobody@127.0.0.1:1/none"] {
+        let (nothing, text) = said(stack.command(&["--remove"]).env("DATABASE_URL", elsewhere));
+        assert!(nothing && text.contains("there is nothing to remove"), "{text}");
+    }
+    assert!(!stack.folder.join("lock").exists() && !stack.folder.join("stack").exists());
 }
 
 #[test]

@@ -14,6 +14,8 @@ use super::leash::Owner;
 
 /// What a stack writes into its folder, beside the data of its servers.
 const KEPT: &[&str] = &["stack"];
+/// What whoever runs the stack of the folder holds.
+pub(super) const LOCK: &str = "lock";
 
 /// The folder of one development stack.
 #[derive(Clone, Debug)]
@@ -73,6 +75,17 @@ impl Home {
         // Only if nothing else is in it.
         let _ = fs::remove_dir(&self.0);
         Ok(())
+    }
+
+    /// Whether a stack left anything here.
+    pub(super) fn is_used(&self) -> bool {
+        ["stack", "data", LOCK].iter().any(|name| self.join(name).exists())
+    }
+
+    /// Removes a file of the folder, and the folder if nothing else is in it.
+    pub(super) fn leave(&self, last: &str) {
+        let _ = fs::remove_file(self.join(last));
+        let _ = fs::remove_dir(&self.0);
     }
 
     /// Removes the data of servers alone: without the stack's secrets nobody can read what is in it.

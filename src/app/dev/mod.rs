@@ -66,15 +66,23 @@ pub fn run(options: &Options) -> Result<()> {
         return status(&home);
     }
     let begun = Instant::now();
-    let _lock = Lock::take(&home)?;
+    if options.remove && !home.is_used() {
+        console::note("there is nothing to remove");
+        return Ok(());
+    }
     if options.reset || options.remove {
         let own = std::env::var("DATABASE_URL").is_ok_and(|url| !url.is_empty());
         ensure!(
             !own,
             "this would lose the keys of a database that DATABASE_URL keeps elsewhere: unset it, or drop that database first"
         );
+    }
+    let _lock = Lock::take(&home)?;
+    if options.reset || options.remove {
         home.remove()?;
         if options.remove {
+            Lock::forget(&home);
+            console::done("removed what the stack kept", begun);
             return Ok(());
         }
         home.make()?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    home::{Home, write_private},
+    home::{Home, LOCK, write_private},
     seed::Demonstration,
 };
 
@@ -32,9 +32,14 @@ impl Lock {
         }
     }
 
+    /// Takes away what the right is to, where nothing is left to run.
+    pub(super) fn forget(home: &Home) {
+        home.leave(LOCK);
+    }
+
     /// The right, unless somebody has it.
     pub(super) fn try_take(home: &Home) -> Result<Option<Lock>> {
-        let path = home.join("lock");
+        let path = home.join(LOCK);
         let file = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(file))),
