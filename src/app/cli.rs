@@ -70,7 +70,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Doctor { rows } => doctor::run(&Config::read(cli.env)?, rows),
         Command::Openapi { older } => {
             let documents = Documents::new(&api::document(), "https://api.example.com")?;
-            let document = if older { documents.older } else { documents.current };
+            let document = if older {
+                documents.older.text
+            } else {
+                documents.current.text
+            };
             Ok(printed(io::stdout().write_all(&document))?)
         }
     }

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse, get,
-    http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION},
+    http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, LOCATION},
     web::{self, Data},
 };
 use minijinja::{Environment, Value, context};
@@ -14,12 +14,12 @@ use utoipa_swagger_ui::{Config as DocsConfig, serve};
 use crate::{
     app::{
         health::{Health, Status},
-        openapi::Documents,
+        openapi::{Document, Documents},
         problems,
     },
     kernel::{
         error::{Error, NOT_FOUND, Result},
-        http::{Json, Path},
+        http::{Json, Path, is_known, only_looked_at},
     },
 };
 
@@ -31,9 +31,13 @@ pub fn routes(routes: &mut ServiceConfig) {
         .service(document)
         .service(older_document)
         .service(list_problems)
-        .service(problem)
-        .route("/docs", web::get().to(docs_home))
-        .route("/docs/{file:.*}", web::get().to(docs));
+        .service(problem);
+    let page = |path: &str| web::resource(path.to_owned()).default_service(web::to(only_looked_at));
+    routes.map(|routes| {
+        routes
+            .service(page("/docs").route(web::get().to(docs_home)))
+            .service(page("/docs/{file:.*}").route(web::get().to(docs)))
+    });
 }
 
 /// Whether the process lives.
@@ -82,8 +86,8 @@ async fn ready(process: Data<Health>) -> HttpResponse {
 #[utoipa::path(operation_id = "documents_openapi", responses((status = 200, description = "The document.", body = Object)),
                extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("interactive"))))]
 #[get("/openapi.json")]
-async fn document(documents: Data<Documents>) -> HttpResponse {
-    shared(documents.current.clone())
+async fn document(documents: Data<Documents>, request: HttpRequest) -> HttpResponse {
+    shared(&documents.current, &request)
 }
 
 /// The OpenAPI document in version 3.0.3.
@@ -92,16 +96,24 @@ async fn document(documents: Data<Documents>) -> HttpResponse {
 #[utoipa::path(operation_id = "documents_openapi_3_0", responses((status = 200, description = "The document.", body = Object)),
                extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("interactive"))))]
 #[get("/openapi-3.0.json")]
-async fn older_document(documents: Data<Documents>) -> HttpResponse {
-    shared(documents.older.clone())
+async fn older_document(documents: Data<Documents>, request: HttpRequest) -> HttpResponse {
+    shared(&documents.older, &request)
 }
 
-fn shared(text: web::Bytes) -> HttpResponse {
-    HttpResponse::Ok()
+fn shared(whole: &Document, request: &HttpRequest) -> HttpResponse {
+    let known = is_known(request, &whole.tag);
+    let mut answer = match known {
+        true => HttpResponse::NotModified(),
+        false => HttpResponse::Ok(),
+    };
+    answer
         .insert_header((CACHE_CONTROL, "public, max-age=60"))
-        .insert_header(("access-control-allow-origin", "*"))
-        .content_type("application/json")
-        .body(text)
+        .insert_header((ETAG, whole.tag.as_str()))
+        .insert_header(("access-control-allow-origin", "*"));
+    match known {
+        true => answer.finish(),
+        false => answer.content_type("application/json").body(whole.text.clone()),
+    }
 }
 
 /// One kind of refusal.

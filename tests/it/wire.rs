@@ -245,3 +245,62 @@ async fn whoever_takes_nothing_of_its_answer_keeps_no_connection() {
     let longest = socket2::SockRef::from(&served).tcp_user_timeout().expect("an option");
     assert_eq!(longest, Some(api::STALLED));
 }
+
+#[actix_web::test]
+async fn a_question_that_is_no_text_is_refused_and_never_read_as_another() {
+    let world = World::new().await;
+    let owner = world.owner();
+    for (query, name) in [
+        ("metadata%5Bt%5D=%ff", "metadata[t]"),
+        ("metadata%5Bt%5D=a%C3", "metadata[t]"),
+        ("order=%C0%AF", "order"),
+        ("%fe=1", ""),
+    ] {
+        let refused = owner.get(&format!("/customers?limit=1&{query}")).await;
+        let refused = refused.refused("invalid-parameter");
+        assert_eq!(refused.text_at("/errors/0/pointer"), format!("query/{name}"));
+        assert_eq!(refused.text_at("/errors/0/code"), "invalid-characters");
+    }
+    for query in [
+        "metadata%5Bt%5D=%C3%A4",
+        "metadata%5Bt%5D=100%",
+        "metadata%5Bt%5D=%zz",
+        "metadata%5Bt%5D=%EF%BF%BD",
+    ] {
+        owner.get(&format!("/customers?{query}")).await.ok();
+    }
+}
+
+#[actix_web::test]
+async fn a_page_has_its_methods_too() {
+    let world = World::new().await;
+    for path in ["/auth/verify", "/auth/reset", "/docs", "/docs/"] {
+        let page = world.anonymous().get(path).await;
+        assert!(page.status.is_success() || page.status.is_redirection(), "{path}");
+        for method in [reqwest::Method::POST, reqwest::Method::DELETE] {
+            let answer = world.anonymous().ask(method, path, None).await;
+            assert_eq!(
+                answer.refused("method-not-allowed").header("allow"),
+                "GET, HEAD",
+                "{path}"
+            );
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_document_is_sent_once_to_whoever_has_it() {
+    let world = World::new().await;
+    for path in ["/openapi.json", "/openapi-3.0.json"] {
+        let first = world.anonymous().get(path).await.ok();
+        let tag = first.header("etag").to_owned();
+        assert!(tag.starts_with('"'), "{tag}");
+        for known in [tag.clone(), format!("\"x\", W/{tag}"), "*".to_owned()] {
+            let again = world.anonymous().get(path).header("if-none-match", &known).await;
+            assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""), "{known}");
+            assert_eq!(again.header("etag"), tag);
+        }
+        let other = world.anonymous().get(path).header("if-none-match", "\"x\"").await;
+        assert_eq!(other.ok().text, first.text);
+    }
+}

@@ -11,14 +11,33 @@ use anyhow::Result;
 use serde_json::Value;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
-use crate::app::events::catalogue;
+use crate::{app::events::catalogue, kernel::crypto};
 
 /// The documents as they are served.
 pub struct Documents {
     /// OpenAPI 3.1.0.
-    pub current: Bytes,
+    pub current: Document,
     /// The same as OpenAPI 3.0.3, for generators that know no newer one.
-    pub older: Bytes,
+    pub older: Document,
+}
+
+/// One of them.
+pub struct Document {
+    /// As it is sent.
+    pub text: Bytes,
+    /// Its `ETag`.
+    pub tag: String,
+}
+
+impl Document {
+    fn of(document: &Value) -> Result<Document> {
+        let text = serde_json::to_string_pretty(document)? + "\n";
+        let hash = crypto::sha256(text.as_bytes());
+        Ok(Document {
+            tag: format!("\"{}\"", hex::encode(&hash[..16])),
+            text: text.into_boxed_str().into_boxed_bytes().into(),
+        })
+    }
 }
 
 impl Documents {
@@ -34,15 +53,10 @@ impl Documents {
         current["servers"] = serde_json::json!([{ "url": public_url, "description": "This deployment." }]);
         let older = older::downgraded(&current);
         Ok(Documents {
-            current: pretty(&current)?,
-            older: pretty(&older)?,
+            current: Document::of(&current)?,
+            older: Document::of(&older)?,
         })
     }
-}
-
-fn pretty(document: &Value) -> Result<Bytes> {
-    let text = serde_json::to_string_pretty(document)? + "\n";
-    Ok(text.into_boxed_str().into_boxed_bytes().into())
 }
 
 /// What stands at the head of the document.

@@ -10,7 +10,10 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use crate::kernel::idempotency::Once;
+use crate::kernel::{
+    error::{Error, METHOD_NOT_ALLOWED},
+    idempotency::Once,
+};
 
 /// A thing whose version is its `ETag`.
 pub trait Versioned {
@@ -130,6 +133,23 @@ impl Reply for NoContent {
     }
 }
 
+/// Whether the caller has what this tag names.
+pub fn is_known(request: &HttpRequest, tag: &str) -> bool {
+    let known = request
+        .headers()
+        .get(IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    // Compressing proxies weaken tags; this comparison is the weak one (RFC 9110 §13.1.2).
+    let matches = |one: &str| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag;
+    known.is_some_and(|known| known.split(',').map(str::trim).any(matches))
+}
+
+/// What answers a page that is asked for in any other way than to be looked at.
+pub async fn only_looked_at() -> Result<HttpResponse, Error> {
+    let refused = METHOD_NOT_ALLOWED.because("Here are GET, HEAD.");
+    Err(refused.header("allow", "GET, HEAD").into())
+}
+
 /// Writes an answer.
 pub(in crate::kernel) fn write<R: Reply>(reply: &R, request: &HttpRequest) -> HttpResponse {
     let mut response = HttpResponse::build(StatusCode::from_u16(reply.status()).expect("a real status"));
@@ -141,18 +161,8 @@ pub(in crate::kernel) fn write<R: Reply>(reply: &R, request: &HttpRequest) -> Ht
         response
             .insert_header((ETAG, tag.as_str()))
             .insert_header((CACHE_CONTROL, "private, no-cache"));
-        let known = request
-            .headers()
-            .get(IF_NONE_MATCH)
-            .and_then(|value| value.to_str().ok());
-        let matches = known.is_some_and(|known| {
-            known
-                .split(',')
-                .map(str::trim)
-                // Compressing proxies weaken tags; this comparison is the weak one (RFC 9110 §13.1.2).
-                .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
-        });
-        if matches && reply.status() == 200 && (request.method() == "GET" || request.method() == "HEAD") {
+        if is_known(request, &tag) && reply.status() == 200 && (request.method() == "GET" || request.method() == "HEAD")
+        {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }
     }

@@ -204,6 +204,14 @@ async fn waiting_is_a_parameter_or_a_preference() {
     let seen = owner.get(&run).header("prefer", "wait=1").await.ok();
     assert_eq!(seen.header("preference-applied"), "wait=1");
     assert_eq!(owner.get(&run).await.ok().header("preference-applied"), "");
+    for (query, code) in [
+        ("wait=61", "too-large"),
+        ("wait=abc", "invalid-format"),
+        ("wait=1&wait=2", "too-many"),
+    ] {
+        let refused = owner.get(&format!("{run}?{query}")).await.refused("invalid-parameter");
+        assert_eq!(refused.text_at("/errors/0/code"), code, "{query}");
+    }
     // What cannot be read is no wish, and what the address says goes before one.
     for (query, preference) in [("", "wait=soon"), ("", "respond-async"), ("?wait=0", "wait=50")] {
         let ask = owner.post(&format!("{execute}{query}"), body.clone());

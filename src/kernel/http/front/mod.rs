@@ -53,7 +53,10 @@ use crate::kernel::{
     access::{Actor, Call, Caller, Class, Credential, Doorkeeper, LICENSE_UNKNOWN},
     audit::Refusals,
     clock::Clock,
-    error::{FieldCode, HEAD_TOO_LARGE, METHOD_NOT_ALLOWED, Problem, UNKNOWN_API_VERSION, UNKNOWN_PARAMETER},
+    error::{
+        FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, Problem, UNKNOWN_API_VERSION,
+        UNKNOWN_PARAMETER,
+    },
     gate::{Full, Gate},
     id::RequestId,
     trace::Trace,
@@ -199,11 +202,42 @@ fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
 async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call, is_known: bool) -> Result<Caller, Box<Problem>> {
     judge_head(request)?;
     let caller = admit(seen, request, call).await?;
+    judge_encoding(request.query_string())?;
     if !is_known {
         judge_method(request, &seen.front.operations)?;
     }
     judge_query(request, seen.operation, &caller)?;
     Ok(caller)
+}
+
+/// What is percent-encoded is text in UTF-8: read as anything else it would be another question than was asked.
+fn judge_encoding(query: &str) -> Result<(), Box<Problem>> {
+    let broken = query.split('&').find(|pair| pair.contains('%') && !is_text(pair));
+    match broken {
+        None => Ok(()),
+        Some(pair) => {
+            let name = pair.split('=').next().filter(|name| is_text(name)).unwrap_or_default();
+            let name: String = url::form_urlencoded::parse(name.as_bytes())
+                .map(|(name, _)| name)
+                .collect();
+            let problem = INVALID_PARAMETER.because("Percent-encoded characters are UTF-8.");
+            let (pointer, detail) = (format!("query/{name}"), "This is no UTF-8.");
+            Err(Box::new(problem.field(pointer, FieldCode::InvalidCharacters, detail)))
+        }
+    }
+}
+
+/// Whether the bytes that stand for themselves and those that are percent-encoded are together UTF-8.
+fn is_text(encoded: &str) -> bool {
+    let (mut bytes, mut rest) = (Vec::with_capacity(encoded.len()), encoded.as_bytes());
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).filter(|_| *first == b'%');
+        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        let taken = if byte.is_some() { 2 } else { 0 };
+        rest = &after[taken..];
+    }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 /// The document says which methods an address has. The router alone would take `GET /licenses/validate` for the licence of that name.

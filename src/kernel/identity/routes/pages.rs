@@ -5,13 +5,16 @@ use actix_web::{HttpResponse, http::header::CONTENT_SECURITY_POLICY, web};
 use minijinja::{Environment, context};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::kernel::{crypto, error::Result};
+use crate::kernel::{crypto, error::Result, http::only_looked_at};
 
 /// The pages.
 pub fn routes(routes: &mut ServiceConfig) {
-    routes
-        .route("/auth/verify", web::get().to(verify))
-        .route("/auth/reset", web::get().to(reset));
+    let page = |path: &str| web::resource(path.to_owned()).default_service(web::to(only_looked_at));
+    routes.map(|routes| {
+        routes
+            .service(page("/auth/verify").route(web::get().to(verify)))
+            .service(page("/auth/reset").route(web::get().to(reset)))
+    });
 }
 
 async fn verify() -> Result<HttpResponse> {

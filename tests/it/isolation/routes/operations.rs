@@ -39,7 +39,7 @@ pub struct Operation {
 /// All of them; with `GUILDHALL_L2` set, those whose name begins with it.
 pub fn all() -> Vec<Operation> {
     let documents = Documents::new(&api::document(), "https://api.example.com").expect("a sound description");
-    let document: Value = serde_json::from_slice(&documents.current).expect("JSON");
+    let document: Value = serde_json::from_slice(&documents.current.text).expect("JSON");
     let only = std::env::var("GUILDHALL_L2").unwrap_or_default();
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
