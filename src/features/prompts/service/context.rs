@@ -273,7 +273,7 @@ mod tests {
                 let fault = render(&source, &bindings).expect_err(condition);
                 assert!(fault.detail.contains("too much"), "{condition}: {fault}");
                 assert!(
-                    begun.elapsed() < Duration::from_secs(2),
+                    begun.elapsed() < Duration::from_secs(5),
                     "{condition}: {:?}",
                     begun.elapsed()
                 );
