@@ -120,13 +120,15 @@ pub(super) fn prune(
     diesel::select(audit_prune(workspace.uuid(), before, batch)).get_result(conn)
 }
 
-/// The next workspaces beyond this one: how many days of its log each one's plan keeps, if it is paid, and how many are kept. Of the plan,
-/// inside, `None`: all of it, or it does not say.
+/// How many days of a log a plan keeps, if it is paid; inside, `None`: all of it, or it does not say.
+pub(super) type Promised = Option<Option<i64>>;
+
+/// The next workspaces beyond this one: what each one's plan promises of its log, and how much is kept.
 pub(super) fn kept(
     conn: &mut PgConnection,
     after: WorkspaceId,
     most: i64,
-) -> QueryResult<Vec<(WorkspaceId, Option<Option<i64>>, Kept)>> {
+) -> QueryResult<Vec<(WorkspaceId, Promised, Kept)>> {
     let rows: Vec<(Uuid, String, serde_json::Value, Kept)> = workspace_plans::table
         .filter(workspace_plans::workspace_id.gt(after.uuid()))
         .order(workspace_plans::workspace_id)
