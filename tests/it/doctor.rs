@@ -20,10 +20,11 @@ fn config(database: &Database) -> Config {
     config_with(database, &[])
 }
 
-fn config_with(database: &Database, settings: &[(&str, &str)]) -> Config {
+/// What a deployment has in its environment.
+fn variables(database: &Database) -> HashMap<String, String> {
     let urls = &database.urls;
     let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
-    let mut variables: HashMap<String, String> = [
+    [
         ("DATABASE_TENANT_URL", urls.tenant.expose().clone()),
         ("DATABASE_KERNEL_URL", urls.kernel.expose().clone()),
         ("DATABASE_MIGRATOR_URL", urls.migrator.expose().clone()),
@@ -31,7 +32,11 @@ fn config_with(database: &Database, settings: &[(&str, &str)]) -> Config {
         ("GUILDHALL__SECRETS__KEKS", format!("k1:{key}")),
     ]
     .map(|(name, value)| (name.to_owned(), value))
-    .into();
+    .into()
+}
+
+fn config_with(database: &Database, settings: &[(&str, &str)]) -> Config {
+    let mut variables = variables(database);
     let settings = settings.iter().map(|(name, value)| (*name, *value));
     variables.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
     Config::from_variables(Environment::Development, variables).expect("a sound configuration")
@@ -91,13 +96,11 @@ fn the_doctor_finds_a_hole_a_relay_that_stands_still_and_rows_that_point_at_noth
 
 /// The line of the report that is about partitions.
 fn of_partitions(database: &Database) -> String {
-    let urls = &database.urls;
     let mut doctor = std::process::Command::new(env!("CARGO_BIN_EXE_guildhall"));
     doctor
         .args(["--env", "development", "doctor"])
         .env_clear()
-        .env("DATABASE_TENANT_URL", urls.tenant.expose())
-        .env("DATABASE_KERNEL_URL", urls.kernel.expose())
+        .envs(variables(database))
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     let said = doctor.output().expect("a process");
     assert!(said.status.success(), "{said:?}");

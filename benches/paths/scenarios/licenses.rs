@@ -1,12 +1,12 @@
-//! Is this licence valid on this machine? Against the one statement that finds it out.
+//! Is this licence valid on this machine? Against the transaction that finds it out in three round trips.
 
 use anyhow::Result;
 use diesel::{QueryDsl, RunQueryDsl};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use super::{half, of_pgbench, ratio};
-use crate::{Options, fixture::Bench, pgbench::Script, report::Row};
+use super::{against_one, context, half, of_pgbench, ratio};
+use crate::{Options, fixture::Bench, report::Row};
 
 pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
     let judge = |status, body: &[u8]| status == StatusCode::OK && contains(body, b"\"valid\":true");
@@ -16,9 +16,11 @@ pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
         (Method::POST, "/licenses/validate".to_owned(), Some(asked))
     });
     let subject = bench.subject(requests.collect(), judge);
-    let pairs = of_pgbench(bench, options, &subject, &script(bench)?).await?;
-    let what = "validate by key, machine scope, signed; pgbench, the same SQL";
+    let (facts, one) = statements(bench)?;
+    let pairs = of_pgbench(bench, options, &subject, &facts).await?;
+    let what = "validate by key, machine scope, signed; pgbench, one transaction";
     let mut rows = ratio("licenses.validate", what, &pairs, 0.45);
+    rows.push(against_one("licenses.validate", bench, options, &pairs, one)?);
     rows.push(half("licenses.validate", &subject, &pairs, options).await?);
     Ok(rows)
 }
@@ -44,21 +46,21 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(license_keys, machines);
 diesel::joinable!(machines -> license_keys (license_id));
 
-/// A script for each licence. The hashes are looked up: they are made with a secret of the deployment.
-fn script(bench: &Bench) -> Result<Script> {
+/// What is asked about each licence: inside a transaction, and alone. The hashes are looked up: they are made with a secret of the deployment.
+fn statements(bench: &Bench) -> Result<(Vec<String>, Vec<String>)> {
     use diesel::{ExpressionMethods, JoinOnDsl};
     let hashes: Vec<(Vec<u8>, Vec<u8>)> = license_keys::table
         .inner_join(machines::table.on(machines::license_id.eq(license_keys::license_id)))
         .select((license_keys::key_hash, machines::fingerprint_hash))
         .limit(bench.licenses.len() as i64)
         .load(&mut bench.stack.administrator()?)?;
-    let (workspace, key) = (&bench.workspace, &bench.key_id);
-    let scripts = hashes.into_iter().map(|(key_hash, machine)| {
-        format!(
-            "SELECT guildhall.license_glance(ARRAY['{workspace}', 'api_key:{key}', 'none', 'none', NULL], '\\x{}', NULL, NULL, '\\x{}');\n",
-            hex::encode(key_hash),
-            hex::encode(machine)
+    let context = context(bench);
+    let asked = hashes.into_iter().map(|(key, machine)| {
+        let what = format!("'\\x{}', NULL, NULL, '\\x{}'", hex::encode(key), hex::encode(machine));
+        (
+            format!("SELECT guildhall.license_facts({what})"),
+            format!("SELECT guildhall.license_glance({context}, {what});\n"),
         )
     });
-    Ok(Script(scripts.collect()))
+    Ok(asked.unzip())
 }

@@ -101,17 +101,62 @@ async fn pairs<F: Future<Output = Result<f64>>>(
     unreachable!("the numbers do not end")
 }
 
-/// pgbench as a ceiling.
-async fn of_pgbench(bench: &Bench, options: &Options, subject: &Subject, script: &Script) -> Result<Vec<Pair>> {
-    let program = pgbench::find()?.context("there is no pgbench here: install PostgreSQL's client programs")?;
-    let url = bench.stack.as_role("app_tenant")?;
-    let folder = bench.stack.folder();
+/// pgbench as a ceiling: the transaction that every statement of ours has around it, in the three round trips that it takes.
+async fn of_pgbench(bench: &Bench, options: &Options, subject: &Subject, statements: &[String]) -> Result<Vec<Pair>> {
+    let scripts = Script(statements.iter().map(|statement| folded(bench, statement)).collect());
     pairs(bench, options, subject, |period| {
-        let ran =
-            tokio::task::block_in_place(|| pgbench::run(&program, url.as_str(), folder, script, CONNECTIONS, period));
+        let ran = run_pgbench(bench, &scripts, period);
         async move { ran }
     })
     .await
+}
+
+fn run_pgbench(bench: &Bench, scripts: &Script, period: Duration) -> Result<f64> {
+    let program = pgbench::find()?.context("there is no pgbench here: install PostgreSQL's client programs")?;
+    let url = bench.stack.as_role("app_tenant")?;
+    let folder = bench.stack.folder();
+    tokio::task::block_in_place(|| pgbench::run(&program, url.as_str(), folder, scripts, CONNECTIONS, period))
+}
+
+/// The opening in one message, the statement, the commit.
+fn folded(bench: &Bench, statement: &str) -> String {
+    let (workspace, key) = (&bench.workspace, &bench.key_id);
+    format!(
+        "\\startpipeline
+BEGIN READ ONLY;
+SELECT set_config('statement_timeout', '1500', true), set_config('lock_timeout', '1000', true), set_config('app.workspace', '{workspace}', true), set_config('app.actor', 'api_key:{key}', true), set_config('app.reseller', 'none', true), set_config('app.customer', 'none', true);
+\\endpipeline
+{statement};
+COMMIT;
+"
+    )
+}
+
+/// The context as a statement brings it along that needs no transaction around it.
+fn context(bench: &Bench) -> String {
+    format!(
+        "ARRAY['{}', 'api_key:{}', 'none', 'none', NULL]",
+        bench.workspace, bench.key_id
+    )
+}
+
+/// The same path against pgbench with the one statement that it really sends: the hardest ceiling that there is.
+fn against_one(path: &'static str, bench: &Bench, options: &Options, pairs: &[Pair], one: Vec<String>) -> Result<Row> {
+    let scripts = Script(one);
+    let ran: Result<Vec<f64>> = pairs
+        .iter()
+        .map(|_| run_pgbench(bench, &scripts, options.period()))
+        .collect();
+    let (ceiling, rate) = (
+        median(ran?),
+        median(pairs.iter().map(|pair| pair.subject.rate()).collect()),
+    );
+    Ok(Row {
+        path,
+        what: "the same, of pgbench with the one statement that the path sends".into(),
+        figure: format!("{rate:.0}/s of {ceiling:.0}/s: {:.2}", rate / ceiling),
+        verdict: Verdict::Told,
+    })
 }
 
 /// The ratio of the pairs, and what a request costs.

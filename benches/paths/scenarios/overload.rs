@@ -1,6 +1,6 @@
 //! Ten times what the server can do, offered for half a minute: what it still does, and how soon it is itself again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use hyper::{Method, StatusCode};
@@ -94,19 +94,23 @@ async fn flooded(path: &'static str, subject: &Subject, options: &Options) -> Re
     ])
 }
 
-/// The end of the last quarter of a second in which the p99 was worse than twice the usual one and 15 ms, in seconds.
+/// The end of the last quarter of a second whose p99 was worse than 15 ms and than that of the worst one before the flood, in seconds: the
+/// same load on the same machine has its hiccups without any flood.
 fn recovered(normal: &Measured, after: &Measured) -> f64 {
-    const SLICE: u64 = 250_000;
-    let usual = (2.0 * normal.quantile(0.99)).max(15.0);
-    let last = after
-        .answers
-        .iter()
-        .map(|(wanted, _)| wanted / SLICE)
-        .max()
-        .unwrap_or(0);
-    let slow = (0..=last).rev().find(|slice| {
-        let took = after.answers.iter().filter(|(wanted, _)| wanted / SLICE == *slice);
-        quantile(took.map(|(_, took)| *took).collect(), 0.99) > usual
-    });
-    slow.map_or(0.0, |slice| (slice + 1) as f64 * SLICE as f64 / 1e6)
+    let usual = quarters(normal).into_iter().map(|(_, late)| late).fold(15.0, f64::max);
+    let slow = quarters(after).into_iter().rfind(|(_, late)| *late > usual);
+    slow.map_or(0.0, |(quarter, _)| (quarter + 1) as f64 * QUARTER as f64 / 1e6)
+}
+
+/// A quarter of a second, in microseconds.
+const QUARTER: u64 = 250_000;
+
+/// The p99 of each quarter of a second in which there was enough to speak of one.
+fn quarters(measured: &Measured) -> Vec<(u64, f64)> {
+    let mut quarters: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for (wanted, took) in &measured.answers {
+        quarters.entry(wanted / QUARTER).or_default().push(*took);
+    }
+    let enough = quarters.into_iter().filter(|(_, took)| took.len() >= 5);
+    enough.map(|(quarter, took)| (quarter, quantile(took, 0.99))).collect()
 }
