@@ -15,7 +15,8 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 65532 --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin guildhall
+    && groupadd --gid 65532 guildhall \
+    && useradd --uid 65532 --gid 65532 --no-create-home --home-dir / --shell /usr/sbin/nologin guildhall
 COPY --from=build /guildhall /usr/local/bin/guildhall
 WORKDIR /
 USER 65532:65532

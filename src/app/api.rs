@@ -115,9 +115,9 @@ pub fn serve_with(
     Ok(server)
 }
 
-/// How long a caller may take nothing of its answer. Less than what is left of the half minute that a platform grants after its signal, when
-/// the balancer has been served on for a while.
-pub const STALLED: Duration = Duration::from_secs(15);
+/// How long a caller's window may be shut, or nothing be acknowledged. A reader opens its window again only when a part of its buffer is free,
+/// some hundred kilobytes at most: who reads slowly needs a while for that, and is not hung up on above some three kilobytes a second.
+pub const STALLED: Duration = Duration::from_secs(120);
 
 /// Has the kernel end connections whose other end takes nothing any more: the server itself would wait for ever. Accepted connections
 /// inherit it (tcp(7), `TCP_USER_TIMEOUT`); systems other than Linux have no such thing.
@@ -188,7 +188,8 @@ mod tests {
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                         // As much as it takes each tenth of a second.
                         if takes > 0 {
-                            reader.read_exact(&mut vec![0; takes]).expect("it is there");
+                            let taken = reader.read(&mut vec![0; takes]).expect("it is there");
+                            assert!(taken > 0);
                         }
                     }
                     Err(error) => wrong = Some(error),

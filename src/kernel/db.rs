@@ -225,8 +225,11 @@ pub(in crate::kernel) struct Entry {
     pub(in crate::kernel) begins_with: String,
 }
 
-/// A context that nobody gave, and what switches row-level security off: an address (`options=`) or `PGOPTIONS` may set them, too.
+/// A context that nobody gave, what switches row-level security off, and patience without an end, for what reads a row in one statement has
+/// the role's: an address (`options=`) or `PGOPTIONS` may set them, too.
 const BEGINS_WITH: &str = "concat_ws(', ', 'row_security=' || nullif(current_setting('row_security'), 'on'), \
+     'statement_timeout=' || nullif(current_setting('statement_timeout'), '5s'), \
+     'lock_timeout=' || nullif(current_setting('lock_timeout'), '2s'), \
      'app.workspace=' || nullif(current_setting('app.workspace', true), ''), \
      'app.actor=' || nullif(current_setting('app.actor', true), ''), \
      'app.reseller=' || nullif(current_setting('app.reseller', true), ''), \

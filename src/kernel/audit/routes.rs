@@ -13,7 +13,7 @@ use crate::kernel::{
     access::{Can, perm},
     db::Db,
     error::Result,
-    http::{Json, Lister, Listing},
+    http::{Json, Lister, Listing, limits::Limits},
     page::{Page, PageQuery},
 };
 
@@ -41,8 +41,13 @@ pub fn routes(routes: &mut ServiceConfig) {
                responses((status = 200, description = "A page, or all rows.", content((AuditEntryPage = "application/json"), (AuditEntry = "application/x-ndjson")))),
                extensions(("x-permission" = json!("audit:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/audit-entries")]
-async fn list(can: Can<perm::AuditRead>, db: Data<Db>, query: PageQuery<AuditFilters>) -> Result<Listing<AuditEntry>> {
-    Lister::new(&db, can, query, service::list).answer().await
+async fn list(
+    can: Can<perm::AuditRead>,
+    db: Data<Db>,
+    limits: Data<Limits>,
+    query: PageQuery<AuditFilters>,
+) -> Result<Listing<AuditEntry>> {
+    Lister::new(&db, &limits, can, query, service::list).answer().await
 }
 
 /// List signed heads of the audit log.

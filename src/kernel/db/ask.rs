@@ -11,7 +11,7 @@ use diesel::{
     sql_types::{Array, Nullable, Text},
 };
 
-use super::Db;
+use super::{Db, opening::in_force};
 use crate::kernel::{
     access::Scope,
     clock::Clock,
@@ -28,7 +28,7 @@ impl Context {
         let id = |id: Option<uuid::Uuid>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         let offset = clock.offset().num_milliseconds();
         Context(vec![
-            Some(scope.workspace().uuid().to_string()),
+            Some(in_force(scope).to_string()),
             Some(format!(
                 "{}:{}",
                 actor.kind(),

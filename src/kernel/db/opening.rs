@@ -42,7 +42,7 @@ pub(super) fn opening(call: &Call, scope: Option<&Scope>, clock: &Clock) -> Stri
 }
 
 /// The workspace that a transaction is in: its scope's.
-fn in_force(scope: &Scope) -> uuid::Uuid {
+pub(super) fn in_force(scope: &Scope) -> uuid::Uuid {
     let own = scope.workspace().uuid();
     if crate::leak!("first-scope-stays") {
         static FIRST: std::sync::OnceLock<uuid::Uuid> = std::sync::OnceLock::new();

@@ -14,7 +14,10 @@ use futures_util::{
 };
 use serde::Serialize;
 
-use super::answers::{Json, write};
+use super::{
+    answers::{Json, write},
+    limits::Limits,
+};
 use crate::kernel::{
     access::Scope,
     db::{Db, Tenant},
@@ -93,6 +96,7 @@ impl<T: Serialize> Responder for Listing<T> {
 /// Makes a page by a tenant's question, and turns page after page where the caller wants all rows.
 pub struct Lister<F, T> {
     db: Db,
+    limits: Limits,
     scope: Scope,
     query: PageQuery<F>,
     list: fn(&mut Tenant<'_>, &PageQuery<F>) -> Result<Page<T>>,
@@ -118,12 +122,14 @@ where
     /// Lists what `list` answers to `query`.
     pub fn new(
         db: &Db,
+        limits: &Limits,
         scope: impl Into<Scope>,
         query: PageQuery<F>,
         list: fn(&mut Tenant<'_>, &PageQuery<F>) -> Result<Page<T>>,
     ) -> Lister<F, T> {
         Lister {
             db: db.clone(),
+            limits: limits.clone(),
             scope: scope.into(),
             query,
             list,
@@ -134,7 +140,7 @@ where
     /// The answer.
     ///
     /// # Errors
-    /// The list's, and 400 `too-many-rows`.
+    /// The list's, 400 `too-many-rows`, and 429 `rate-limited` for too many exports.
     pub async fn answer(mut self) -> Result<Listing<T>> {
         if !self.query.is_in_lines() {
             let page = self.page(self.scope.clone(), self.query.clone()).await?;
@@ -142,10 +148,13 @@ where
         }
         let whole = self.query.clone();
         self.query.slice(SLICE);
+        // Its rows are read in a hall of their own.
+        self.scope.call().step_out();
         let first = self.slice().await?;
         if self.left != Left::Nothing {
             self.refuse_too_many(whole).await?;
         }
+        self.limits.export(&self.scope).await.into_result()?;
         let rest = stream::unfold(self, |mut lister| async move {
             match lister.left {
                 Left::AtMost(_) => Some((lister.slice_patiently().await, lister)),

@@ -83,8 +83,6 @@ pub enum RateClass {
     Search,
     /// Many at once.
     Bulk,
-    /// Large downloads.
-    Export,
     /// Starts runs.
     Execute,
     /// The customer's software.
@@ -106,7 +104,6 @@ impl RateClass {
             "write" => RateClass::Write,
             "search" => RateClass::Search,
             "bulk" => RateClass::Bulk,
-            "export" => RateClass::Export,
             "execute" => RateClass::Execute,
             "public" => RateClass::Public,
             "activation" => RateClass::Activation,
@@ -267,11 +264,11 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         fresh: says("x-fresh"),
         works_unpaid: matches!(
             rate,
-            RateClass::Read | RateClass::Search | RateClass::Export | RateClass::Public | RateClass::Activation
+            RateClass::Read | RateClass::Search | RateClass::Public | RateClass::Activation
         ) || method == Method::DELETE
             || bills
             || says("x-works-unpaid"),
-        works_suspended: bills || rate == RateClass::Export,
+        works_suspended: bills,
         queries: parameters(described).any(|parameter| match parameter {
             RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
             RefOr::Ref(_) => true,

@@ -144,6 +144,14 @@ async fn more_than_a_hundred_thousand_rows_are_not_given_at_once() {
 async fn to_take_everything_has_a_price_of_its_own() {
     let world = World::with(&[("LIMITS__FACTOR", "1")]).await;
     let owner = world.owner();
+    // What gives nothing costs none.
+    let weak = world.api_key(["products:read"]);
+    for _ in 0..4 {
+        let asked = weak.get("/audit-entries").header("accept", LINES).await;
+        asked.refused("scope-missing");
+        let asked = owner.get("/audit-entries?nope=1").header("accept", LINES).await;
+        asked.refused("unknown-parameter");
+    }
     for list in ["/webhook-deliveries", "/audit-entries", "/webhook-deliveries"] {
         owner.get(list).header("accept", LINES).await.ok();
     }

@@ -244,3 +244,18 @@ async fn who_waits_for_a_run_takes_nobodys_place() {
         assert_eq!(answer.await.expect("an answer").ok().body["status"], "cancelled");
     }
 }
+
+#[actix_web::test]
+async fn who_may_not_execute_takes_nothing_from_those_who_may() {
+    let world = World::with(&[("LIMITS__FACTOR", "1")]).await;
+    let owner = world.owner();
+    let execute = format!("{}/execute", echo(&owner).await);
+    let weak = world.api_key(["agents:read"]);
+    for _ in 0..15 {
+        weak.post(&execute, json!({ "input": { "say": "x" } }))
+            .await
+            .refused("scope-missing");
+    }
+    let started = owner.post(&execute, json!({ "input": { "say": "x" } })).await;
+    assert_eq!(started.status, 202, "{}", started.body);
+}

@@ -126,7 +126,8 @@ fn likens_to_literals(plain: &str) -> bool {
         let is_argument = &rest[place..rest.len() - right.len()] == "=";
         let is_literal =
             before.ends_with(['"', '\'']) || after.starts_with(|c: char| matches!(c, '"' | '\'') || c.is_ascii_digit());
-        if !is_argument && !is_literal {
+        // A filter or a joint binds tighter: what begins with a literal may then be anything.
+        if !is_argument && !is_literal || plain.contains(['|', '~']) {
             return false;
         }
         rest = right;

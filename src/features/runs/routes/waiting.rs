@@ -32,7 +32,7 @@ const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// So many wait at once …
 const SEATS: usize = 1_000;
 /// … and so many of one workspace; whoever else would is answered at once.
-const SHARE: usize = SEATS / 4;
+const SHARE: usize = SEATS / 20;
 
 /// Who waits, by workspace.
 static WAITING: LazyLock<Mutex<HashMap<WorkspaceId, usize>>> = LazyLock::new(Mutex::default);
@@ -130,6 +130,9 @@ impl FromRequest for Patience {
     }
 }
 
+/// How often who waits looks at the most, and at last.
+const LOOK: Duration = Duration::from_secs(1);
+
 const EXPECTED: &str = "A number of seconds from 0 to 60.";
 
 fn read_wait(query: &str) -> Result<Option<u64>> {
@@ -156,7 +159,7 @@ fn read_wait(query: &str) -> Result<Option<u64>> {
 }
 
 /// The run as it is once it has ended or waits, or when the time is over. What was accepted is accepted: trouble with looking again is no
-/// reason to say that nothing happened, so the run is then answered as it was seen last. Who waits takes nobody's place. Also how long anybody
+/// reason to say that nothing happened, so in the end the run is answered as it was seen last. Who waits takes nobody's place. Also how long anybody
 /// was ready to wait: not at all where there is no seat.
 pub(super) async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> (Run, Duration) {
     let Some(_seat) = Seat::take(scope.workspace()) else {
@@ -167,12 +170,15 @@ pub(super) async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration
     while !run.status.is_final() && run.status != Status::Waiting && Instant::now() + pause < until {
         scope.call().step_out();
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(200));
+        // Who has waited for long waits a little longer: it is the first second that is felt.
+        pause = (pause * 2).min(LOOK);
         let id = run.id;
         let look = db.tenant(scope.clone(), move |tx| service::get(tx, id));
         match tokio::time::timeout_at(until.into(), look).await {
             Ok(Ok(seen)) => run = seen,
-            Ok(Err(_)) | Err(_) => break,
+            // There was no room for this look; there may be for the next one.
+            Ok(Err(_)) => {}
+            Err(_) => break,
         }
     }
     (run, wait)

@@ -12,7 +12,7 @@ use crate::{
         access::{Can, perm},
         db::Db,
         error::Result,
-        http::{Json, Lister, Listing, NoQuery, Path, Tagged},
+        http::{Json, Lister, Listing, NoQuery, Path, Tagged, limits::Limits},
         id::EventId,
         idempotency::{IdempotencyKey, Once, once},
         page::PageQuery,
@@ -41,9 +41,10 @@ pub(super) fn routes(routes: &mut ServiceConfig) {
 async fn list(
     can: Can<perm::WebhooksRead>,
     db: Data<Db>,
+    limits: Data<Limits>,
     query: PageQuery<DeliveryFilters>,
 ) -> Result<Listing<Delivery>> {
-    Lister::new(&db, can, query, service::list).answer().await
+    Lister::new(&db, &limits, can, query, service::list).answer().await
 }
 
 /// Show a webhook delivery.

@@ -104,7 +104,10 @@ pub fn patch(
         None => serde_json::from_value(before.filter.clone()).map_err(anyhow::Error::from)?,
     };
     judge(catalogue, chosen, &filter)?;
-    judge_end(tx, patch.expires_at.flatten())?;
+    judge_end(
+        tx,
+        patch.expires_at.flatten().filter(|at| before.expires_at != Some(*at)),
+    )?;
     let workspace = tx.workspace();
     let headers = patch.headers.as_ref();
     let change = queries::Change {

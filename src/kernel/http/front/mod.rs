@@ -284,13 +284,8 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
         seen.verdict = limits.settle(arrival, is_good || is_our_trouble(&caller)).await;
     }
     seen.meet(&caller);
-    // What concerns the account alone takes nothing from the others of its workspace.
-    let in_workspace = matches!(seen.operation.admission, Class::Interactive | Class::Long);
-    if let (Some(place), Ok(access), true) = (&seen.place, &caller.access, in_workspace) {
-        place.belong_to(access.scope().workspace())?;
-    }
     if seen.verdict.is_allowed()
-        && let Some(own) = own_limits(limits, seen.operation, request, &caller).await
+        && let Some(own) = own_limits(limits, seen.operation, &caller).await
     {
         if !own.is_allowed() && caller.shown.is_some() && caller.access.is_ok() {
             limits.give_back(ip, &seen.verdict);
@@ -299,6 +294,11 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     }
     if let Some(refused) = seen.verdict.problem() {
         return Err(Box::new(refused));
+    }
+    // What concerns the account alone takes nothing from the others of its workspace.
+    let in_workspace = matches!(seen.operation.admission, Class::Interactive | Class::Long);
+    if let (Some(place), Ok(access), true) = (&seen.place, &caller.access, in_workspace) {
+        place.belong_to(access.scope().workspace())?;
     }
     if credentials::is_ambient(headers)
         && seen.method != Method::GET
@@ -312,24 +312,19 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
 }
 
 /// What is counted of whoever calls, now that it is known who that is: their workspace's limits, their licence's, or their own.
-async fn own_limits(
-    limits: &Limits,
-    operation: &Operation,
-    request: &ServiceRequest,
-    caller: &Caller,
-) -> Option<Verdict> {
-    let ip = caller.call.ip;
-    let rate = match operation.is_export(request.headers()) {
-        true => RateClass::Export,
-        false => operation.rate,
-    };
+async fn own_limits(limits: &Limits, operation: &Operation, caller: &Caller) -> Option<Verdict> {
+    let (ip, rate) = (caller.call.ip, operation.rate);
     match (&caller.access, &caller.person) {
-        _ if matches!(operation.rate, RateClass::Free | RateClass::Ingress) => None,
+        _ if matches!(rate, RateClass::Free | RateClass::Ingress) => None,
         (Err(refusal), _) if refusal.kind() == LICENSE_UNKNOWN => Some(limits.refuse_guessing(ip).await),
-        (Ok(access), _) if operation.permission.is_some() => match (access.scope().actor(), caller.shown) {
-            (Actor::License(license), Some(shown)) => Some(limits.admit_license(license, shown, ip, rate).await),
-            _ => Some(limits.admit(access.scope(), rate).await),
-        },
+        (Ok(access), _) if let Some(permission) = operation.permission => {
+            match (access.scope().actor(), caller.shown) {
+                (Actor::License(license), Some(shown)) => Some(limits.admit_license(license, shown, ip, rate).await),
+                // Who may not do it takes nothing of what there is for those who may.
+                _ if !access.allows(permission) => Some(limits.admit(access.scope(), RateClass::Read).await),
+                _ => Some(limits.admit(access.scope(), rate).await),
+            }
+        }
         (_, Ok(person)) if operation.permission.is_none() => Some(limits.admit_person(person).await),
         _ => None,
     }

@@ -107,6 +107,12 @@ pub(super) fn of_person(settings: &Settings, person: &Person) -> [Ask; 2] {
     ]
 }
 
+/// What an export takes beside what any read takes.
+pub(super) fn export(settings: &Settings, plan: &Plan) -> Option<Ask> {
+    let quota = limit(plan, "rate.export", EXPORT).map(Quota::per_hour);
+    Some(Ask::new("export", quota?.times(settings.factor)))
+}
+
 /// The bucket of a class of operations, if it has one.
 fn of_class(settings: &Settings, plan: &Plan, class: RateClass) -> Option<Ask> {
     let share = |percent: u32| {
@@ -117,7 +123,6 @@ fn of_class(settings: &Settings, plan: &Plan, class: RateClass) -> Option<Ask> {
         RateClass::Write | RateClass::Activation => ("write", share(50)),
         RateClass::Search => ("search", share(20)),
         RateClass::Bulk => ("bulk", per_minute(plan, "rate.bulk", BULK)),
-        RateClass::Export => ("export", limit(plan, "rate.export", EXPORT).map(Quota::per_hour)),
         RateClass::Execute => ("execute", per_minute(plan, "rate.execute", EXECUTE)),
         RateClass::Read | RateClass::Public | RateClass::Anonymous | RateClass::Ingress | RateClass::Free => {
             return None;

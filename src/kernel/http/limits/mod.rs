@@ -179,6 +179,12 @@ impl Limits {
         self.check(&Home::workspace(scope.workspace()), &asks).await
     }
 
+    /// Judges an export whose first rows are there: what was refused before, or found nothing to begin with, has cost none.
+    pub async fn export(&self, scope: &Scope) -> Verdict {
+        let ask = buckets::export(&self.0.settings, scope.plan());
+        self.check(&Home::workspace(scope.workspace()), ask.as_slice()).await
+    }
+
     /// Judges a request of a person about what is theirs alone, by their credential and themselves.
     pub async fn admit_person(&self, person: &Person) -> Verdict {
         let asks = buckets::of_person(&self.0.settings, person);

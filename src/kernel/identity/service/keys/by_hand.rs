@@ -50,11 +50,12 @@ impl Keys {
                 Ok(key.state.clone())
             })
             .await?;
+        // Told first: whatever becomes of the rest, the key is withdrawn.
+        let changes = json!({ "kid": kid, "state": [state, KeyState::Compromised.name()] });
+        self.note("signing_key.revoked", changes).await?;
         self.advance(None).await?;
         // Without a spare, one is made.
-        self.boot().await?;
-        let changes = json!({ "kid": kid, "state": [state, KeyState::Compromised.name()] });
-        self.note("signing_key.revoked", changes).await
+        self.boot().await
     }
 
     async fn note(&self, action: &'static str, changes: Value) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{FRESH, Keys, call, queries};
+use crate::kernel::error::Error;
 
 /// How often it is asked which keys there are. A withdrawn key is believed for no longer: it may be in somebody else's hands.
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,6 +22,10 @@ impl Keys {
             tried = self.until_stale(tried).await;
             if let Err(error) = self.reload().await {
                 tracing::warn!(%error, "the signing keys could not be read; the known ones stay in use");
+                if matches!(&error, Error::Refused(problem) if problem.kind().status == 503) {
+                    // It was not the keys: they are read as soon as there is somebody to ask.
+                    tried.clear();
+                }
             }
         }
     }
