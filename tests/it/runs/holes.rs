@@ -65,7 +65,7 @@ async fn a_second_model_leaves_alone_what_another_step_may_cost() {
     let world = World::new().await;
     let owner = world.owner();
     let agent = json!({ "name": "Beside", "framework": "openai", "config": { "model": "sandbox", "fallback_models": ["sandbox"],
-        "prompt": "[[sleep 2000]] [[say one two three]] [[cut after 2]]", "max_output_tokens": 8 } });
+        "prompt": "[[sleep 5000]] [[say one two three]] [[cut after 2]]", "max_output_tokens": 8 } });
     let agent = owner.post("/agents", agent).await.created().text_at("/id");
     let wish = json!({ "max_cost_micros": 1_000_000 });
     let run = owner.post(&format!("/agents/{agent}/execute"), wish).await.accepted();
@@ -98,7 +98,7 @@ async fn what_a_call_without_an_end_may_have_cost_stays_what_was_charged() {
     let agent = owner.post("/agents", agent).await.created().text_at("/id");
     let home = world.home().uuid();
     world.admin(&format!(
-        "UPDATE guildhall.run_plans SET body = replace(body::text, '\"timeout_seconds\": 600', '\"timeout_seconds\": 3')::jsonb
+        "UPDATE guildhall.run_plans SET body = replace(body::text, '\"timeout_seconds\": 600', '\"timeout_seconds\": 6')::jsonb
          WHERE workspace_id = '{home}'"
     ));
     let run = start(&owner, &format!("/agents/{agent}"), "[[sleep 60000]] [[say never]]").await;

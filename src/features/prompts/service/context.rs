@@ -259,6 +259,7 @@ mod tests {
             "input.end in input.text",
             "input.text|length == 1",
             "input.text != input.end",
+            "input.text == ''|default(input.text, true)",
             "input.text[1000000] == 'y'",
             "input.text[input.place] == 'y'",
             "input.text[-1] == 'y'",

@@ -124,15 +124,26 @@ fn likens_to_literals(plain: &str) -> bool {
         let (before, after) = (rest[..place].trim_end(), right.trim_start());
         // One sign of equality names an argument.
         let is_argument = &rest[place..rest.len() - right.len()] == "=";
-        let is_literal =
-            before.ends_with(['"', '\'']) || after.starts_with(|c: char| matches!(c, '"' | '\'') || c.is_ascii_digit());
-        // A filter or a joint binds tighter: what begins with a literal may then be anything.
-        if !is_argument && !is_literal || plain.contains(['|', '~']) {
+        if !is_argument && !before.ends_with(['"', '\'']) && !begins_with_literal(after) {
             return false;
         }
         rest = right;
     }
     true
+}
+
+/// Whether a text or a number of the template's own stands there, and nothing behind it that makes something else of it: a filter binds
+/// tighter than a comparison.
+fn begins_with_literal(operand: &str) -> bool {
+    let behind = match operand.chars().next() {
+        // What the quotes hold is left out.
+        Some(quote @ ('"' | '\'')) => operand[1..].strip_prefix(quote),
+        Some(c) if c.is_ascii_digit() => {
+            Some(operand.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_')))
+        }
+        _ => None,
+    };
+    behind.is_some_and(|behind| !behind.trim_start().starts_with(['|', '[', '~']))
 }
 
 /// Whether something is looked up by a place, which in a text means to count its characters.

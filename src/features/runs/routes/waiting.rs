@@ -130,8 +130,10 @@ impl FromRequest for Patience {
     }
 }
 
-/// How often who waits looks at the most, and at last.
-const LOOK: Duration = Duration::from_secs(1);
+/// The longest pause between two looks at first …
+const OFTEN: Duration = Duration::from_millis(200);
+/// … and of whoever has waited for ten seconds.
+const SELDOM: Duration = Duration::from_secs(1);
 
 const EXPECTED: &str = "A number of seconds from 0 to 60.";
 
@@ -165,16 +167,17 @@ pub(super) async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration
     let Some(_seat) = Seat::take(scope.workspace()) else {
         return (run, Duration::ZERO);
     };
-    let until = Instant::now() + wait;
+    let began = Instant::now();
+    let until = began + wait;
     let mut pause = Duration::from_millis(10);
-    while !run.status.is_final() && run.status != Status::Waiting && Instant::now() + pause < until {
+    while !run.status.is_final() && run.status != Status::Waiting && Instant::now() < until {
         scope.call().step_out();
-        tokio::time::sleep(pause).await;
-        // Who has waited for long waits a little longer: it is the first second that is felt.
-        pause = (pause * 2).min(LOOK);
+        tokio::time::sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
+        // A tenth of what was waited already is not felt.
+        pause = (pause * 2).min((began.elapsed() / 10).clamp(OFTEN, SELDOM));
         let id = run.id;
         let look = db.tenant(scope.clone(), move |tx| service::get(tx, id));
-        match tokio::time::timeout_at(until.into(), look).await {
+        match tokio::time::timeout_at((until + OFTEN).into(), look).await {
             Ok(Ok(seen)) => run = seen,
             // There was no room for this look; there may be for the next one.
             Ok(Err(_)) => {}
