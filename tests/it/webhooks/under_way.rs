@@ -82,6 +82,22 @@ async fn a_change_or_a_new_secret_meanwhile_makes_no_second_copy() {
     assert_eq!((answers(&log[0]), answers(&log[1])), (vec![204], vec![204]));
 }
 
+/// Lets what became of the call that the receiver holds be refused once, by a lock that somebody else has.
+async fn refused_once(world: &World, receiver: &Receiver, lock: &str) {
+    let waits = || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                        WHERE datname = current_database() AND usename = 'app_tenant' AND wait_event_type = 'Lock'";
+        world.count(waiting) > 0
+    };
+    until("the receiver has the call", || receiver.got().len() == 1).await;
+    let mut other = world.superuser();
+    other.batch_execute(&format!("BEGIN; {lock}")).expect("the lock");
+    receiver.release();
+    until("the record waits", waits).await;
+    until("it was refused", || !waits()).await;
+    other.batch_execute("ROLLBACK").expect("given back");
+}
+
 #[actix_web::test]
 async fn what_arrived_is_written_down_when_the_database_has_no_time_at_first() {
     let (world, receiver) = (World::new().await, Receiver::new());
@@ -90,21 +106,7 @@ async fn what_arrived_is_written_down_when_the_database_has_no_time_at_first() {
     rename(&owner, "One").await;
     receiver.hold();
     let sender = worker::runner(&world.deployment);
-    let waits = || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity \
-                        WHERE datname = current_database() AND usename = 'app_tenant' AND wait_event_type = 'Lock'";
-        world.count(waiting) > 0
-    };
-    let busy = async {
-        until("the receiver has the call", || receiver.got().len() == 1).await;
-        let mut lock = world.superuser();
-        lock.batch_execute("BEGIN; SELECT FROM webhook_endpoints FOR UPDATE")
-            .expect("the row's lock");
-        receiver.release();
-        until("the record waits", waits).await;
-        until("it was refused", || !waits()).await;
-        lock.batch_execute("ROLLBACK").expect("given back");
-    };
+    let busy = refused_once(&world, &receiver, "SELECT FROM webhook_endpoints FOR UPDATE");
     join!(async { sender.turn().await.expect("a turn") }, busy);
     world.clock.advance(chrono::Duration::minutes(1));
     world.run_jobs().await;
@@ -118,21 +120,7 @@ async fn a_test_is_sent_once_though_the_database_has_no_time_at_first() {
     let (path, _) = endpoint(&world, &receiver).await;
     let owner = world.owner();
     receiver.hold();
-    let waits = || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity \
-                        WHERE datname = current_database() AND usename = 'app_tenant' AND wait_event_type = 'Lock'";
-        world.count(waiting) > 0
-    };
-    let busy = async {
-        until("the receiver has the call", || receiver.got().len() == 1).await;
-        let mut lock = world.superuser();
-        lock.batch_execute("BEGIN; LOCK TABLE webhook_deliveries IN SHARE MODE")
-            .expect("the table's lock");
-        receiver.release();
-        until("the record waits", waits).await;
-        until("it was refused", || !waits()).await;
-        lock.batch_execute("ROLLBACK").expect("given back");
-    };
+    let busy = refused_once(&world, &receiver, "LOCK TABLE webhook_deliveries IN SHARE MODE");
     let ask = owner.post(&format!("{path}/test"), json!({ "event_type": "workspace.updated" }));
     let (told, ()) = join!(async { ask.await }, busy);
     assert_eq!(answers(&told.ok().body), [204]);

@@ -31,6 +31,7 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 
 pub use self::{
     acquaintances::Acquaintances,
@@ -212,7 +213,8 @@ async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call, is_known: 
 
 /// What is percent-encoded is text in UTF-8: read as anything else it would be another question than was asked.
 fn judge_encoding(query: &str) -> Result<(), Box<Problem>> {
-    let broken = query.split('&').find(|pair| pair.contains('%') && !is_text(pair));
+    let is_text = |encoded: &str| percent_decode_str(encoded).decode_utf8().is_ok();
+    let broken = query.split('&').find(|pair| !is_text(pair));
     match broken {
         None => Ok(()),
         Some(pair) => {
@@ -225,19 +227,6 @@ fn judge_encoding(query: &str) -> Result<(), Box<Problem>> {
             Err(Box::new(problem.field(pointer, FieldCode::InvalidCharacters, detail)))
         }
     }
-}
-
-/// Whether the bytes that stand for themselves and those that are percent-encoded are together UTF-8.
-fn is_text(encoded: &str) -> bool {
-    let (mut bytes, mut rest) = (Vec::with_capacity(encoded.len()), encoded.as_bytes());
-    while let [first, after @ ..] = rest {
-        let digits = after.get(..2).filter(|_| *first == b'%');
-        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        let taken = if byte.is_some() { 2 } else { 0 };
-        rest = &after[taken..];
-    }
-    std::str::from_utf8(&bytes).is_ok()
 }
 
 /// The document says which methods an address has. The router alone would take `GET /licenses/validate` for the licence of that name.
