@@ -5,11 +5,12 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 use actix_web::{
     App, HttpServer,
     dev::Server,
+    guard::fn_guard,
     middleware::from_fn,
     web::{self, Data},
 };
 use anyhow::Result;
-use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
+use utoipa_actix_web::{AppExt, scope::scope, service_config::ServiceConfig};
 
 use crate::{
     app::{boot::Deployment, events, memory, openapi, pages},
@@ -20,7 +21,7 @@ use crate::{
     kernel::{
         api_keys, audit,
         error::{Error, ROUTE_NOT_FOUND},
-        http::front,
+        http::{front, operations::Operation},
         identity, inbox,
         outbox::Catalogue,
         workspaces,
@@ -28,22 +29,47 @@ use crate::{
 };
 
 /// Everything under `/api/v1`, in reading order.
+///
+/// What an address begins with decides which routes it is compared with: the router tries them one after another.
 pub fn slices(routes: &mut ServiceConfig) {
-    identity::routes(routes);
-    workspaces::routes(routes);
-    api_keys::routes(routes);
-    audit::routes(routes);
-    inbox::routes(routes);
-    products::routes(routes);
-    entitlements::routes(routes);
-    policies::routes(routes);
-    customers::routes(routes);
-    licenses::routes(routes);
-    machines::routes(routes);
-    webhooks::routes(routes);
-    agents::routes(routes);
-    runs::routes(routes);
-    billing::routes(routes);
+    under(routes, &["auth", "me"], identity::routes);
+    under(
+        routes,
+        &["workspace", "workspaces", "members", "roles", "permissions"],
+        workspaces::routes,
+    );
+    under(routes, &["api-keys"], api_keys::routes);
+    under(routes, &["audit-entries", "audit-checkpoints"], audit::routes);
+    under(routes, &["inbox"], inbox::routes);
+    under(routes, &["products"], products::routes);
+    under(routes, &["entitlements"], entitlements::routes);
+    under(routes, &["policies"], policies::routes);
+    under(routes, &["customers"], customers::routes);
+    under(routes, &["licenses", "machines"], |routes| {
+        licenses::routes(routes);
+        machines::routes(routes);
+    });
+    under(
+        routes,
+        &["webhook-endpoints", "webhook-deliveries", "event-types"],
+        webhooks::routes,
+    );
+    under(routes, &["agents", "runs", "executions"], |routes| {
+        agents::routes(routes);
+        runs::routes(routes);
+    });
+    under(routes, &["billing", "plans"], billing::routes);
+}
+
+/// Mounts routes for the operations of these resources. The front door found out which operation a request is for: what it does not
+/// know, such as an address in another spelling, reaches no handler here.
+fn under(routes: &mut ServiceConfig, resources: &'static [&'static str], slices: impl FnOnce(&mut ServiceConfig)) {
+    let ours = fn_guard(move |context| {
+        let data = context.req_data();
+        let operation = data.get::<&'static Operation>();
+        operation.is_some_and(|operation| resources.contains(&operation.resource))
+    });
+    routes.service(scope("").guard(ours).configure(slices));
 }
 
 /// What stands beside the versioned API: probes, documents, pages behind links.
@@ -59,7 +85,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         .into_utoipa_app()
         .openapi(openapi::information())
         .configure(roots)
-        .service(utoipa_actix_web::scope::scope("/api/v1").configure(slices))
+        .service(scope("/api/v1").configure(slices))
         .split_for_parts();
     document
 }
@@ -95,8 +121,8 @@ pub fn serve_with(
         let state = deployment.clone();
         App::new()
             .into_utoipa_app()
+            .service(scope("/api/v1").configure(slices))
             .configure(roots)
-            .service(utoipa_actix_web::scope::scope("/api/v1").configure(slices))
             .into_app()
             .configure(|config| share(config, &state))
             .configure(more.clone())

@@ -68,6 +68,9 @@ async fn an_unpaid_workspace_reads_ends_and_deletes_and_serves_its_customers() {
     }
     let changing: Vec<&str> = works.iter().filter(|(reads, _)| !reads).map(|(_, id)| *id).collect();
     assert_eq!(changing, WORKS);
+    // No other spelling of an address leads round that.
+    let spelled = owner.post("/agents/none/%65xecute", json!({})).await;
+    spelled.refused("route-not-found");
 }
 
 #[actix_web::test]

@@ -18,6 +18,8 @@ async fn an_unknown_address_is_a_problem_and_never_a_page() {
         "/workspace//",
         "/%00",
         "/%ff",
+        "/workspac%65",
+        "/%77orkspace",
         "/..%2f..%2fetc/passwd",
     ] {
         owner.get(path).await.refused("route-not-found");

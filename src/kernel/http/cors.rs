@@ -162,6 +162,7 @@ mod tests {
         Operation {
             id,
             template: "/things",
+            resource: "",
             permission: None,
             rate,
             admission: Class::Interactive,

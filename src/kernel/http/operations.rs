@@ -24,6 +24,8 @@ pub struct Operation {
     pub id: &'static str,
     /// The path with its placeholders.
     pub template: &'static str,
+    /// What the path begins with below `/api/v1/`; empty for what stands beside it.
+    pub resource: &'static str,
     /// The permission that it needs in a workspace; `None`: none, or the account alone.
     pub permission: Option<&'static str>,
     /// The class of its rate limit.
@@ -197,6 +199,7 @@ fn unlisted() -> Operation {
     Operation {
         id: "unlisted",
         template: "",
+        resource: "",
         permission: None,
         rate: RateClass::Anonymous,
         admission: Class::Account,
@@ -211,6 +214,12 @@ fn unlisted() -> Operation {
         body_limit: DEFAULT_LIMIT,
         meters: Meters::of("unlisted"),
     }
+}
+
+/// What a path begins with below `/api/v1/`.
+fn resource(path: &str) -> &str {
+    let below = path.strip_prefix("/api/v1/");
+    below.and_then(|below| below.split('/').next()).unwrap_or_default()
 }
 
 fn parameters(described: &Described) -> impl Iterator<Item = &RefOr<Parameter>> {
@@ -256,6 +265,7 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
     Ok(Operation {
         id,
         template,
+        resource: resource(template),
         permission,
         rate,
         admission,

@@ -128,7 +128,6 @@ pub async fn front(
     let call = call(&request, operation, &front, started);
     let method = request.method().clone();
     let mut seen = Seen::new(front.clone(), operation, method, started, &call, request.headers());
-
     seen.unread = Unread::of(&mut request);
     let call = match place {
         Ok(place) => {
@@ -147,7 +146,7 @@ pub async fn front(
         Err(panic) => return Err(seen.panicked(&*panic)),
     };
     request.extensions_mut().insert(caller);
-
+    request.extensions_mut().insert(operation);
     let patience = operation.admission.time() + more_time(&request, operation);
     let work = tokio::time::timeout(patience, next.call(request));
     match AssertUnwindSafe(work).catch_unwind().await {
