@@ -9,7 +9,7 @@ use crate::{
     app::{
         api,
         health::{Health, Readiness},
-        openapi::Documents,
+        openapi::{self, Written},
     },
     features::billing::PlanCache,
     kernel::{
@@ -52,7 +52,7 @@ pub struct Deployment {
     pub cursors: Seals,
     pub keyring: Arc<Keyring>,
     pub mailer: Mailer,
-    pub documents: Arc<Documents>,
+    pub documents: Arc<Written>,
     pub readiness: Arc<Readiness>,
     pub refusals: Refusals,
     pub health: Arc<Health>,
@@ -75,8 +75,7 @@ impl Deployment {
     pub fn new(config: Config, clock: Clock) -> Result<Deployment> {
         let db = database(&config, &clock)?;
         let keyring = Arc::new(keyring(&config)?);
-        let document = api::document();
-        let operations = Arc::new(Operations::read(&document)?);
+        let operations = Arc::new(Operations::read(&api::document())?);
         let redis = redis(&config, &db)?;
         let limits = Limits::new(config.limits.clone(), redis.clone(), config.server.replicas);
         limits.keep_tidy();
@@ -118,7 +117,7 @@ impl Deployment {
             keys,
             identity,
             cursors: seals(&config)?,
-            documents: Arc::new(Documents::new(&document, &front.public_url)?),
+            documents: Arc::new(openapi::in_time(front.public_url.clone())),
             health: Arc::new(health),
             readiness,
             refusals,

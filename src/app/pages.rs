@@ -14,7 +14,7 @@ use utoipa_swagger_ui::{Config as DocsConfig, serve};
 use crate::{
     app::{
         health::{Health, Status},
-        openapi::{Document, Documents},
+        openapi::{Document, Written},
         problems,
     },
     kernel::{
@@ -86,7 +86,7 @@ async fn ready(process: Data<Health>) -> HttpResponse {
 #[utoipa::path(operation_id = "documents_openapi", responses((status = 200, description = "The document.", body = Object)),
                extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("interactive"))))]
 #[get("/openapi.json")]
-async fn document(documents: Data<Documents>, request: HttpRequest) -> HttpResponse {
+async fn document(documents: Data<Written>, request: HttpRequest) -> HttpResponse {
     shared(&documents.current, &request)
 }
 
@@ -96,7 +96,7 @@ async fn document(documents: Data<Documents>, request: HttpRequest) -> HttpRespo
 #[utoipa::path(operation_id = "documents_openapi_3_0", responses((status = 200, description = "The document.", body = Object)),
                extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("interactive"))))]
 #[get("/openapi-3.0.json")]
-async fn older_document(documents: Data<Documents>, request: HttpRequest) -> HttpResponse {
+async fn older_document(documents: Data<Written>, request: HttpRequest) -> HttpResponse {
     shared(&documents.older, &request)
 }
 

@@ -6,12 +6,17 @@ mod events;
 mod older;
 mod outputs;
 
+use std::sync::LazyLock;
+
 use actix_web::web::Bytes;
 use anyhow::Result;
 use serde_json::Value;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
-use crate::{app::events::catalogue, kernel::crypto};
+use crate::{
+    app::{api, events::catalogue},
+    kernel::crypto,
+};
 
 /// The documents as they are served.
 pub struct Documents {
@@ -20,6 +25,9 @@ pub struct Documents {
     /// The same as OpenAPI 3.0.3, for generators that know no newer one.
     pub older: Document,
 }
+
+/// The documents of a process: written when somebody first asks for them.
+pub type Written = LazyLock<Documents, Box<dyn FnOnce() -> Documents + Send>>;
 
 /// One of them.
 pub struct Document {
@@ -57,6 +65,14 @@ impl Documents {
             older: Document::of(&older)?,
         })
     }
+}
+
+/// The documents of the mounted routes, once they are asked for.
+pub fn in_time(public_url: String) -> Written {
+    LazyLock::new(Box::new(move || {
+        let written = Documents::new(&api::document(), &public_url);
+        written.expect("the routes keep the rules of the house: the tests write the same documents")
+    }))
 }
 
 /// What stands at the head of the document.

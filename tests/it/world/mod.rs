@@ -8,10 +8,15 @@ mod process;
 mod raw;
 mod stack;
 
-use std::{collections::HashMap, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::TcpListener,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use actix_web::dev::ServerHandle;
-use diesel::{Connection, PgConnection, QueryDsl, RunQueryDsl, connection::SimpleConnection};
+use diesel::{Connection, PgConnection, QueryDsl, QueryResult, RunQueryDsl, connection::SimpleConnection};
 use guildhall::{
     app::{api, boot::Deployment},
     kernel::{
@@ -45,6 +50,8 @@ pub struct World {
     /// The workspace of [`World::stranger`].
     elsewhere: WorkspaceId,
     client: reqwest::Client,
+    /// A superuser's connection, while nobody uses it.
+    kept: Mutex<Option<PgConnection>>,
 }
 
 impl World {
@@ -81,6 +88,8 @@ impl World {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            // It speaks plain HTTP: reading the machine's certificates would take longer than many a test.
+            .tls_certs_only([])
             .default_headers([("x-forwarded-for", &address)].into_iter().map(header).collect())
             .build()
             .expect("a client");
@@ -96,6 +105,7 @@ impl World {
             home: Id::nil(),
             elsewhere: Id::nil(),
             client,
+            kept: Mutex::new(None),
         };
         world.home = world.workspace("home");
         world.elsewhere = world.workspace("elsewhere");
@@ -218,8 +228,7 @@ impl World {
 
     /// Statements of a superuser: for what no role of the product may do.
     pub fn admin(&self, sql: &str) {
-        self.superuser()
-            .batch_execute(sql)
+        self.as_superuser(|superuser| superuser.batch_execute(sql))
             .unwrap_or_else(|error| panic!("{error}: {sql}"));
     }
 
@@ -231,11 +240,20 @@ impl World {
             count: i64,
         }
         #[expect(clippy::disallowed_methods, reason = "tests look behind the doors")]
-        let counted = diesel::sql_query(sql).get_result::<Counted>(&mut self.superuser());
+        let counted = self.as_superuser(|superuser| diesel::sql_query(sql).get_result::<Counted>(superuser));
         counted.unwrap_or_else(|error| panic!("{error}: {sql}")).count
     }
 
-    /// A superuser's connection to this world's database.
+    /// Does something with the superuser's connection that is kept for it. One that failed is not used again.
+    fn as_superuser<T>(&self, work: impl FnOnce(&mut PgConnection) -> QueryResult<T>) -> QueryResult<T> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut superuser = kept.unwrap_or_else(|| self.superuser());
+        let done = work(&mut superuser)?;
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(superuser);
+        Ok(done)
+    }
+
+    /// A superuser's connection of its own to this world's database.
     pub fn superuser(&self) -> PgConnection {
         #[expect(clippy::disallowed_methods, reason = "tests look behind the doors")]
         let mut superuser = PgConnection::establish(&self.database.admin_url()).expect("the test's database");
