@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, ensure};
 use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization;
 
@@ -45,10 +46,9 @@ pub struct Verdict {
 impl Passwords {
     /// With the gate's turns: as many at once as there are cores.
     pub fn new(turns: Arc<Semaphore>) -> Passwords {
-        let secret = Secret::new(hex::encode(crypto::random::<32>()));
         Passwords {
             turns,
-            nobody: hash(&secret).expect("a hash of known cost").into(),
+            nobody: nobodys().into(),
         }
     }
 
@@ -110,6 +110,14 @@ fn hash(password: &Secret<String>) -> anyhow::Result<String> {
         .hash_password_with_salt(composed(password).expose().as_bytes(), &crypto::random::<16>())
         .map_err(|error| anyhow!("hashing failed: {error}"))?;
     Ok(hashed.to_string())
+}
+
+/// A hash that costs as much to compare with as a new one, and that no password has: its bytes are random (PHC string format).
+fn nobodys() -> String {
+    let (memory, passes, lanes) = COST;
+    let salt = STANDARD_NO_PAD.encode(crypto::random::<16>());
+    let hash = STANDARD_NO_PAD.encode(crypto::random::<32>());
+    format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}")
 }
 
 fn compare(password: &Secret<String>, stored: &str) -> anyhow::Result<Verdict> {
@@ -213,6 +221,19 @@ mod tests {
                 outdated: true
             }
         );
+    }
+
+    #[test]
+    fn nobodys_hash_costs_what_anybodys_does_and_no_password_has_it() {
+        let verdict = compare(&secret("a fine long password"), &nobodys()).unwrap();
+        assert_eq!(
+            verdict,
+            Verdict {
+                right: false,
+                outdated: false
+            }
+        );
+        assert_ne!(nobodys(), nobodys());
     }
 
     #[test]
