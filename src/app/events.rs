@@ -29,6 +29,8 @@ pub fn catalogue() -> Vec<&'static EventInfo> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -67,6 +69,116 @@ mod tests {
                 "{}: {example}",
                 event.name
             );
+        }
+    }
+
+    /// Words after which anything may be so.
+    const SAY_NOTHING: [&str; 13] = [
+        "changed",
+        "created",
+        "deleted",
+        "issued",
+        "joined",
+        "moved",
+        "paid",
+        "published",
+        "renewed",
+        "rotated",
+        "secret_rotated",
+        "tested",
+        "updated",
+    ];
+    /// Its data has no field for it.
+    const UNTOLD: &str = "api_key.revoked";
+    /// Where the data says in other words what the name says, and what it must say beside that: null, a value, or `*` for any but null.
+    const SAY: [(&str, &str, &str); 28] = [
+        ("dunning.started", "/state", "retrying"),
+        ("dunning.started", "/closed_at", "null"),
+        ("dunning.recovered", "/closed_at", "*"),
+        ("dunning.lapsed", "/closed_at", "*"),
+        ("invoice.paid", "/status", "paid"),
+        ("invoice.paid", "/paid_at", "*"),
+        ("license.issued", "/status", "active"),
+        ("license.suspended", "/holds/0/reason", "*"),
+        ("license.reinstated", "/status", "active"),
+        ("license.reinstated", "/holds/0", "null"),
+        ("machine.activated", "/state", "active"),
+        ("machine.resurrected", "/state", "active"),
+        ("order.held", "/held_because", "*"),
+        ("order.held", "/fulfilled_at", "null"),
+        ("run.completed", "/output", "*"),
+        ("run.completed", "/finished_at", "*"),
+        ("run.failed", "/error/code", "*"),
+        ("run.failed", "/finished_at", "*"),
+        ("run.cancelled", "/finished_at", "*"),
+        ("run.waiting", "/wait_reason", "*"),
+        ("subscription.ended", "/status", "canceled"),
+        ("webhook_endpoint.enabled", "/enabled", "true"),
+        ("webhook_endpoint.disabled", "/enabled", "false"),
+        ("webhook_endpoint.disabled", "/disabled_reason", "*"),
+        ("webhook_delivery.failing", "/next_attempt_at", "*"),
+        ("webhook_delivery.exhausted", "/finished_at", "*"),
+        ("webhook_delivery.recovered", "/state", "delivered"),
+        ("webhook_delivery.retried", "/state", "pending"),
+    ];
+
+    /// The words that a field of the data may be.
+    fn words<'a>(schema: &'a Value, field: &str) -> Vec<&'a str> {
+        let own = &schema["properties"][field];
+        let named = own["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+        let words = named.map_or(own, |name| &schema["$defs"][name])["enum"].as_array();
+        words.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    fn is_so(found: Option<&Value>, must: &str) -> bool {
+        match (found, must) {
+            (None | Some(Value::Null), must) => must == "null",
+            (Some(_), "*") => true,
+            (Some(Value::String(found)), must) => found == must,
+            (Some(found), "true" | "false") => found.as_bool() == Some(must == "true"),
+            (Some(_), _) => false,
+        }
+    }
+
+    /// What receivers branch on, and what they are tested with: what has just come to be so is so.
+    #[test]
+    fn every_example_is_as_its_event_says() {
+        let events = catalogue();
+        for event in &events {
+            let (_, happened) = event.name.split_once('.').expect("shaped");
+            let (example, schema) = (event.example(), event.schema_json());
+            let mut says = example[format!("{happened}_at")].is_string();
+            for field in ["state", "status"] {
+                let so = example[field] == happened;
+                let may_be_so = words(&schema, field).contains(&happened);
+                assert!(so || !may_be_so, "{}: {field} is {}", event.name, example[field]);
+                says |= so;
+            }
+            let says_otherwise = SAY.iter().any(|(name, ..)| *name == event.name);
+            let says_nothing = SAY_NOTHING.contains(&happened) || event.name == UNTOLD;
+            assert!(says || says_otherwise || says_nothing, "{}: {example}", event.name);
+        }
+        for (name, pointer, must) in SAY {
+            let event = events.iter().find(|event| event.name == name);
+            let example = event.expect("of the catalogue").example();
+            assert!(
+                is_so(example.pointer(pointer), must),
+                "{name}: {pointer} is not {must}: {example}"
+            );
+        }
+    }
+
+    /// A name that the data has not would be in no event.
+    #[test]
+    fn what_an_example_shows_is_of_the_data() {
+        for event in catalogue() {
+            let (schema, shown) = (event.schema_json(), (event.shows)());
+            let parts = schema["allOf"].as_array().into_iter().flatten().chain([&schema]);
+            let members: Vec<_> = parts.filter_map(|part| part["properties"].as_object()).collect();
+            for name in shown.as_object().into_iter().flatten().map(|(name, _)| name) {
+                let known = members.iter().any(|members| members.contains_key(name));
+                assert!(known, "{}: {name}", event.name);
+            }
         }
     }
 }

@@ -36,6 +36,7 @@ mod queue;
 mod rules;
 mod runs;
 mod tenancy;
+mod told;
 mod unpaid;
 mod webhooks;
 mod wire;

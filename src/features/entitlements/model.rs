@@ -27,7 +27,8 @@ crate::events! {
     /// An entitlement's definition was changed.
     pub ENTITLEMENT_UPDATED: Entitlement = "entitlement.updated", group "entitlements", filterable ["id"], audience [audit, webhook];
     /// An entitlement was archived: no policy gains it any more, and those that have it keep it.
-    pub ENTITLEMENT_ARCHIVED: Entitlement = "entitlement.archived", group "entitlements", filterable ["id"], audience [audit, webhook];
+    pub ENTITLEMENT_ARCHIVED: Entitlement = "entitlement.archived", group "entitlements", filterable ["id"], audience [audit, webhook],
+        example {"archived_at": "2026-11-20T17:30:00.123Z"};
 }
 
 crate::words! {

@@ -75,6 +75,8 @@ pub struct EventInfo {
     pub shape: fn() -> Shape,
     /// The schemas that it refers to, by name.
     pub parts: fn(&mut Vec<(String, Shape)>),
+    /// What its example has that the one of its schema has not: one that has just ended has an end. An object, or null for nothing.
+    pub shows: fn() -> Value,
 }
 
 impl EventInfo {
@@ -109,22 +111,15 @@ impl EventInfo {
         schema
     }
 
-    /// An example of its `data`.
+    /// An example of its `data`, as it is right after the event.
     pub fn example(&self) -> Value {
         let schemas = self.schemas();
         let Some(own) = schemas.get(&*(self.schema)()) else {
             return Value::Null;
         };
         let mut made = example(own, &|name| schemas.get(name));
-        // What has just come to be so is so: one that was archived is.
-        let happened = self.name.rsplit('.').next().unwrap_or_default();
-        let state = &own["properties"]["state"];
-        let named = state["$ref"]
-            .as_str()
-            .and_then(|name| schemas.get(name.rsplit('/').next()?));
-        let words = named.unwrap_or(state)["enum"].as_array();
-        if words.is_some_and(|words| words.iter().any(|word| word == happened)) {
-            made["state"] = happened.into();
+        if let (Value::Object(members), Value::Object(shown)) = (&mut made, (self.shows)()) {
+            members.extend(shown);
         }
         made
     }
@@ -190,18 +185,22 @@ impl<T> Clone for EventType<T> {
 }
 impl<T> Copy for EventType<T> {}
 
-/// Declares types of events: one const each, and `EVENTS`, the list that the catalogue is made from.
+/// Declares types of events: one const each, and `EVENTS`, the list that the catalogue is made from. Where the example of the data's schema
+/// is not how things stand right after the event, `example` says what is otherwise.
 ///
 /// ```text
 /// events! {
-///     /// An agent was made.
-///     pub AGENT_CREATED: Agent = "agent.created", group "agents", filterable ["agent_id"], audience [audit, webhook, live];
+///     /// An agent was archived.
+///     pub AGENT_ARCHIVED: Agent = "agent.archived", group "agents", filterable ["agent_id"], audience [audit, webhook, live],
+///         example {"state": "archived"};
 /// }
 /// ```
 #[macro_export]
 macro_rules! events {
+    (@shows) => { ::serde_json::Value::Null };
+    (@shows $example:tt) => { ::serde_json::json!($example) };
     ($($(#[doc = $line:literal])* pub $name:ident: $data:ty = $type:literal, group $group:literal,
-       filterable [$($field:literal),*], audience [$($who:ident),*];)*) => {
+       filterable [$($field:literal),*], audience [$($who:ident),*] $(, example $example:tt)?;)*) => {
         $(
             $(#[doc = $line])*
             pub const $name: $crate::kernel::outbox::EventType<$data> =
@@ -214,6 +213,7 @@ macro_rules! events {
                     schema: <$data as ::utoipa::ToSchema>::name,
                     shape: <$data as ::utoipa::PartialSchema>::schema,
                     parts: <$data as ::utoipa::ToSchema>::schemas,
+                    shows: || $crate::events!(@shows $($example)?),
                 });
         )*
         /// Every type of event that this module declares.

@@ -44,7 +44,8 @@ crate::events! {
     /// A member's role changed.
     pub MEMBER_UPDATED: Member = "member.updated", group "people", filterable ["role"], audience [audit, webhook, live];
     /// A member left or was removed.
-    pub MEMBER_REMOVED: Member = "member.removed", group "people", filterable ["role"], audience [audit, webhook, live];
+    pub MEMBER_REMOVED: Member = "member.removed", group "people", filterable ["role"], audience [audit, webhook, live],
+        example {"state": "removed"};
 }
 
 /// A tenant.

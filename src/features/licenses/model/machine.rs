@@ -18,11 +18,14 @@ crate::events! {
     /// A machine was activated.
     pub MACHINE_ACTIVATED: Machine = "machine.activated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
     /// A machine was deactivated, by somebody or because it gave no sign of life: its place is free.
-    pub MACHINE_DEACTIVATED: Machine = "machine.deactivated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
+    pub MACHINE_DEACTIVATED: Machine = "machine.deactivated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
+        example {"state": "deactivated", "deactivated_at": "2026-11-20T17:30:00.123Z"};
     /// A machine gave no sign of life in time. It keeps its place.
-    pub MACHINE_DEAD: Machine = "machine.dead", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
+    pub MACHINE_DEAD: Machine = "machine.dead", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
+        example {"state": "dead", "heartbeat_due_at": "2026-11-20T17:30:00.123Z"};
     /// A machine that was dead came back in time.
-    pub MACHINE_RESURRECTED: Machine = "machine.resurrected", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
+    pub MACHINE_RESURRECTED: Machine = "machine.resurrected", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
+        example {"state": "active", "generation": 2, "heartbeat_due_at": "2026-11-20T17:40:00.123Z"};
 }
 
 crate::words! {

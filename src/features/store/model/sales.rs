@@ -41,21 +41,26 @@ crate::events! {
     /// A subscription changed.
     pub SUBSCRIPTION_CHANGED: Subscription = "subscription.changed", group "billing", filterable ["customer_id", "status"], audience [audit, webhook, live];
     /// A subscription ended: cancelled, or never paid.
-    pub SUBSCRIPTION_ENDED: Subscription = "subscription.ended", group "billing", filterable ["customer_id", "status"], audience [audit, webhook, live];
+    pub SUBSCRIPTION_ENDED: Subscription = "subscription.ended", group "billing", filterable ["customer_id", "status"], audience [audit, webhook, live],
+        example {"status": "canceled", "canceled_at": "2026-11-20T17:30:00.000Z", "ended_at": "2026-11-20T17:30:00.000Z"};
     /// An invoice was paid.
     pub INVOICE_PAID: Invoice = "invoice.paid", group "billing", filterable ["customer_id"], audience [audit, webhook, live];
     /// What was paid is delivered.
     pub ORDER_FULFILLED: Order = "order.fulfilled", group "billing", filterable ["customer_id", "offer_id"], audience [audit, webhook, live];
     /// What was paid cannot be delivered yet.
-    pub ORDER_HELD: Order = "order.held", group "billing", filterable ["customer_id"], audience [audit, webhook];
+    pub ORDER_HELD: Order = "order.held", group "billing", filterable ["customer_id"], audience [audit, webhook],
+        example {"state": "held", "held_because": "no_seat", "fulfilled_at": null};
     /// Money is missing for a subscription.
     pub DUNNING_STARTED: DunningCase = "dunning.started", group "billing", filterable ["customer_id"], audience [audit, webhook];
     /// Access is limited until the money is there.
-    pub DUNNING_RESTRICTED: DunningCase = "dunning.restricted", group "billing", filterable ["customer_id"], audience [audit, webhook];
+    pub DUNNING_RESTRICTED: DunningCase = "dunning.restricted", group "billing", filterable ["customer_id"], audience [audit, webhook],
+        example {"state": "restricted"};
     /// The money that was missing is there.
-    pub DUNNING_RECOVERED: DunningCase = "dunning.recovered", group "billing", filterable ["customer_id"], audience [audit, webhook];
+    pub DUNNING_RECOVERED: DunningCase = "dunning.recovered", group "billing", filterable ["customer_id"], audience [audit, webhook],
+        example {"state": "recovered", "closed_at": "2026-11-25T09:00:00.000Z"};
     /// The money never came.
-    pub DUNNING_LAPSED: DunningCase = "dunning.lapsed", group "billing", filterable ["customer_id"], audience [audit, webhook];
+    pub DUNNING_LAPSED: DunningCase = "dunning.lapsed", group "billing", filterable ["customer_id"], audience [audit, webhook],
+        example {"state": "lapsed", "closed_at": "2026-12-18T17:30:00.123Z"};
 }
 
 /// A subscription, as Stripe has it.
