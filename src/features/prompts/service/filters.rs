@@ -3,7 +3,7 @@
 
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests, value::Kwargs};
 
-use super::Bounded;
+use super::output::Bounded;
 
 /// All that the filters of one rendering may build, in bytes.
 const PURSE: usize = 4 << 20;

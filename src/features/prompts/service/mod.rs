@@ -2,16 +2,22 @@
 
 mod context;
 mod filters;
+mod names;
+mod output;
 mod tags;
 
-use std::{io, sync::LazyLock};
+use std::sync::LazyLock;
 
-use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, value::ValueKind};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, value::ValueKind};
 use serde_json::{Map, Value};
 
-use self::context::Context;
+use self::{
+    context::Context,
+    output::{Bounded, write_plainly},
+    tags::Tag,
+};
 
-/// Names that a template can read: `input`, `state`, `node`, `run`, `error`.
+/// What a template can read: `input`, `state`, `run`.
 pub type Binding = Map<String, Value>;
 
 /// The longest text that a template may become, in bytes.
@@ -73,14 +79,19 @@ impl From<minijinja::Error> for Fault {
 /// Whether a text is a template that can be rendered, given the right values.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with it, and what would fail whatever the values are.
 pub fn check(source: &str) -> Result<(), Fault> {
-    if source.len() > LONGEST_SOURCE {
-        return Err(Fault::new(format!("It is longer than {} KiB.", LONGEST_SOURCE >> 10)));
+    let tags = read(source)?;
+    let template = ENVIRONMENT.template_from_str(source)?;
+    names::judge(source, &tags, &template, &ENVIRONMENT)
+}
+
+/// The tags of a template that is not too long.
+fn read(source: &str) -> Result<Vec<Tag<'_>>, Fault> {
+    match source.len() > LONGEST_SOURCE {
+        true => Err(Fault::new(format!("It is longer than {} KiB.", LONGEST_SOURCE >> 10))),
+        false => tags::read(source),
     }
-    tags::read(source)?;
-    ENVIRONMENT.template_from_str(source)?;
-    Ok(())
 }
 
 /// The text that a template becomes with these values.
@@ -107,7 +118,7 @@ pub fn render_all<'a>(sources: impl IntoIterator<Item = &'a str>, bindings: &Bin
 }
 
 fn render_within(room: usize, source: &str, context: &Context) -> Result<String, Fault> {
-    check(source)?;
+    read(source)?;
     let mut text = Bounded::of(room);
     fuelled(source, context)?
         .template_from_str(source)?
@@ -169,69 +180,6 @@ fn document(value: &minijinja::Value, expression: &str) -> Result<Value, Fault> 
             LARGEST >> 20
         ))),
         Err(_) => Err(no_value()),
-    }
-}
-
-/// A text as it is, anything else as JSON: what a model reads best, and what a reader can predict.
-fn write_plainly(
-    out: &mut Output<'_>,
-    _: &mut State<'_, '_>,
-    value: &minijinja::Value,
-) -> Result<(), minijinja::Error> {
-    let written = match value.as_str() {
-        Some(text) => out.write_str(text).is_ok(),
-        None => serde_json::to_writer(Through(out), value).is_ok(),
-    };
-    written.then_some(()).ok_or_else(|| ErrorKind::WriteFailure.into())
-}
-
-/// Writes JSON where a template writes, piece by piece: nothing is built that the output would not take.
-struct Through<'a, 'o>(&'a mut Output<'o>);
-
-impl io::Write for Through<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
-        self.0.write_str(text).map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Takes no more bytes than it has room for.
-struct Bounded {
-    bytes: Vec<u8>,
-    room: usize,
-}
-
-impl Bounded {
-    fn of(room: usize) -> Bounded {
-        Bounded {
-            bytes: Vec::new(),
-            room,
-        }
-    }
-
-    /// What was written, which was whole strings.
-    fn into_text(self) -> String {
-        String::from_utf8(self.bytes).expect("templates and JSON are written as whole strings")
-    }
-}
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > self.room {
-            return Err(io::Error::other("too long"));
-        }
-        self.room -= bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ const ELEMENTS: usize = 50;
 /// One `{{ … }}` or `{% … %}`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tag<'a> {
-    start: usize,
+    pub(super) start: usize,
     end: usize,
     inner: &'a str,
     is_block: bool,
@@ -71,6 +71,43 @@ pub(super) fn read(source: &str) -> Result<Vec<Tag<'_>>, Fault> {
         });
     }
     Ok(tags)
+}
+
+/// What an expression calls by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Called {
+    Filter,
+    Test,
+}
+
+impl Tag<'_> {
+    /// The filters and tests that it has its values go through.
+    pub(super) fn calls(&self) -> Vec<(Called, String)> {
+        let plain = plain(self.inner);
+        let filters = plain
+            .match_indices('|')
+            .map(|(place, _)| (Called::Filter, &plain[place + 1..]));
+        let tests = plain.match_indices("is").filter_map(|(place, is)| {
+            let (before, after) = (&plain[..place], &plain[place + is.len()..]);
+            let is_part = before.ends_with(is_word) || after.starts_with(is_word) || before.trim_end().ends_with('.');
+            let after = after.trim_start();
+            let negated = after.strip_prefix("not").filter(|rest| !rest.starts_with(is_word));
+            (!is_part).then_some((Called::Test, negated.unwrap_or(after)))
+        });
+        let named = filters.chain(tests).map(|(called, text)| (called, name_at(text)));
+        named.filter(|(_, name)| !name.is_empty()).collect()
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// The name that a text begins with. It may have dots in it.
+fn name_at(text: &str) -> String {
+    let text = text.trim_start();
+    let end = text.find(|c| !is_word(c) && c != '.').unwrap_or(text.len());
+    text[..end].to_owned()
 }
 
 /// The expression, if the template is `{{ expression }}` and nothing else.
@@ -240,7 +277,7 @@ fn inside(text: &str, close: &str) -> Result<usize, &'static str> {
     Err("This tag does not end.")
 }
 
-fn fault(source: &str, place: usize, detail: &str) -> Fault {
+pub(super) fn fault(source: &str, place: usize, detail: &str) -> Fault {
     Fault {
         detail: detail.to_owned(),
         line: Some(source[..place].matches('\n').count() + 1),

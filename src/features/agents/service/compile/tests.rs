@@ -71,6 +71,19 @@ fn everything_wrong_is_said_at_once() {
 }
 
 #[test]
+fn a_template_that_could_only_fail_is_a_problem_of_the_draft() {
+    for prompt in [
+        "{{ input.a|nope }}",
+        "{% if input.a is nopetest %}x{% endif %}",
+        "{{ loop.index }}",
+        "{{ topic }}",
+    ] {
+        let found = faults(json!({"model": "sandbox", "prompt": prompt}));
+        assert_eq!(found, [("/config/prompt".into(), FieldCode::InvalidFormat)], "{prompt}");
+    }
+}
+
+#[test]
 fn a_configuration_of_another_shape_is_refused_where_it_differs() {
     assert_eq!(
         faults(json!({"prompt": "x"})),
