@@ -154,6 +154,35 @@ async fn mails_that_somebody_asks_for_are_few() {
 }
 
 #[actix_web::test]
+async fn a_mail_that_does_not_leave_is_counted_nowhere() {
+    let world = World::with(&[("AUTH__MAILS_PER_HOUR", "3")]).await;
+    let people = [
+        someone(&world).await,
+        someone(&world).await,
+        someone(&world).await,
+        someone(&world).await,
+    ];
+    let asks = async |place: usize, from: &str| {
+        let body = json!({ "email": people[place].email });
+        let caller = world.anonymous().with("x-forwarded-for", from);
+        caller.post("/auth/password/forgot", body).await.accepted();
+        mails(&world, &people[place].email).len()
+    };
+    let (office, home) = ("198.51.100.7", "203.0.113.9");
+    for _ in 0..6 {
+        assert_eq!(asks(0, office).await, 1, "one a minute");
+    }
+    assert_eq!(asks(1, office).await, 1, "what one mailbox was refused is not missing");
+    assert_eq!(asks(2, office).await, 1);
+    assert_eq!(asks(3, office).await, 0, "three an hour from one address");
+    assert_eq!(
+        asks(3, home).await,
+        1,
+        "what the address was refused is not the mailbox's"
+    );
+}
+
+#[actix_web::test]
 async fn changing_the_password_takes_the_present_one_and_ends_the_other_sessions() {
     let world = World::new().await;
     let person = someone(&world).await;

@@ -48,26 +48,51 @@ pub fn ask(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, to: (&str, &str), lett
 
 /// Counts a mail that somebody asked for. False: it must not leave, and what it would have replaced must stay as it is.
 ///
+/// The mailbox is asked first, and a mail that does not leave is counted nowhere: who presses "send again" for one mailbox takes nothing from
+/// others who ask from the same address.
+///
 /// # Errors
 /// The database's.
 pub fn may_leave(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, to: &str) -> Result<bool> {
-    let address = to.to_lowercase();
+    let mailbox = to.to_lowercase();
     let from_there = throttles::mails_asked_for(desk.auth.mails_per_hour);
-    let spared = [
-        (&from_there, throttles::neighbourhood(call.ip)),
-        (&MAIL_MINUTE, address.clone()),
-        (&MAIL_HOUR, address),
+    let from = throttles::neighbourhood(call.ip);
+    let wanted = [
+        (&MAIL_MINUTE, mailbox.as_str()),
+        (&MAIL_HOUR, &mailbox),
+        (&from_there, &from),
     ];
-    for (bucket, key) in spared {
-        if throttles::take(tx, bucket, &key)?.is_some() {
-            tracing::info!(
-                limit = bucket.name,
-                "a mail that was asked for does not leave: too many were"
-            );
-            return Ok(false);
-        }
+    let Some(refused) = throttles::take_each(tx, &wanted)? else {
+        return Ok(true);
+    };
+    let (limit, seconds) = (refused.bucket.name, refused.wait.num_seconds());
+    let request_id = &*call.request_id;
+    match limit == from_there.name {
+        // Everybody behind that address waits.
+        true => tracing::warn!(
+            limit,
+            from,
+            seconds,
+            request_id,
+            most = desk.auth.mails_per_hour,
+            "a mail that was asked for does not leave: too many were from that address; auth.mails_per_hour says how many may"
+        ),
+        false => tracing::info!(
+            limit,
+            from,
+            to = hinted(&mailbox),
+            seconds,
+            request_id,
+            "a mail that was asked for does not leave: too many were for that mailbox"
+        ),
     }
-    Ok(true)
+    Ok(false)
+}
+
+/// Enough of a mailbox to know it again, and too little to write to: its first letter and its domain.
+fn hinted(mailbox: &str) -> String {
+    let (name, domain) = mailbox.rsplit_once('@').unwrap_or((mailbox, ""));
+    format!("{}…@{domain}", name.chars().next().unwrap_or_default())
 }
 
 /// Sends a mail. `to` is the address and the locale.

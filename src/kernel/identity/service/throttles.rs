@@ -76,15 +76,38 @@ const FORGOTTEN: Duration = Duration::hours(12);
 /// # Errors
 /// The database's.
 pub fn take(tx: &mut Kernel<'_>, bucket: &Bucket, key: &str) -> Result<Option<Problem>> {
+    let refused = take_each(tx, &[(bucket, key)])?;
+    Ok(refused.map(|refused| {
+        let wait = refused.wait.to_std().unwrap_or_default();
+        Problem::from(TOO_MANY_ATTEMPTS).retry_after(wait)
+    }))
+}
+
+/// A bucket that has nothing left.
+pub struct Refused<'b> {
+    pub bucket: &'b Bucket,
+    /// For so long.
+    pub wait: Duration,
+}
+
+/// Takes one from each of these, in this order, or none from any: the first that refuses.
+///
+/// # Errors
+/// The database's.
+pub fn take_each<'b>(tx: &mut Kernel<'_>, wanted: &[(&'b Bucket, &str)]) -> Result<Option<Refused<'b>>> {
     let now = tx.now()?;
-    let hash = crypto::sha256(key.as_bytes());
-    let mut count = throttles::lock(tx, bucket.name, &hash)?;
-    let wait = bucket.rule.judge(&mut count, now);
-    if let Some(wait) = wait {
-        let wait = wait.to_std().unwrap_or_default();
-        return Ok(Some(Problem::from(TOO_MANY_ATTEMPTS).retry_after(wait)));
+    let mut taken = Vec::new();
+    for &(bucket, key) in wanted {
+        let hash = crypto::sha256(key.as_bytes());
+        let mut count = throttles::lock(tx, bucket.name, &hash)?;
+        if let Some(wait) = bucket.rule.judge(&mut count, now) {
+            return Ok(Some(Refused { bucket, wait }));
+        }
+        taken.push((bucket.name, hash, count));
     }
-    throttles::store(tx, bucket.name, &hash, &count)?;
+    for (name, hash, count) in taken {
+        throttles::store(tx, name, &hash, &count)?;
+    }
     Ok(None)
 }
 
