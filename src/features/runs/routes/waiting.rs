@@ -161,8 +161,8 @@ fn read_wait(query: &str) -> Result<Option<u64>> {
 }
 
 /// The run as it is once it has ended or waits, or when the time is over. What was accepted is accepted: trouble with looking again is no
-/// reason to say that nothing happened, so in the end the run is answered as it was seen last. Who waits takes nobody's place. Also how long anybody
-/// was ready to wait: not at all where there is no seat.
+/// reason to say that nothing happened, so in the end the run is answered as it was seen last. Who waits takes nobody's place. Also how
+/// long anybody was ready to wait: not at all where there is no seat.
 pub(super) async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> (Run, Duration) {
     let Some(_seat) = Seat::take(scope.workspace()) else {
         return (run, Duration::ZERO);
