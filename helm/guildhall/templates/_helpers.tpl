@@ -21,7 +21,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* A value of the configuration as a variable has it: lists with commas, and numbers without an exponent. */}}
 {{- define "guildhall.value" -}}
-{{- if kindIs "slice" . }}{{ join "," . }}{{ else if kindIs "float64" . }}{{ int64 . }}{{ else if not (kindIs "invalid" .) }}{{ toString . }}{{ end }}
+{{- if kindIs "slice" . }}{{ join "," . }}{{ else if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else if not (kindIs "invalid" .) }}{{ toString . }}{{ end }}
 {{- end }}
 
 {{/* What `serve` and `worker` are told. */}}
@@ -30,9 +30,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $_ = required "config.mail.from: whom mails are from" .Values.config.mail.from -}}
 - name: GUILDHALL_ENV
   value: production
-# Limits are divided by so many where there is no Redis.
-- name: GUILDHALL_REPLICAS
-  value: {{ .Values.serve.autoscaling.enabled | ternary .Values.serve.autoscaling.maxReplicas .Values.serve.replicas | int64 | quote }}
 # The admin listener: an address of the pod's network, and never all addresses.
 - name: GUILDHALL__SERVER__ADMIN_HOST
   valueFrom:
