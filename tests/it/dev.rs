@@ -168,6 +168,8 @@ fn a_stack_keeps_what_it_has_and_leaves_no_process_behind_however_it_ends() {
         !stack.command(&["--status"]).output().expect("asked").status.success(),
         "it does not run yet"
     );
+    let left = fs::read_dir(&stack.folder).expect("a folder").count();
+    assert_eq!(left, 0, "who only asks leaves nothing behind");
 
     let running = stack.start();
     assert!(answers(&running, "/readyz") && answers(&running, "/docs/"));

@@ -97,8 +97,8 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Says whether the stack of a folder runs. Not running is an error, so that scripts can ask.
 fn status(home: &Home) -> Result<()> {
-    let free = home.path().exists() && Lock::try_take(home)?.is_some();
-    let running = Running::read(home).filter(|_| !free && home.path().exists());
+    let held = Lock::is_made(home) && Lock::try_take(home)?.is_none();
+    let running = Running::read(home).filter(|_| held);
     let it = running.context("it does not run here; `make run` or `guildhall dev` starts it")?;
     let mut lines = it.lines();
     lines.extend([

@@ -32,6 +32,11 @@ impl Lock {
         }
     }
 
+    /// Whether anybody ever took it here.
+    pub(super) fn is_made(home: &Home) -> bool {
+        home.join(LOCK).exists()
+    }
+
     /// Takes away what the right is to, where nothing is left to run.
     pub(super) fn forget(home: &Home) {
         home.leave(LOCK);
