@@ -7,7 +7,7 @@ mod seals;
 mod shared;
 
 pub use seals::Seals;
-pub use shared::{Shared, Span};
+pub use shared::{Shared, Span, bound};
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub struct Page<T> {
     pub has_more: bool,
 }
 
-/// What a list can be filtered by, beside what lists share. A parameter that is given twice means either value.
+/// What a list can be filtered by, beside what lists share. A parameter that is given twice means either value, and a time is given once.
 pub trait Filters: Default {
     /// Names the resource in cursors: one list's cursor is not another's.
     const RESOURCE: &'static str;

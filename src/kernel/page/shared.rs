@@ -27,14 +27,14 @@ pub struct Span {
     pub before: Option<DateTime<Utc>>,
 }
 
-impl Span {
-    // A bound that is given twice means either, as every parameter: the wider one.
-    fn reach_back(&mut self, to: DateTime<Utc>) {
-        self.after = Some(self.after.map_or(to, |after| after.min(to)));
-    }
-
-    fn reach_on(&mut self, to: DateTime<Utc>) {
-        self.before = Some(self.before.map_or(to, |before| before.max(to)));
+/// Takes a bound. Of two, one would mean nothing: the wider one is everything that the caller wanted to leave out.
+///
+/// # Errors
+/// It is no time, or there is one already.
+pub fn bound(bound: &mut Option<DateTime<Utc>>, value: &str) -> Result<(), Unfit> {
+    match bound.replace(time_filter(value)?) {
+        None => Ok(()),
+        Some(_) => Err(Unfit(FieldCode::TooMany, "Once only.".into())),
     }
 }
 
@@ -57,13 +57,12 @@ impl Shared {
     /// Takes one value of a parameter that the list shares.
     pub(super) fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         match name {
-            "created_after" => self.created.reach_back(time_filter(value)?),
-            "created_before" => self.created.reach_on(time_filter(value)?),
-            "updated_after" => self.updated.reach_back(time_filter(value)?),
-            "updated_before" => self.updated.reach_on(time_filter(value)?),
-            tag => self.tag(key_of(tag).unwrap_or_default(), value)?,
+            "created_after" => bound(&mut self.created.after, value),
+            "created_before" => bound(&mut self.created.before, value),
+            "updated_after" => bound(&mut self.updated.after, value),
+            "updated_before" => bound(&mut self.updated.before, value),
+            tag => self.tag(key_of(tag).unwrap_or_default(), value),
         }
-        Ok(())
     }
 
     fn tag(&mut self, key: &str, value: &str) -> Result<(), Unfit> {

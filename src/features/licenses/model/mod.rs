@@ -33,7 +33,7 @@ use crate::{
         http::{Located, Versioned},
         id::{CustomerId, Id, LicenseId, ResellerId, Resource},
         jsonb::Jsonb,
-        page::{Filters, Unfit, id_filter, time_filter},
+        page::{Filters, Unfit, bound, id_filter},
     },
 };
 
@@ -293,7 +293,7 @@ impl Filters for LicenseFilters {
             "customer_id" => self.customers.push(id_filter(value)),
             "external_id" => self.external_ids.push(value.to_owned()),
             "key_start" => self.key_starts.push(value.to_owned()),
-            _ => self.expires_before = Some(time_filter(value)?),
+            _ => bound(&mut self.expires_before, value)?,
         }
         Ok(())
     }
