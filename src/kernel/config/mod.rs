@@ -67,7 +67,12 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// The keys that hold lists: in a variable their entries are separated by commas.
-const LISTS: [&str; 3] = ["server.trusted_proxies", "cors.origins", "http.allow_targets"];
+const LISTS: [&str; 4] = [
+    "server.own_networks",
+    "server.trusted_proxies",
+    "cors.origins",
+    "http.allow_targets",
+];
 
 impl Config {
     /// Reads the configuration of `environment` with the process's environment variables.

@@ -8,7 +8,7 @@ use sentry::types::Dsn;
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
-use super::{Config, KeyMode, MailTransport};
+use super::{Config, KeyMode, MailTransport, Server};
 use crate::kernel::secret::Secret;
 
 /// A key, what it was set to, and between what it may be.
@@ -44,6 +44,11 @@ impl Config {
         }
         public_url(&self.server.public_url).context("configuration key server.public_url")?;
         level(&self.log.level).context("configuration key log.level")?;
+        ensure!(
+            !self.server.listens_twice(),
+            "configuration key server.admin_port: {} is server.port, too",
+            self.server.admin_port
+        );
         ensure!(
             !self.redis.prefix.is_empty(),
             "configuration key redis.prefix: it is empty"
@@ -103,7 +108,7 @@ impl Config {
     }
 
     /// Each key that can be unsafe, whether it is, and why.
-    fn unsafe_keys(&self) -> [(&'static str, bool, &'static str); 12] {
+    fn unsafe_keys(&self) -> [(&'static str, bool, &'static str); 13] {
         [
             (
                 "http.allow_targets",
@@ -138,8 +143,13 @@ impl Config {
             ),
             (
                 "server.admin_host",
-                is_public(self.server.admin_host),
-                "shows metrics to everybody; name one address of this machine that only your own network reaches",
+                self.server.is_public(self.server.admin_host),
+                "shows metrics to everybody; name a private address, or its network in server.own_networks",
+            ),
+            (
+                "server.own_networks",
+                self.server.own_networks.iter().any(is_nearly_everybody),
+                "takes everybody's network for one of your own",
             ),
             (
                 "limits.enabled",
@@ -212,9 +222,23 @@ fn level(text: &str) -> Result<()> {
     }
 }
 
-/// Everybody's address, or all of this machine's at once.
-fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
+impl Server {
+    /// Whether the API and the admin listener would want the same port of the same address. Any free one (0) is never the same.
+    fn listens_twice(&self) -> bool {
+        let meet = self.host == self.admin_host || self.host.is_unspecified() || self.admin_host.is_unspecified();
+        self.port == self.admin_port && self.port != 0 && meet
+    }
+
+    /// Everybody's address, or all of this machine's at once; none of a network that is said to be one's own.
+    fn is_public(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let own = || self.own_networks.iter().any(|network| network.contains(&address));
+        address.is_unspecified() || looks_public(address) && !own()
+    }
+}
+
+fn looks_public(address: IpAddr) -> bool {
+    match address {
         IpAddr::V4(v4) => {
             let shared = (u32::from(v4) ^ 0x6440_0000).leading_zeros() >= 10;
             !(v4.is_loopback() || v4.is_private() || v4.is_link_local() || shared)

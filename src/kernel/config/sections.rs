@@ -36,6 +36,8 @@ pub struct Server {
     pub port: u16,
     pub admin_host: IpAddr,
     pub admin_port: u16,
+    #[serde(deserialize_with = "networks")]
+    pub own_networks: Vec<IpNet>,
     pub public_url: String,
     pub workers: usize,
     #[serde(deserialize_with = "networks")]

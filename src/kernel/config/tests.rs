@@ -121,6 +121,13 @@ fn production_refuses_what_is_unsafe_and_names_it() {
         ("GUILDHALL__SERVER__ADMIN_HOST", "::", "server.admin_host"),
         ("GUILDHALL__SERVER__ADMIN_HOST", "93.184.215.14", "server.admin_host"),
         ("GUILDHALL__SERVER__ADMIN_HOST", "2606:4700::1111", "server.admin_host"),
+        ("GUILDHALL__SERVER__OWN_NETWORKS", "0.0.0.0/0", "server.own_networks"),
+        ("GUILDHALL__SERVER__OWN_NETWORKS", "240.0.0.0/4", "server.own_networks"),
+        (
+            "GUILDHALL__SERVER__OWN_NETWORKS",
+            "240.1.0.0/16,2000::/3",
+            "server.own_networks",
+        ),
         ("GUILDHALL__LIMITS__FACTOR", "2", "limits.factor"),
         ("GUILDHALL__SERVER__TRUSTED_PROXIES", "::/0", "server.trusted_proxies"),
         (
@@ -159,6 +166,56 @@ fn production_refuses_what_is_unsafe_and_names_it() {
             "{key}"
         );
     }
+}
+
+#[test]
+fn the_admin_listener_of_a_cluster_is_where_its_pods_are() {
+    let variables = |host, own| {
+        [
+            ("GUILDHALL__SERVER__PUBLIC_URL", "https://api.example.com"),
+            ("GUILDHALL__SERVER__ADMIN_HOST", host),
+            ("GUILDHALL__SERVER__OWN_NETWORKS", own),
+        ]
+    };
+    for (host, own) in [
+        ("2600:1f14::5", "2600:1f14::/56"),
+        ("240.1.1.1", "10.0.0.0/8,240.0.0.0/8"),
+        ("34.118.3.4", "34.118.0.0/17"),
+    ] {
+        load(Environment::Production, &variables(host, own)).expect(host);
+        let elsewhere = refusal(Environment::Production, &variables(host, "203.0.113.0/24"));
+        assert!(
+            elsewhere.contains("server.admin_host") && elsewhere.contains("server.own_networks"),
+            "{elsewhere}"
+        );
+    }
+    for (host, own) in [("0.0.0.0", "0.0.0.0/8"), ("::", "::/16")] {
+        let refused = refusal(Environment::Production, &variables(host, own));
+        assert!(refused.contains("server.admin_host"), "{refused}");
+    }
+}
+
+#[test]
+fn two_listeners_have_two_ports() {
+    let ports = |host, port, admin_host, admin_port| {
+        [
+            ("GUILDHALL__SERVER__HOST", host),
+            ("GUILDHALL__SERVER__PORT", port),
+            ("GUILDHALL__SERVER__ADMIN_HOST", admin_host),
+            ("GUILDHALL__SERVER__ADMIN_PORT", admin_port),
+        ]
+    };
+    for (host, admin_host) in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")] {
+        let refused = refusal(Environment::Development, &ports(host, "7000", admin_host, "7000"));
+        assert!(refused.contains("server.admin_port"), "{refused}");
+        load(Environment::Development, &ports(host, "7000", admin_host, "7001")).expect("two");
+        load(Environment::Development, &ports(host, "0", admin_host, "0")).expect("any");
+    }
+    load(
+        Environment::Development,
+        &ports("10.0.0.1", "7000", "127.0.0.1", "7000"),
+    )
+    .expect("two addresses");
 }
 
 #[test]
