@@ -158,6 +158,12 @@ impl Check {
     }
 }
 
+/// Whether each % stands before two hexadecimal digits, and so encodes a byte.
+pub fn is_percent_encoded(text: &str) -> bool {
+    let mut parts = text.split('%').skip(1);
+    parts.all(|part| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Whether metadata may have this key: 1 to 40 of `A-Z`, `a-z`, `0-9`, `_`, `.`, `-`.
 pub fn is_metadata_key(key: &str) -> bool {
     let shaped = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');

@@ -63,6 +63,14 @@ fn what_no_process_would_start_with_the_doctor_names() {
         ("GUILDHALL__SECRETS__KEKS", "k1:short"),
         ("GUILDHALL__SECRETS__SIGNING", "short"),
         ("GUILDHALL__SECRETS__KEKS", ""),
+        (
+            "DATABASE_TENANT_URL",
+            "postgres://app_tenant@db/guildhall?service=nowhere",
+        ),
+        (
+            "DATABASE_KERNEL_URL",
+            "postgres://app_kernel@db/guildhall?options=-crole%3Dnobody",
+        ),
     ] {
         let config = config_with(&database, &[(name, value)]);
         let serves = async { Deployment::new(config.clone(), Clock::system()).is_ok() };

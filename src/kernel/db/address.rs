@@ -4,7 +4,7 @@ use anyhow::{Result, bail, ensure};
 use diesel::ConnectionError;
 use url::Url;
 
-use crate::kernel::secret::Secret;
+use crate::kernel::{check::is_percent_encoded, secret::Secret};
 
 const EXPECTED: &str =
     "expected postgres://user:password@host:5432/database, what is special in a password percent-encoded";
@@ -25,9 +25,12 @@ pub fn address(name: &str, text: &Secret<String>) -> Result<Secret<String>> {
         "{name} does not begin with postgres://; {EXPECTED}"
     );
     ensure!(
-        is_encoded(text),
+        is_percent_encoded(text),
         "{name} has a % that is not followed by two hexadecimal digits; {EXPECTED}"
     );
+    if let Some(why) = url.query_pairs().find_map(|(key, value)| is_hopeless(&key, &value)) {
+        bail!("{name} {why}");
+    }
     if others && url.as_str() != one {
         bail!("{name} names several servers and needs percent-encoding; {EXPECTED}");
     }
@@ -45,9 +48,23 @@ fn first_of_several(text: &str) -> (String, bool) {
     }
 }
 
-fn is_encoded(text: &str) -> bool {
-    let mut parts = text.split('%').skip(1);
-    parts.all(|part| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
+/// What a parameter must not say, for nothing could be opened by it, and the process would wait for ever: what it means is elsewhere, or no
+/// server lets a login begin as somebody else.
+fn is_hopeless(name: &str, value: &str) -> Option<&'static str> {
+    let begins_as = |setting: &str| {
+        let flat: String = value.to_lowercase().split_whitespace().collect();
+        let flat = flat.replace("session-", "session_");
+        [format!("-c{setting}="), format!("--{setting}=")]
+            .iter()
+            .any(|said| flat.contains(said.as_str()))
+    };
+    match name {
+        "service" | "servicefile" => Some("names a service: say here what the service says"),
+        "options" if ["role", "session_authorization"].into_iter().any(begins_as) => {
+            Some("has options that begin as another role: log in as the role itself")
+        }
+        _ => None,
+    }
 }
 
 /// Why a connection could not be opened. libpq quotes an address that it cannot read: that is left out.
@@ -111,6 +128,35 @@ mod tests {
             let refused = read(text).expect_err(text).to_string();
             assert!(refused.contains("DATABASE_TENANT_URL"), "{refused}");
             assert!(!refused.contains("S3CRET"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_nothing_can_be_opened_by_is_refused_before_it_is_tried_for_ever() {
+        for (said, why) in [
+            ("service=guildhall", "names a service"),
+            ("sslmode=require&servicefile=/etc/pg.conf", "names a service"),
+            ("options=-crole%3Downer", "another role"),
+            ("options=-c%20Role%20%3D%20owner", "another role"),
+            ("options=-c%20work_mem%3D1MB%20--role%3Downer", "another role"),
+            ("options=-csession_authorization%3Downer", "another role"),
+            ("options=--session-authorization%3Downer", "another role"),
+        ] {
+            let refused = read(&format!("postgres://u:S3CRET@h/d?{said}"))
+                .expect_err(said)
+                .to_string();
+            assert!(
+                refused.starts_with("DATABASE_TENANT_URL ") && refused.contains(why),
+                "{refused}"
+            );
+            assert!(!refused.contains("S3CRET"), "{refused}");
+        }
+        for fine in [
+            "options=-cwork_mem%3D1MB",
+            "application_name=role%3Dx",
+            "sslmode=require",
+        ] {
+            read(&format!("postgres://u@h/d?{fine}")).expect(fine);
         }
     }
 

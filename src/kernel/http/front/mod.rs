@@ -53,6 +53,7 @@ use super::{
 use crate::kernel::{
     access::{Actor, Call, Caller, Class, Credential, Doorkeeper, LICENSE_UNKNOWN},
     audit::Refusals,
+    check::is_percent_encoded,
     clock::Clock,
     error::{
         FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, Problem, UNKNOWN_API_VERSION,
@@ -210,9 +211,10 @@ async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call, is_known: 
     Ok(caller)
 }
 
-/// What is percent-encoded is text in UTF-8: read as anything else it would be another question than was asked.
+/// What is percent-encoded is text in UTF-8, and a % that encodes nothing is none: read as anything else it would be another question than was
+/// asked.
 fn judge_encoding(query: &str) -> Result<(), Box<Problem>> {
-    let is_text = |encoded: &str| percent_decode_str(encoded).decode_utf8().is_ok();
+    let is_text = |encoded: &str| is_percent_encoded(encoded) && percent_decode_str(encoded).decode_utf8().is_ok();
     let broken = query.split('&').find(|pair| !is_text(pair));
     match broken {
         None => Ok(()),
@@ -221,8 +223,8 @@ fn judge_encoding(query: &str) -> Result<(), Box<Problem>> {
             let name: String = url::form_urlencoded::parse(name.as_bytes())
                 .map(|(name, _)| name)
                 .collect();
-            let problem = INVALID_PARAMETER.because("Percent-encoded characters are UTF-8.");
-            let (pointer, detail) = (format!("query/{name}"), "This is no UTF-8.");
+            let problem = INVALID_PARAMETER.because("Percent-encoded characters are UTF-8, and a % itself is %25.");
+            let (pointer, detail) = (format!("query/{name}"), "This is not percent-encoded UTF-8.");
             Err(Box::new(problem.field(pointer, FieldCode::InvalidCharacters, detail)))
         }
     }
