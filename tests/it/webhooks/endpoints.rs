@@ -73,6 +73,10 @@ async fn an_endpoint_ends_at_a_time_that_calendars_know() {
     owner.patch("/workspace", json!({ "name": "Too late" })).await.ok();
     world.run_jobs().await;
     assert_eq!(receiver.names(), ["In time"]);
+    // A form sends back what it was shown, beside what was changed in it.
+    let shown = owner.get(&path).await.ok().body["expires_at"].clone();
+    let form = json!({ "description": "Over.", "expires_at": shown });
+    owner.patch(&path, form).await.ok();
 }
 
 #[actix_web::test]

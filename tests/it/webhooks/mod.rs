@@ -8,6 +8,7 @@ mod order;
 mod pace;
 mod receiver;
 mod under_way;
+mod unheard;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use guildhall::{

@@ -236,7 +236,7 @@ pub(in crate::features::webhooks) fn insert_attempts(
         .execute(conn)
 }
 
-/// A test: its delivery is inserted when it is over.
+/// A test: its delivery is inserted when it is over. False if it was before.
 pub(in crate::features::webhooks) fn insert_test(
     conn: &mut PgConnection,
     id: DeliveryId,
@@ -246,8 +246,8 @@ pub(in crate::features::webhooks) fn insert_test(
     kind: &str,
     outcome: &Outcome,
     now: DateTime<Utc>,
-) -> QueryResult<Delivery> {
-    diesel::insert_into(d::table)
+) -> QueryResult<bool> {
+    let written = diesel::insert_into(d::table)
         .values((
             d::id.eq(id),
             d::endpoint_id.eq(endpoint),
@@ -263,8 +263,9 @@ pub(in crate::features::webhooks) fn insert_test(
             d::last_error.eq(outcome.error.as_deref()),
             d::finished_at.eq(outcome.finished),
         ))
-        .returning(Delivery::as_returning())
-        .get_result(conn)
+        .on_conflict_do_nothing()
+        .execute(conn)?;
+    Ok(written > 0)
 }
 
 pub(in crate::features::webhooks) fn delivery(conn: &mut PgConnection, id: DeliveryId) -> QueryResult<Delivery> {

@@ -104,10 +104,13 @@ pub fn patch(
         None => serde_json::from_value(before.filter.clone()).map_err(anyhow::Error::from)?,
     };
     judge(catalogue, chosen, &filter)?;
-    judge_end(
-        tx,
-        patch.expires_at.flatten().filter(|at| before.expires_at != Some(*at)),
-    )?;
+    // As it is shown, to the millisecond: whoever sends back what they were shown changes nothing.
+    let known = before.expires_at.map(|at| at.timestamp_millis());
+    let changed = patch
+        .expires_at
+        .flatten()
+        .filter(|at| known != Some(at.timestamp_millis()));
+    judge_end(tx, changed)?;
     let workspace = tx.workspace();
     let headers = patch.headers.as_ref();
     let change = queries::Change {
