@@ -16,5 +16,7 @@ pub async fn complete(model: &Model, request: &ChatRequest, attempt: u32) -> Res
     );
     let script = sandbox::script(request, attempt);
     tokio::time::sleep(script.wait).await;
+    #[cfg(feature = "lab")]
+    super::held::let_go(request).await;
     script.end
 }

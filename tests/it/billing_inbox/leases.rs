@@ -116,10 +116,13 @@ async fn a_lease_that_cannot_be_renewed_for_as_long_as_it_lasts_is_lost_and_coun
     let cut_off = Worker::new(world.deployment.db.clone(), look).beating(beat);
     let cut = async {
         until(|| world.count("SELECT count(*) FROM inbox_lanes WHERE lease_token IS NOT NULL") == 1).await;
-        world.admin("REVOKE SELECT ON guildhall.inbox_lanes FROM app_kernel");
+        world.meanwhile(
+            "REVOKE SELECT ON guildhall.inbox_lanes FROM app_kernel",
+            "GRANT SELECT ON guildhall.inbox_lanes TO app_kernel",
+        )
     };
-    let (looked, ()) = futures_util::future::join(cut_off.once(), cut).await;
-    world.admin("GRANT SELECT ON guildhall.inbox_lanes TO app_kernel");
+    let (looked, cut) = futures_util::future::join(cut_off.once(), cut).await;
+    drop(cut);
     assert!(looked.unwrap());
     world.admin("UPDATE guildhall.inbox_lanes SET lease_until = now() - interval '1 second'");
     let (other, given) = world.worker(|_| Settled::Done);

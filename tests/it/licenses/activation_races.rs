@@ -1,26 +1,32 @@
 //! A limit is exact, whoever comes at the same time.
 
+use std::time::Duration;
+
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
 use super::{Licence, Shop};
 use crate::world::{
     Answer, Caller,
-    patience::{a_while, until},
+    patience::{until, within},
 };
 
 /// Asks until there is an answer that is none of the server's being busy.
 async fn insist(caller: Caller, path: String, body: Option<Value>) -> Answer {
-    loop {
-        let answer = match &body {
-            Some(body) => caller.post(&path, body.clone()).await,
-            None => caller.delete(&path).await,
-        };
-        if !matches!(answer.status.as_u16(), 429 | 503) {
-            return answer;
-        }
-        a_while().await;
-    }
+    let mut last = None;
+    within(
+        Duration::from_secs(60),
+        "an answer of somebody who has time",
+        async || {
+            let answer = match &body {
+                Some(body) => caller.post(&path, body.clone()).await,
+                None => caller.delete(&path).await,
+            };
+            !matches!(last.insert(answer).status.as_u16(), 429 | 503)
+        },
+    )
+    .await;
+    last.expect("it was asked")
 }
 
 /// How many callers have to stand before the counter together before one of them gets any further.

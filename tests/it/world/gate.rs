@@ -1,17 +1,46 @@
 //! Lets what happens in the database at the same time meet where it is to meet.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use diesel::{PgConnection, connection::SimpleConnection};
 use futures_util::future;
 
-use super::{Answer, World, patience::until};
+use super::{
+    Answer, World,
+    patience::{until, within},
+};
+
+/// Something in the database that is undone when this goes, also where a test fails meanwhile: the database is another world's afterwards.
+pub struct Undo<'w> {
+    world: &'w World,
+    sql: String,
+}
+
+impl World {
+    /// Does one thing as a superuser, and the other when what it answers goes.
+    pub fn meanwhile(&self, done: &str, undone: &str) -> Undo<'_> {
+        self.admin(done);
+        Undo {
+            world: self,
+            sql: undone.to_owned(),
+        }
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        // Whoever still works with it has to end first; for ever nobody waits.
+        let sql = format!("SET lock_timeout = '20s'; {}", self.sql);
+        let undone = self.world.superuser().batch_execute(&sql);
+        assert!(undone.is_ok() || std::thread::panicking(), "{undone:?}: {}", self.sql);
+    }
+}
 
 /// Lets whoever writes to a table wait in the midst of their transaction until the gate is opened.
 pub struct Gate<'w> {
     world: &'w World,
-    trigger: String,
     held: PgConnection,
+    trigger: Undo<'w>,
 }
 
 impl<'w> Gate<'w> {
@@ -26,24 +55,23 @@ impl<'w> Gate<'w> {
     }
 
     fn close(world: &'w World, table: &str, of: &str, so: &str) -> Gate<'w> {
-        world.admin(&format!(
-            "CREATE FUNCTION guildhall.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-               PERFORM set_config('lock_timeout', '0', true); PERFORM pg_advisory_xact_lock(4712); RETURN NULL; END $$;
-             CREATE TRIGGER wait AFTER {of} ON guildhall.{table} FOR EACH ROW WHEN ({so}) EXECUTE FUNCTION guildhall.wait()"
-        ));
+        let trigger = world.meanwhile(
+            &format!(
+                "CREATE FUNCTION guildhall.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                   PERFORM set_config('lock_timeout', '0', true); PERFORM pg_advisory_xact_lock(4712); RETURN NULL; END $$;
+                 CREATE TRIGGER wait AFTER {of} ON guildhall.{table} FOR EACH ROW WHEN ({so}) EXECUTE FUNCTION guildhall.wait()"
+            ),
+            &format!("DROP TRIGGER wait ON guildhall.{table}; DROP FUNCTION guildhall.wait()"),
+        );
         let mut held = world.superuser();
         held.batch_execute("SELECT pg_advisory_lock(4712)").expect("the gate");
-        Gate {
-            world,
-            trigger: format!("DROP TRIGGER wait ON guildhall.{table}; DROP FUNCTION guildhall.wait()"),
-            held,
-        }
+        Gate { world, held, trigger }
     }
 
     /// `one` waits at the gate; `other` begins then, and the gate is opened once it is done, or its statement that waits for a lock begins
     /// like this.
     pub async fn meet(self, one: impl Future<Output = ()>, other: impl Future<Output = ()>, waits_with: &str) {
-        let Gate { world, trigger, held } = self;
+        let Gate { world, held, trigger } = self;
         let done = Cell::new(false);
         let at_the_gate =
             "SELECT count(*) AS count FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712 AND NOT granted";
@@ -64,15 +92,17 @@ impl<'w> Gate<'w> {
             future::join(opens, other).await;
         };
         future::join(one, other).await;
-        world.admin(&trigger);
+        drop(trigger);
     }
 }
 
-/// Asks until there is an answer that is none of a lock's that was waited for in vain: a slow machine takes longer than the second that it is.
+/// Asks until there is an answer that is none of a lock's that was waited for in vain: a slow machine takes longer than the second that it is,
+/// and less than a minute.
 pub async fn insist<A: IntoFuture<Output = Answer>>(ask: impl Fn() -> A) -> Answer {
-    let mut answer = ask().await;
-    while answer.status == 503 {
-        answer = ask().await;
-    }
-    answer
+    let mut last = None;
+    within(Duration::from_secs(60), "another answer than 503", async || {
+        last.insert(ask().await).status != 503
+    })
+    .await;
+    last.expect("it was asked")
 }
