@@ -53,6 +53,9 @@ CREATE TABLE inbox_events (
   state               text NOT NULL DEFAULT 'received'
                       CONSTRAINT inbox_events_state_check CHECK (state IN ('received', 'done', 'ignored', 'parked', 'dead')),
   attempts            integer NOT NULL DEFAULT 0 CONSTRAINT inbox_events_attempts_check CHECK (attempts >= 0),
+  put_off             integer NOT NULL DEFAULT 0 CONSTRAINT inbox_events_put_off_check CHECK (put_off >= 0),
+                                                                    -- looks in a row for which somebody else had what it changes
+  looking             boolean NOT NULL DEFAULT false,               -- somebody looks at it, or did and was lost
   available_at        timestamptz NOT NULL DEFAULT app_now(),
   last_error          text,
   parked_on           text,                                         -- what it waits for: 'price:price_…', 'customer:cus_…'
@@ -67,8 +70,8 @@ CREATE INDEX inbox_events_parked_on_idx ON inbox_events (workspace_id, connectio
 CREATE INDEX inbox_events_received_at_idx ON inbox_events (workspace_id, received_at, id);
 CREATE INDEX inbox_events_payload_idx ON inbox_events (workspace_id, received_at) WHERE payload IS NOT NULL;
 SELECT make_shared_table('inbox_events',
-  tenant => 'SELECT, UPDATE (lane, payload, state, attempts, available_at, last_error, parked_on, done_at), DELETE',
-  kernel => 'SELECT (workspace_id, id, connection_id, event_id, type, object_kind, object_id, lane, state, attempts, available_at,'
+  tenant => 'SELECT, UPDATE (lane, payload, state, attempts, put_off, looking, available_at, last_error, parked_on, done_at), DELETE',
+  kernel => 'SELECT (workspace_id, id, connection_id, event_id, type, object_kind, object_id, lane, state, attempts, put_off, looking, available_at,'
             ' received_at), INSERT');
 
 -- One row for whatever must be looked at by one worker at a time. The epoch tells a stalled worker that another came after it.

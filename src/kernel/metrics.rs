@@ -107,6 +107,8 @@ metrics! {
     pub JOBS: counters = "jobs_total" ["kind", "outcome"];
     /// Jobs that were given up after too many lost leases.
     pub DEAD_LETTERS: counters = "dead_letters" ["kind"];
+    /// Looks at lanes of the inbox that are repeated because somebody else had what they change.
+    pub INBOX_PUT_OFF: counter = "inbox_put_off_total";
     /// What differed from Stripe when it was compared, by kind.
     pub RECONCILE_DRIFT: counters = "reconcile_drift_total" ["kind"];
     /// Commits that were rolled back because the lease was somebody else's by then.

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::kernel::{db::Tenant, error::Result, metrics, wake::Signal};
 
-/// How long somebody else is given who has what an event changes.
+/// How long somebody else is given who has what an event changes: at first, and twice as long each time, but no longer than this.
 const BUSY: Duration = Duration::from_secs(5);
+const BUSY_FOR_LONG: Duration = Duration::from_secs(300);
 /// Waits before each further look at an event that failed. After the last one it is dead.
 const BACK_OFF: [u64; 8] = [10, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400];
 
@@ -26,7 +27,7 @@ pub enum Settled {
     Parked(String),
     /// It could not be looked at, or not be read.
     Failed(String),
-    /// Somebody else had what it changes: it is looked at again soon, and that counts for nothing.
+    /// Somebody else had what it changes: it is looked at again, soon at first, and that counts for nothing.
     Busy,
 }
 
@@ -38,8 +39,22 @@ pub fn hold(tx: &mut Tenant<'_>, lane: &Lane) -> Result<bool> {
     Ok(queries::lock(tx.conn(), lane.connection, &lane.name, lane.token)?)
 }
 
-/// Counts a look that ended without a word, if this lane is one whose lease ran out: what was looked at may be what the worker was lost over.
-/// Answers what is still to be looked at.
+/// Notes which of the lane's events are looked at from now on: should no word come of it, these are counted, and no others. False: the lease
+/// was lost.
+///
+/// # Errors
+/// The database's.
+pub fn begin(tx: &mut Tenant<'_>, lane: &Lane, events: &[Waiting]) -> Result<bool> {
+    if !hold(tx, lane)? {
+        return Ok(false);
+    }
+    let ids: Vec<InboxEventId> = events.iter().map(|event| event.id).collect();
+    queries::begin(tx.conn(), &ids)?;
+    Ok(true)
+}
+
+/// Counts a look that ended without a word: its events may be what the worker was lost over, and are looked at again later, as any that
+/// failed. Answers what is to be looked at now.
 ///
 /// # Errors
 /// The database's.
@@ -47,20 +62,23 @@ pub fn count_lost(tx: &mut Tenant<'_>, lane: &Lane) -> Result<Vec<Waiting>> {
     if !hold(tx, lane)? {
         return Ok(Vec::new());
     }
-    let now = tx.now()?;
-    let mut left = Vec::with_capacity(lane.events.len());
-    for event in &lane.events {
-        match next_look(event, now) {
-            Some(_) => left.push(Waiting {
-                attempts: event.attempts + 1,
-                ..event.clone()
-            }),
-            None => settle(tx, [event], &Settled::Failed(LOST.to_owned()))?,
-        }
+    let (lost, left): (Vec<&Waiting>, Vec<&Waiting>) = lane.events.iter().partition(|event| event.lost);
+    settle(tx, lost, &Settled::Failed(LOST.to_owned()))?;
+    Ok(left.into_iter().cloned().collect())
+}
+
+/// Gives the lease back without a word about its events: they are looked at by whoever comes next, and nothing is counted.
+///
+/// # Errors
+/// The database's.
+pub(super) fn give_back(tx: &mut Tenant<'_>, lane: &Lane) -> Result<()> {
+    if !hold(tx, lane)? {
+        return Ok(());
     }
-    let ids: Vec<InboxEventId> = left.iter().map(|event| event.id).collect();
-    queries::count(tx.conn(), &ids, LOST)?;
-    Ok(left)
+    queries::forget_look(tx.conn(), lane.connection, &lane.name)?;
+    queries::free(tx.conn(), lane.connection, &lane.name)?;
+    tx.wake(Signal::Inbox);
+    Ok(())
 }
 
 /// What is said of a look whose worker never said anything.
@@ -87,7 +105,9 @@ pub fn settle<'e>(tx: &mut Tenant<'_>, events: impl IntoIterator<Item = &'e Wait
     let ids: Vec<InboxEventId> = events.iter().map(|event| event.id).collect();
     let (state, parked_on) = match outcome {
         Settled::Busy => {
-            queries::put_off(tx.conn(), &ids, now + BUSY)?;
+            metrics::INBOX_PUT_OFF.inc();
+            let longest = events.iter().map(|event| event.put_off).max();
+            queries::put_off(tx.conn(), &ids, now + give_way(longest.unwrap_or_default()))?;
             return Ok(());
         }
         Settled::Done => ("done", None),
@@ -104,9 +124,17 @@ pub fn settle<'e>(tx: &mut Tenant<'_>, events: impl IntoIterator<Item = &'e Wait
             last_error: None,
             parked_on,
             done_at,
+            put_off: 0,
+            looking: false,
         },
     )?;
     Ok(())
+}
+
+/// How long somebody else is given, after so many times.
+fn give_way(times: i32) -> Duration {
+    let doubled = BUSY * 2_u32.pow(times.clamp(0, 8).unsigned_abs());
+    doubled.min(BUSY_FOR_LONG)
 }
 
 /// When an event that failed once more is looked at again: later every time, and not at the same second as its neighbours.
@@ -230,6 +258,8 @@ mod tests {
                 object_kind: None,
                 object_id: None,
                 attempts,
+                put_off: 0,
+                lost: false,
             };
             next_look(&event, now).map(|at| (at - now).num_seconds())
         };
@@ -247,5 +277,11 @@ mod tests {
                 None
             ]
         );
+    }
+
+    #[test]
+    fn who_has_to_wait_for_somebody_else_waits_longer_each_time() {
+        let waits = (0..9).map(|times| give_way(times).as_secs());
+        assert_eq!(waits.collect::<Vec<_>>(), [5, 10, 20, 40, 80, 160, 300, 300, 300]);
     }
 }

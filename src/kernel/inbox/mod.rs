@@ -13,7 +13,9 @@ mod worker;
 
 pub use connections::{api_key, reconciled, reconciled_at};
 pub use jobs::{RECONCILE, register, sweep};
-pub use lanes::{ACCOUNT, Health, Settled, count_lost, hold, move_to, park_no_longer, release, settle, wait_for};
+pub use lanes::{
+    ACCOUNT, Health, Settled, begin, count_lost, hold, move_to, park_no_longer, release, settle, wait_for,
+};
 pub use model::{Connection, ConnectionId, InboxEventId, Lane, PLATFORM, Waiting};
 pub use routes::{Receipt, routes};
 pub use service::{Door, PREPARE, Wanted, catch_up, ensure_platform, look_at};

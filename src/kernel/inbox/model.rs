@@ -71,8 +71,6 @@ pub struct Lane {
     pub epoch: i64,
     /// What waits, oldest first.
     pub events: Vec<Waiting>,
-    /// Whoever had it before was lost: the lease ran out.
-    pub lost: bool,
     pub(super) token: Uuid,
     pub(super) workspace: WorkspaceId,
     pub(super) plan: Arc<Plan>,
@@ -91,6 +89,11 @@ impl Lane {
             self.plan.clone(),
             Arc::new(call),
         )
+    }
+
+    /// Whether somebody who looked at some of its events was lost.
+    pub fn was_lost(&self) -> bool {
+        self.events.iter().any(|event| event.lost)
     }
 
     /// Whose connection it is.
@@ -112,4 +115,8 @@ pub struct Waiting {
     pub object_id: Option<String>,
     /// Looks that failed so far.
     pub attempts: i32,
+    /// Looks in a row for which somebody else had what it changes.
+    pub put_off: i32,
+    /// Somebody looked at it and was lost.
+    pub lost: bool,
 }

@@ -134,40 +134,30 @@ pub(super) fn open_lane(
 /// A lane as the claim leaves it: workspace, connection, name, epoch.
 pub(super) type Claimed = (WorkspaceId, ConnectionId, String, i64);
 
-/// A lane as the claim finds it: workspace, connection, name, the lease that ran out.
-type Found = (WorkspaceId, ConnectionId, String, Option<DateTime<Utc>>);
-
-/// Leases the lane that has waited longest, and says whether a lease of it ran out. Lanes that others hold are passed over.
-pub(super) fn claim(conn: &mut PgConnection, token: Uuid) -> QueryResult<Option<(Claimed, bool)>> {
+/// Leases the lane that has waited longest. Lanes that others hold are passed over.
+pub(super) fn claim(conn: &mut PgConnection, token: Uuid) -> QueryResult<Option<Claimed>> {
     let free = lanes::lease_until
         .is_null()
         .or(lanes::lease_until.lt(now.into_sql::<Nullable<Timestamptz>>()));
-    let found: Option<Found> = lanes::table
+    let found: Option<(WorkspaceId, ConnectionId, String)> = lanes::table
         .filter(lanes::available_at.le(app_now().nullable()))
         .filter(free)
         .order(lanes::available_at)
-        .select((
-            lanes::workspace_id,
-            lanes::connection_id,
-            lanes::lane,
-            lanes::lease_until,
-        ))
+        .select((lanes::workspace_id, lanes::connection_id, lanes::lane))
         .for_update()
         .skip_locked()
         .first(conn)
         .optional()?;
-    let Some((workspace, connection, lane, ran_out)) = found else {
-        return Ok(None);
-    };
-    let claimed = diesel::update(lanes::table.find((workspace, connection, lane)))
+    let Some(found) = found else { return Ok(None) };
+    diesel::update(lanes::table.find(found))
         .set((
             lanes::lease_token.eq(token),
             lanes::lease_until.eq((now.into_sql::<Timestamptz>() + LEASE_SECONDS.seconds()).nullable()),
             lanes::epoch.eq(lanes::epoch + 1),
         ))
         .returning((lanes::workspace_id, lanes::connection_id, lanes::lane, lanes::epoch))
-        .get_result(conn)?;
-    Ok(Some((claimed, ran_out.is_some())))
+        .get_result(conn)
+        .optional()
 }
 
 /// What waits in a lane, oldest first.
@@ -186,6 +176,8 @@ pub(super) fn waiting(conn: &mut PgConnection, at: &Claimed) -> QueryResult<Vec<
             events::object_kind,
             events::object_id,
             events::attempts,
+            events::put_off,
+            events::looking,
         ))
         .load(conn)
 }
@@ -211,6 +203,8 @@ pub(super) struct Mark {
     pub(super) last_error: Option<String>,
     pub(super) parked_on: Option<String>,
     pub(super) done_at: Option<DateTime<Utc>>,
+    pub(super) put_off: i32,
+    pub(super) looking: bool,
 }
 
 pub(super) fn mark(conn: &mut PgConnection, ids: &[InboxEventId], mark: &Mark) -> QueryResult<usize> {
@@ -232,24 +226,41 @@ pub(super) fn fail(
             events::attempts.eq(events::attempts + 1),
             events::last_error.eq(error),
             events::state.eq(if again.is_some() { "received" } else { "dead" }),
+            events::put_off.eq(0),
+            events::looking.eq(false),
             again.map(|at| events::available_at.eq(at)),
         ))
         .execute(conn)
 }
 
-/// Counts a look at events that stay as they are.
-pub(super) fn count(conn: &mut PgConnection, ids: &[InboxEventId], error: &str) -> QueryResult<usize> {
+/// Notes that somebody looks at events.
+pub(super) fn begin(conn: &mut PgConnection, ids: &[InboxEventId]) -> QueryResult<usize> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Id::uuid).collect();
     diesel::update(events::table.filter(events::id.eq_any(ids)))
-        .set((events::attempts.eq(events::attempts + 1), events::last_error.eq(error)))
+        .set(events::looking.eq(true))
         .execute(conn)
 }
 
-/// Lets events wait until then.
+/// Notes that nobody looks at the events of a lane.
+pub(super) fn forget_look(conn: &mut PgConnection, connection: ConnectionId, lane: &str) -> QueryResult<usize> {
+    diesel::update(events::table)
+        .filter(events::connection_id.eq(connection))
+        .filter(events::lane.eq(lane))
+        .filter(events::state.eq("received"))
+        .filter(events::looking)
+        .set(events::looking.eq(false))
+        .execute(conn)
+}
+
+/// Lets events wait until then, once more.
 pub(super) fn put_off(conn: &mut PgConnection, ids: &[InboxEventId], until: DateTime<Utc>) -> QueryResult<usize> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Id::uuid).collect();
     diesel::update(events::table.filter(events::id.eq_any(ids)))
-        .set(events::available_at.eq(until))
+        .set((
+            events::available_at.eq(until),
+            events::put_off.eq(events::put_off + 1),
+            events::looking.eq(false),
+        ))
         .execute(conn)
 }
 
@@ -257,7 +268,7 @@ pub(super) fn put_off(conn: &mut PgConnection, ids: &[InboxEventId], until: Date
 pub(super) fn relane(conn: &mut PgConnection, ids: &[InboxEventId], lane: &str) -> QueryResult<usize> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Id::uuid).collect();
     diesel::update(events::table.filter(events::id.eq_any(ids)))
-        .set(events::lane.eq(lane))
+        .set((events::lane.eq(lane), events::looking.eq(false)))
         .execute(conn)
 }
 

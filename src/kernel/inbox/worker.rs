@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{model::Lane, queries};
+use super::{lanes, model::Lane, queries};
 use crate::kernel::{
     access::Call,
     db::{Db, Kernel},
@@ -37,6 +37,8 @@ const REST: Duration = Duration::from_secs(1);
 const BEAT: Duration = Duration::from_secs(20);
 /// and is over after so many times: a minute.
 const BEATS: u32 = 3;
+/// So often it is tried to give a lease back.
+const GIVING_BACK: usize = 3;
 
 impl Worker {
     /// A worker that has lanes looked at like this.
@@ -56,12 +58,17 @@ impl Worker {
     /// # Errors
     /// The database's. What goes wrong in a look is for the look to record; a lane that nobody frees is taken again after a minute.
     pub async fn once(&self) -> Result<bool> {
+        self.until(std::future::pending()).await
+    }
+
+    /// The same, unless told to stop meanwhile: then the lease is given back.
+    async fn until(&self, stop: impl Future<Output = ()>) -> Result<bool> {
         let request_id: Arc<str> = RequestId::new(self.db.clock().now()).to_string().into();
         let call = Call::internal("inbox.claim", request_id.clone());
         let claimed = self.db.unscoped(&call, move |tx| claim(tx, request_id)).await?;
         let Some(lane) = claimed else { return Ok(false) };
         let (connection, name, epoch) = (lane.connection, lane.name.clone(), lane.epoch);
-        let lease = lane.clone();
+        let (lease, held) = (lane.clone(), lane.clone());
         tokio::select! {
             looked = (self.look)(lane) => if let Err(error) = looked {
                 tracing::warn!(%connection, lane = name, epoch, %error, "a lane could not be looked at");
@@ -69,8 +76,21 @@ impl Worker {
             () = self.keep(lease) => {
                 tracing::warn!(%connection, lane = name, epoch, "the lane is somebody else's by now: what was seen of it is dropped");
             }
+            () = stop => self.give_back(&held).await,
         }
         Ok(true)
+    }
+
+    /// Gives a lease back that a look was cut off in. What it had begun to apply is waited for, or goes on by itself.
+    async fn give_back(&self, lane: &Lane) {
+        for _ in 0..GIVING_BACK {
+            let held = lane.clone();
+            let given = self.db.tenant(lane.scope(), move |tx| lanes::give_back(tx, &held));
+            match given.await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(lane = lane.name, %error, "a lane's lease could not be given back"),
+            }
+        }
     }
 
     /// Renews a lease. Ends when it is lost: somebody else has the lane, or may have it, because it could not be renewed for as long as a
@@ -96,10 +116,16 @@ impl Worker {
         }
     }
 
-    /// Works until told to stop.
+    /// Works until told to stop. What is looked at then is left to others at once: a look may take longer than a process has to end.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
-            let rest = match self.once().await {
+            let mut ends = stop.clone();
+            let told = async move {
+                if ends.wait_for(|stop| *stop).await.is_err() {
+                    std::future::pending().await
+                }
+            };
+            let rest = match self.until(told).await {
                 Ok(true) => continue,
                 Ok(false) => REST,
                 Err(error) => {
@@ -118,7 +144,7 @@ impl Worker {
 
 fn claim(tx: &mut Kernel<'_>, request_id: Arc<str>) -> Result<Option<Lane>> {
     let token = Uuid::new_v4();
-    let Some((claimed, lost)) = queries::claim(tx.conn(), token)? else {
+    let Some(claimed) = queries::claim(tx.conn(), token)? else {
         return Ok(None);
     };
     let events = queries::waiting(tx.conn(), &claimed)?;
@@ -129,7 +155,6 @@ fn claim(tx: &mut Kernel<'_>, request_id: Arc<str>) -> Result<Option<Lane>> {
         name,
         epoch,
         events,
-        lost,
         token,
         workspace,
         plan,

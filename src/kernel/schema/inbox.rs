@@ -45,6 +45,8 @@ diesel::table! {
         payload_hash -> Binary,
         state -> Text,
         attempts -> Integer,
+        put_off -> Integer,
+        looking -> Bool,
         available_at -> Timestamptz,
         last_error -> Nullable<Text>,
         parked_on -> Nullable<Text>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guildhall::{
     app::{
-        dev::stripe::{Fault, Kind},
+        dev::stripe::{Fault, Kind, Schedule},
         worker,
     },
     kernel::id::WorkspaceId,
@@ -47,4 +47,39 @@ async fn calls_that_hang_keep_no_plan_from_changing() {
         "DELETE FROM guildhall.run_queue WHERE kind = 'store.customer';
          UPDATE guildhall.workspace_slots SET ready = 0 WHERE lane IN ('slow', 'system')",
     );
+}
+
+#[actix_web::test]
+async fn what_was_looked_at_when_its_worker_ended_is_looked_at_by_the_next() {
+    let shop = Shop::open().await;
+    shop.buys("guildhall_pro_month");
+    shop.stub.deliver(&Schedule::default()).await;
+    shop.stub.inject(Fault {
+        path: "subscriptions".into(),
+        method: "GET".into(),
+        times: 2,
+        kind: Kind::Slow(60_000),
+    });
+    let looking = async |looking: bool| {
+        let so = || (shop.count("inbox_events", "looking") > 0) == looking;
+        until("it is looked at, or is not", so).await;
+    };
+    // One that is told to end gives back what it has, and it counts for nothing.
+    let worker = worker::start(&shop.world.deployment).unwrap();
+    looking(true).await;
+    worker.drain(Duration::ZERO).await;
+    assert_eq!(shop.count("inbox_lanes", "lease_token IS NOT NULL"), 0);
+    assert_eq!(shop.count("inbox_events", "looking OR attempts > 0"), 0);
+    // One that is killed leaves its lease, and what it looked at counts and waits.
+    let worker = worker::start(&shop.world.deployment).unwrap();
+    looking(true).await;
+    worker.kill();
+    let lanes =
+        "UPDATE guildhall.inbox_lanes SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL";
+    shop.world.admin(lanes);
+    shop.world.run_jobs().await;
+    assert_eq!(shop.plan().await, "free");
+    assert!(shop.count("inbox_events", "attempts = 1 AND last_error LIKE '%lost'") > 0);
+    shop.passes(chrono::Duration::seconds(12)).await;
+    assert_eq!(shop.plan().await, "pro");
 }

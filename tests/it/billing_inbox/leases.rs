@@ -9,6 +9,7 @@ use chrono::Duration;
 use guildhall::kernel::inbox::{self, Health, Lane, Settled, Worker};
 
 use super::{SECRET, invoice, world};
+use crate::world::World;
 
 #[actix_web::test]
 async fn a_connection_is_in_trouble_as_long_as_one_of_its_lanes_is() {
@@ -108,14 +109,10 @@ async fn a_lease_lasts_as_long_as_the_look_and_a_lost_one_ends_it() {
 async fn a_lease_that_cannot_be_renewed_for_as_long_as_it_lasts_is_lost_and_counts() {
     let world = world(SECRET).await;
     world.sends(&invoice("evt_1", "cus_1")).await.ok();
-    let look = Arc::new(|_: Lane| {
-        let for_ever: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(std::future::pending());
-        for_ever
-    });
     let beat = std::time::Duration::from_millis(20);
-    let cut_off = Worker::new(world.deployment.db.clone(), look).beating(beat);
+    let cut_off = hangs(&world).beating(beat);
     let cut = async {
-        until(|| world.count("SELECT count(*) FROM inbox_lanes WHERE lease_token IS NOT NULL") == 1).await;
+        until(|| world.count("SELECT count(*) FROM inbox_events WHERE looking") == 1).await;
         world.meanwhile(
             "REVOKE SELECT ON guildhall.inbox_lanes FROM app_kernel",
             "GRANT SELECT ON guildhall.inbox_lanes TO app_kernel",
@@ -127,36 +124,99 @@ async fn a_lease_that_cannot_be_renewed_for_as_long_as_it_lasts_is_lost_and_coun
     world.admin("UPDATE guildhall.inbox_lanes SET lease_until = now() - interval '1 second'");
     let (other, given) = world.worker(|_| Settled::Done);
     assert!(other.once().await.unwrap());
-    assert!(given.lock().unwrap()[0].lost, "nobody said what came of it");
+    assert!(given.lock().unwrap()[0].was_lost(), "nobody said what came of it");
 }
 
 #[actix_web::test]
-async fn looks_that_lose_their_workers_are_counted_and_in_the_end_given_up() {
+async fn who_is_told_to_stop_gives_the_lane_back_and_nothing_is_counted() {
     let world = world(SECRET).await;
     world.sends(&invoice("evt_1", "cus_1")).await.ok();
+    let (tell, told) = tokio::sync::watch::channel(false);
+    let stops = async {
+        until(|| world.count("SELECT count(*) FROM inbox_events WHERE looking") == 1).await;
+        tell.send_replace(true);
+    };
+    futures_util::future::join(hangs(&world).run(told), stops).await;
+    let untouched = "SELECT count(*) FROM inbox_events WHERE attempts = 0 AND NOT looking";
+    assert_eq!(world.count(untouched), 1);
+    let (other, given) = world.worker(|_| Settled::Done);
+    assert!(other.once().await.unwrap(), "nobody has it any more");
+    assert!(!given.lock().unwrap()[0].was_lost());
+}
+
+#[actix_web::test]
+async fn looks_that_lose_their_workers_count_what_was_looked_at_and_in_the_end_it_is_given_up() {
+    let world = world(SECRET).await;
+    world.sends(&invoice("evt_1", "cus_1")).await.ok();
+    world.sends(&invoice("evt_2", "cus_1")).await.ok();
     let db = world.deployment.db.clone();
-    let left = Arc::new(Mutex::new(Vec::new()));
-    let seen = left.clone();
+    // Looks at one object after the other, and is lost over the first.
     let look = Arc::new(move |lane: Lane| {
-        let (db, seen) = (db.clone(), seen.clone());
+        let db = db.clone();
         let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
-            let held = lane.clone();
-            let events = match lane.lost {
-                true => db.tenant(lane.scope(), move |tx| inbox::count_lost(tx, &held)).await?,
-                false => lane.events,
-            };
-            seen.lock().unwrap().push(events.len());
-            Ok(())
+            db.tenant(lane.scope(), move |tx| {
+                let left = inbox::count_lost(tx, &lane)?;
+                let guilty = left.iter().find(|event| event.object_id.as_deref() == Some("in_evt_1"));
+                match guilty {
+                    Some(event) => assert!(inbox::begin(tx, &lane, std::slice::from_ref(event))?),
+                    None => inbox::release(tx, &lane, &Health::Unknown)?,
+                }
+                Ok(())
+            })
+            .await
         });
         work
     });
     let dies = Worker::new(world.deployment.db.clone(), look);
-    for _ in 0..10 {
+    let state = |event: &str, so: &str| {
+        world.count(&format!(
+            "SELECT count(*) FROM inbox_events WHERE event_id = '{event}' AND {so}"
+        ))
+    };
+    for lost in 1..=9 {
         assert!(dies.once().await.unwrap());
         world.admin("UPDATE guildhall.inbox_lanes SET lease_until = now() - interval '1 second'");
+        assert!(dies.once().await.unwrap());
+        assert_eq!(state("evt_1", &format!("attempts = {lost} AND NOT looking")), 1);
+        assert_eq!(state("evt_1", "state = 'dead' OR available_at > app_now()"), 1);
+        world.clock.advance(Duration::hours(27));
     }
-    assert_eq!(left.lock().unwrap().as_slice(), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
-    assert_eq!(world.inbox()[0].1, "dead");
+    assert_eq!(state("evt_1", "state = 'dead'"), 1);
+    assert_eq!(state("evt_2", "state = 'received' AND attempts = 0"), 1);
+}
+
+#[actix_web::test]
+async fn what_somebody_else_has_is_looked_at_more_and_more_seldom() {
+    let world = world(SECRET).await;
+    world.sends(&invoice("evt_1", "cus_1")).await.ok();
+    let (busy, _) = world.worker(|_| Settled::Busy);
+    for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
+        assert!(busy.once().await.unwrap());
+        world.clock.advance(Duration::seconds(seconds - 1));
+        assert!(!busy.once().await.unwrap(), "sooner than after {seconds} s");
+        world.clock.advance(Duration::seconds(2));
+    }
+    let (fails, _) = world.worker(|_| Settled::Failed("no".into()));
+    assert!(fails.once().await.unwrap());
+    assert_eq!(
+        world.count("SELECT count(*) FROM inbox_events WHERE attempts = 1 AND put_off = 0"),
+        1
+    );
+}
+
+/// A worker that looks at everything in a lane, for ever.
+fn hangs(world: &World) -> Worker {
+    let db = world.deployment.db.clone();
+    let look = Arc::new(move |lane: Lane| {
+        let db = db.clone();
+        let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+            db.tenant(lane.scope(), move |tx| inbox::begin(tx, &lane, &lane.events))
+                .await?;
+            std::future::pending().await
+        });
+        work
+    });
+    Worker::new(world.deployment.db.clone(), look)
 }
 
 #[actix_web::test]

@@ -47,6 +47,8 @@ pub struct Looker {
 const ALONE_AFTER: i32 = 3;
 /// A look that takes longer counts as one that failed: its events are looked at again later, and in the end alone.
 const LONGEST: Duration = Duration::from_secs(300);
+/// After so long it is tried again to note what came of a look.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Looker {
     /// One that asks this Stripe with these keys.
@@ -68,7 +70,7 @@ impl Looker {
     }
 
     async fn at(&self, mut lane: Lane) -> Result<()> {
-        if lane.lost {
+        if lane.was_lost() {
             let held = lane.clone();
             lane.events = self
                 .db
@@ -97,22 +99,41 @@ impl Looker {
         events: Vec<Waiting>,
         (before, last): (Health, bool),
     ) -> Result<Health> {
+        if !self.begin(lane, &events).await? {
+            return Ok(before);
+        }
         let picture = look(account, &lane.name, events.clone()).await;
         let error = match self.apply(lane, picture, (before.clone(), last)).await {
             Ok(health) => return Ok(health),
             Err(error) => error,
         };
-        // Whoever waits in vain for a lock or a connection did nothing wrong.
-        let outcome = if error.is(OVERLOADED) || error.is(DATABASE_UNAVAILABLE) {
+        let outcome = if is_somebody_elses(&error) {
             tracing::warn!(lane = lane.name, epoch = lane.epoch, %error, "what was seen cannot be applied at this moment");
             Settled::Busy
         } else {
             tracing::error!(lane = lane.name, epoch = lane.epoch, %error, "what was seen could not be applied");
             Settled::Failed(error.to_string())
         };
-        self.put_back(lane, events, outcome, last.then(|| before.clone()))
-            .await?;
+        let ends = last.then(|| before.clone());
+        while let Err(error) = self.put_back(lane, &events, &outcome, &ends).await {
+            if !is_somebody_elses(&error) {
+                return Err(error);
+            }
+            // Until the lease is over, which ends the whole look. Then these count as lost.
+            tracing::warn!(lane = lane.name, epoch = lane.epoch, %error, "what came of a look cannot be noted at this moment");
+            tokio::time::sleep(AGAIN).await;
+        }
         Ok(before)
+    }
+
+    /// Notes which events are looked at. False: another worker has the lane.
+    async fn begin(&self, lane: &Arc<Lane>, events: &[Waiting]) -> Result<bool> {
+        if events.is_empty() {
+            return Ok(true);
+        }
+        let (held, events) = (lane.clone(), events.to_vec());
+        let noted = self.db.tenant(lane.scope(), move |tx| inbox::begin(tx, &held, &events));
+        noted.await
     }
 
     /// Applies what was seen, in one transaction.
@@ -150,11 +171,11 @@ impl Looker {
     async fn put_back(
         &self,
         lane: &Arc<Lane>,
-        events: Vec<Waiting>,
-        outcome: Settled,
-        last: Option<Health>,
+        events: &[Waiting],
+        outcome: &Settled,
+        last: &Option<Health>,
     ) -> Result<()> {
-        let held = lane.clone();
+        let (held, events, outcome, last) = (lane.clone(), events.to_vec(), outcome.clone(), last.clone());
         self.db
             .tenant(lane.scope(), move |tx| {
                 if !inbox::hold(tx, &held)? {
@@ -188,6 +209,11 @@ impl Looker {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether it is nobody's fault here: who waits in vain for a lock or a connection did nothing wrong.
+fn is_somebody_elses(error: &Error) -> bool {
+    error.is(OVERLOADED) || error.is(DATABASE_UNAVAILABLE)
 }
 
 /// Looks at what the events of a lane point at, as far as that can be done.
@@ -230,6 +256,8 @@ mod tests {
             object_kind: None,
             object_id: Some(object.into()),
             attempts,
+            put_off: 0,
+            lost: false,
         };
         let rounds = rounds(&[
             event("in_1", 0),

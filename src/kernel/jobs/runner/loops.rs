@@ -28,6 +28,7 @@ const SOONEST: Duration = Duration::from_millis(25);
 /// … and one that had nothing for a while so late.
 const LATEST: Duration = Duration::from_secs(1);
 
+/// The loops, but for those that look at the inbox.
 pub(super) fn start(runner: &Arc<Runner>, draining: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
     let mut loops = Vec::new();
     for (&lane, &slots) in &runner.slots {
@@ -46,16 +47,6 @@ pub(super) fn start(runner: &Arc<Runner>, draining: &watch::Receiver<bool>) -> V
             async move { relay.run(draining).await }
         }));
     }
-    for inbox in std::iter::repeat_n(runner.inbox.clone(), INBOX_AT_ONCE).flatten() {
-        let draining = draining.clone();
-        loops.push(supervise("inbox", move || {
-            let (inbox, draining) = (inbox.clone(), draining.clone());
-            async move {
-                inbox.run(draining).await;
-                Ok(())
-            }
-        }));
-    }
     for (name, period, chore) in runner.chores.clone() {
         loops.push(supervise(name, move || {
             let chore = chore.clone();
@@ -63,6 +54,22 @@ pub(super) fn start(runner: &Arc<Runner>, draining: &watch::Receiver<bool>) -> V
         }));
     }
     loops
+}
+
+/// Looks at the inbox until the process drains.
+pub(super) fn look(runner: &Runner, draining: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+    let inboxes = std::iter::repeat_n(runner.inbox.clone(), INBOX_AT_ONCE).flatten();
+    let looks = inboxes.map(|inbox| {
+        let draining = draining.clone();
+        supervise("inbox", move || {
+            let (inbox, draining) = (inbox.clone(), draining.clone());
+            async move {
+                inbox.run(draining).await;
+                Ok(())
+            }
+        })
+    });
+    looks.collect()
 }
 
 fn periodic<F>(

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
@@ -139,10 +140,12 @@ impl Runner {
         let (drain, draining) = watch::channel(false);
         let runner = Arc::new(self);
         let loops = loops::start(&runner, &draining);
+        let looks = loops::look(&runner, &draining);
         Ok(Worker {
             runner,
             drain,
             loops,
+            looks,
             heart: Some(heart),
         })
     }
@@ -260,6 +263,9 @@ impl Runner {
     }
 }
 
+/// How long those who look at the inbox may take to give back what they have.
+const GIVING_BACK: Duration = Duration::from_secs(5);
+
 /// The kind of a job that this process has no handler for.
 const UNKNOWN: &str = "unknown";
 
@@ -279,6 +285,8 @@ pub struct Worker {
     runner: Arc<Runner>,
     drain: watch::Sender<bool>,
     loops: Vec<JoinHandle<()>>,
+    /// Those that look at the inbox. They end by themselves, and give back what they have.
+    looks: Vec<JoinHandle<()>>,
     heart: Option<Heart>,
 }
 
@@ -291,9 +299,8 @@ impl Worker {
         while self.runner.held.count() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        for task in self.loops.drain(..) {
-            task.abort();
-        }
+        let _ = tokio::time::timeout(GIVING_BACK, join_all(&mut self.looks)).await;
+        self.abort();
         self.runner.held.tell_all(Stop::Lost);
         self.runner.held.abort_all();
         self.give_back().await;
@@ -326,18 +333,20 @@ impl Worker {
     /// Stops at once and gives nothing back, as if the process had been killed.
     #[cfg(feature = "lab")]
     pub fn kill(mut self) {
-        for task in self.loops.drain(..) {
+        self.abort();
+        self.runner.held.abort_all();
+    }
+
+    fn abort(&mut self) {
+        for task in self.loops.drain(..).chain(self.looks.drain(..)) {
             task.abort();
         }
-        self.runner.held.abort_all();
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        for task in self.loops.drain(..) {
-            task.abort();
-        }
+        self.abort();
         self.runner.held.abort_all();
     }
 }

@@ -36,6 +36,8 @@ fn each_event_says_where_to_look() {
             object_kind: None,
             object_id: Some(object.into()),
             attempts: 0,
+            put_off: 0,
+            lost: false,
         };
         target(&event, lane)
     };
