@@ -191,9 +191,9 @@ impl Db {
         let doors = [("app_tenant", self.tenant.clone()), ("app_kernel", self.kernel.clone())];
         let asked = tokio::task::spawn_blocking(move || {
             let who = sql::<Text>("concat_ws(' as ', session_user, nullif(current_user, session_user))");
-            let begins = sql::<Text>(BEGINS_WITH);
-            let ask = |(role, pool): &(&'static str, Pool)| -> Result<Entry> {
-                let found = diesel::select((who.clone(), begins.clone())).get_result(&mut pool.get()?.conn)?;
+            let ask = |(role, pool): &(&'static str, Pool), patience: &Patience| -> Result<Entry> {
+                let found = diesel::select((who.clone(), sql::<Text>(&begins_with(patience))))
+                    .get_result(&mut pool.get()?.conn)?;
                 let (login, begins_with) = found;
                 Ok(Entry {
                     role,
@@ -201,7 +201,7 @@ impl Db {
                     begins_with,
                 })
             };
-            Ok([ask(&doors[0])?, ask(&doors[1])?])
+            Ok([ask(&doors[0], &OF_TENANT)?, ask(&doors[1], &OF_KERNEL)?])
         });
         asked.await.unwrap_or_else(|_| Err(DATABASE_UNAVAILABLE.into()))
     }
@@ -225,16 +225,28 @@ pub(in crate::kernel) struct Entry {
     pub(in crate::kernel) begins_with: String,
 }
 
-/// A context that nobody gave, what switches row-level security off, and patience without an end, for what reads a row in one statement has
-/// the role's: an address (`options=`) or `PGOPTIONS` may set them, too.
-const BEGINS_WITH: &str = "concat_ws(', ', 'row_security=' || nullif(current_setting('row_security'), 'on'), \
-     'statement_timeout=' || nullif(current_setting('statement_timeout'), '5s'), \
-     'lock_timeout=' || nullif(current_setting('lock_timeout'), '2s'), \
+/// For how long a statement and a lock are waited for by connections of a role, where a transaction does not say otherwise: settings, and what
+/// they are. `roles.sql` sets them, and no process serves through a door that begins with others.
+pub(in crate::kernel) type Patience = [(&'static str, &'static str); 2];
+/// What reads a row in one statement has these, for it cannot say how long it may take: as long as the narrowest class of transactions.
+pub(in crate::kernel) const OF_TENANT: Patience = [("statement_timeout", "1500ms"), ("lock_timeout", "1s")];
+/// The lifeline has these.
+pub(in crate::kernel) const OF_KERNEL: Patience = [("statement_timeout", "5s"), ("lock_timeout", "2s")];
+
+/// Another patience than the role's, and [`BEGINS_WITH`].
+fn begins_with(patience: &Patience) -> String {
+    let [statement, lock] =
+        patience.map(|(setting, value)| format!("'{setting}=' || nullif(current_setting('{setting}'), '{value}')"));
+    format!("concat_ws(', ', {statement}, {lock}, {BEGINS_WITH})")
+}
+
+/// A context that nobody gave, and what switches row-level security off: an address (`options=`) or `PGOPTIONS` may set them, too.
+const BEGINS_WITH: &str = "'row_security=' || nullif(current_setting('row_security'), 'on'), \
      'app.workspace=' || nullif(current_setting('app.workspace', true), ''), \
      'app.actor=' || nullif(current_setting('app.actor', true), ''), \
      'app.reseller=' || nullif(current_setting('app.reseller', true), ''), \
      'app.customer=' || nullif(current_setting('app.customer', true), ''), \
-     'app.clock_offset=' || nullif(current_setting('app.clock_offset', true), ''))";
+     'app.clock_offset=' || nullif(current_setting('app.clock_offset', true), '')";
 
 /// Begins, works, commits. A panic in `work` discards the connection: nothing persists.
 fn run<T>(

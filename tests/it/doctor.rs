@@ -161,6 +161,8 @@ async fn a_sound_database_may_be_served_and_a_wrong_one_is_refused_with_what_to_
         "row_security%3Doff".to_owned(),
         format!("app.workspace%3D{platform}"),
         "app.reseller%3Dnone".to_owned(),
+        "statement_timeout%3D0".to_owned(),
+        "lock_timeout%3D0".to_owned(),
     ] {
         let with = |url: &str| {
             let joint = if url.contains('?') { '&' } else { '?' };

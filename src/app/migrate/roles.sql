@@ -48,10 +48,11 @@ GRANT guildhall_owner, guildhall_keeper TO guildhall_migrator;
 GRANT pg_read_all_data TO guildhall_auditor, guildhall_backup;
 GRANT pg_monitor TO guildhall_monitor;
 
--- A transaction narrows or widens the timeouts by its class. lc_messages is pinned because diesel shows an error's text, not its SQLSTATE.
+-- A transaction narrows or widens the timeouts by its class. A statement that reads one row by itself cannot, and has those of app_tenant: the
+-- narrowest there are. lc_messages is pinned because diesel shows an error's text, not its SQLSTATE.
 ALTER ROLE app_tenant SET search_path = guildhall, public;
-ALTER ROLE app_tenant SET statement_timeout = '5s';
-ALTER ROLE app_tenant SET lock_timeout = '2s';
+ALTER ROLE app_tenant SET statement_timeout = '1500ms';
+ALTER ROLE app_tenant SET lock_timeout = '1s';
 ALTER ROLE app_tenant SET idle_in_transaction_session_timeout = '10s';
 ALTER ROLE app_tenant SET lc_messages = 'C';
 ALTER ROLE app_tenant SET timezone = 'UTC';

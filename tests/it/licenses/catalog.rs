@@ -1,5 +1,6 @@
 //! What a workspace sells: products, entitlements, policies.
 
+use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
 use super::Shop;
@@ -285,4 +286,23 @@ async fn whoever_is_over_a_lowered_limit_keeps_validating_and_gets_nothing_new()
     let verdict = shop.verdict(&licence, json!({})).await;
     assert!(super::notices(&verdict).is_empty(), "{verdict}");
     assert_eq!(shop.places(&licence), (2, 2));
+}
+
+#[actix_web::test]
+async fn one_product_waits_no_longer_for_a_lock_than_a_list_of_them() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let made = owner
+        .post("/products", json!({ "code": "scribe", "name": "Scribe" }))
+        .await;
+    let path = made.created().path().replacen("/api/v1", "", 1);
+    let mut other = world.superuser();
+    other
+        .batch_execute("BEGIN; LOCK TABLE guildhall.products IN ACCESS EXCLUSIVE MODE")
+        .unwrap();
+    // Waited for to the end of its time, it would be `deadline-exceeded`.
+    owner.get("/products").await.refused("overloaded");
+    owner.get(&path).await.refused("overloaded");
+    other.batch_execute("ROLLBACK").unwrap();
+    owner.get(&path).await.ok();
 }

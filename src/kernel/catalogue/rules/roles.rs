@@ -1,8 +1,11 @@
 //! Who the roles are (1), what they start with (5, 6), and the server's version (17).
 
-use crate::kernel::catalogue::{
-    Report, Severity,
-    snapshot::{Role, Setting, Snapshot},
+use crate::kernel::{
+    catalogue::{
+        Report, Severity,
+        snapshot::{Role, Setting, Snapshot},
+    },
+    db::{OF_KERNEL, OF_TENANT, Patience},
 };
 
 const BOOTSTRAP: &str = "Run `guildhall migrate bootstrap` as an administrator.";
@@ -17,6 +20,8 @@ struct May {
     member_of: &'static [&'static str],
     /// What every connection of its starts with.
     starts_with: &'static [&'static str],
+    /// And for how long it waits, of a door.
+    patience: Option<Patience>,
     /// Whether a deployment has to have it.
     needed: bool,
 }
@@ -28,14 +33,12 @@ const NOBODY: May = May {
     replicate: false,
     member_of: &[],
     starts_with: &[],
+    patience: None,
     needed: true,
 };
 
-/// A transaction narrows or widens the times by its class; these hold whatever does not.
 const OF_DOORS: &[&str] = &[
     "search_path=guildhall, public",
-    "statement_timeout=5s",
-    "lock_timeout=2s",
     "idle_in_transaction_session_timeout=10s",
     "lc_messages=C",
 ];
@@ -63,12 +66,14 @@ const ROLES: [May; 8] = [
         name: "app_tenant",
         login: true,
         starts_with: OF_DOORS,
+        patience: Some(OF_TENANT),
         ..NOBODY
     },
     May {
         name: "app_kernel",
         login: true,
         starts_with: OF_DOORS,
+        patience: Some(OF_KERNEL),
         ..NOBODY
     },
     May {
@@ -87,6 +92,7 @@ const ROLES: [May; 8] = [
         member_of: &["pg_read_all_data"],
         starts_with: &["row_security=off"],
         needed: false,
+        ..NOBODY
     },
     May {
         name: "guildhall_monitor",
@@ -187,8 +193,15 @@ fn settings(snapshot: &Snapshot, report: &mut Report) {
 /// What every connection of a role starts with.
 fn beginnings(snapshot: &Snapshot, may: &May, report: &mut Report) {
     let own = |setting: &&Setting| setting.role.as_deref() == Some(may.name);
-    for wanted in may.starts_with {
-        if !snapshot.settings.iter().filter(own).any(|own| own.setting == *wanted) {
+    let patience = may.patience.iter().flatten();
+    let patience = patience.map(|(setting, value)| format!("{setting}={value}"));
+    for wanted in may
+        .starts_with
+        .iter()
+        .map(|wanted| (*wanted).to_owned())
+        .chain(patience)
+    {
+        if !snapshot.settings.iter().filter(own).any(|own| own.setting == wanted) {
             report.add(5, may.name, format!("it does not start with {wanted}"), BOOTSTRAP);
         }
     }
