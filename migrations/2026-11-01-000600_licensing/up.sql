@@ -546,7 +546,7 @@ CREATE INDEX machines_updated_at_idx ON machines (workspace_id, updated_at, id);
 CREATE INDEX machines_license_id_idx ON machines (workspace_id, license_id, created_at, id);
 CREATE INDEX machines_external_id_idx ON machines (workspace_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX machines_state_idx ON machines (workspace_id, state, created_at, id);
-CREATE INDEX machines_heartbeat_due_at_idx ON machines (workspace_id, license_id, heartbeat_due_at) WHERE state = 'active' AND heartbeat_due_at IS NOT NULL;
+CREATE INDEX machines_heartbeat_due_at_idx ON machines (workspace_id, license_id, heartbeat_due_at) WHERE heartbeat_due_at IS NOT NULL;
 CREATE TRIGGER bump_version BEFORE UPDATE ON machines FOR EACH ROW EXECUTE FUNCTION bump_version('heartbeat_due_at');
 SELECT make_tenant_table('machines', reseller => 'own', customer => 'own', without => '{DELETE}');
 SELECT keep_metadata_of('machines', 'customer_metadata');

@@ -1,5 +1,7 @@
 //! Rows of machines, and the counters that their places are taken from.
 
+mod overdue;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl,
@@ -7,6 +9,7 @@ use diesel::{
 };
 use uuid::Uuid;
 
+pub(super) use self::overdue::{are_watched, bury, died_at, licenses_with_overdue, overdue};
 use super::model::{Machine, MachineFilters, MachineState, NewMachine, Taker};
 use crate::{
     any_of,
@@ -248,18 +251,6 @@ pub(super) fn refresh(
         .get_result(conn)
 }
 
-/// Machines of a licence whose sign of life is overdue, locked.
-pub(super) fn overdue(conn: &mut PgConnection, license: LicenseId, before: DateTime<Utc>) -> QueryResult<Vec<Machine>> {
-    machines::table
-        .filter(machines::license_id.eq(license.uuid()))
-        .filter(machines::state.eq(MachineState::Active))
-        .filter(machines::heartbeat_due_at.lt(before))
-        .order(machines::id)
-        .select(Machine::as_select())
-        .for_no_key_update()
-        .load(conn)
-}
-
 /// Frees a machine's place in its own row. `None`: it was freed before.
 pub(super) fn deactivate(conn: &mut PgConnection, id: MachineId, now: DateTime<Utc>) -> QueryResult<Option<Machine>> {
     let living = machines::table
@@ -274,19 +265,6 @@ pub(super) fn deactivate(conn: &mut PgConnection, id: MachineId, now: DateTime<U
         .returning(Machine::as_returning())
         .get_result(conn)
         .optional()
-}
-
-/// Declares a machine dead as of the moment when its sign of life was due.
-pub(super) fn bury(conn: &mut PgConnection, id: MachineId, died_at: DateTime<Utc>) -> QueryResult<Machine> {
-    diesel::update(machines::table.find(id.uuid()))
-        .set((machines::state.eq(MachineState::Dead), machines::died_at.eq(died_at)))
-        .returning(Machine::as_returning())
-        .get_result(conn)
-}
-
-/// When a machine died.
-pub(super) fn died_at(conn: &mut PgConnection, id: MachineId) -> QueryResult<Option<DateTime<Utc>>> {
-    machines::table.find(id.uuid()).select(machines::died_at).first(conn)
 }
 
 /// Moves a machine's next due time.

@@ -217,6 +217,24 @@ fn reap(tx: &mut Tenant<'_>, facts: &Facts) -> Result<bool> {
     Ok(true)
 }
 
+/// Ends what is overdue on a licence, as its policy says: its machines give their places back, or are dead and keep them.
+///
+/// # Errors
+/// The database's.
+pub(super) fn end_overdue(tx: &mut Tenant<'_>, license: LicenseId) -> Result<()> {
+    let question = Question {
+        license: Some(license),
+        ..Question::default()
+    };
+    let Some(facts) = licenses::facts(tx, question)? else {
+        return Ok(());
+    };
+    if reap(tx, &facts)? || facts.terms.rules.heartbeat_cull != Cull::KeepDead {
+        return Ok(());
+    }
+    heartbeat::bury_overdue(tx, &facts)
+}
+
 /// Gives a share back. A counter that is not there is an error of ours, not a machine less.
 fn return_share(tx: &mut Tenant<'_>, license: LicenseId, share: Share) -> Result<()> {
     let changed = queries::give(tx.conn(), license, share)?;

@@ -324,6 +324,21 @@ async fn what_is_kept_dead_keeps_its_place_and_may_come_back_in_time() {
         .await
         .refused("lease-lost");
     assert_eq!(shop.places(&licence), (1, 1));
+    // The dead keep their places no longer, and neither does this one.
+    let machines = format!(
+        "SELECT count(*) FROM machines WHERE license_id = '{}' AND state = 'dead'",
+        licence.uuid()
+    );
+    assert_eq!(shop.world.count(&machines), 1);
+    let policy = shop.show(&licence).await["policy_id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let path = format!("/policies/{policy}?apply=existing");
+    let culled = json!({ "heartbeat_cull": "deactivate_dead", "heartbeat_resurrection": "no_revive" });
+    shop.owner.patch(&path, culled).await.ok();
+    shop.activate(&licence, "b").await.created();
+    assert_eq!(shop.places(&licence), (1, 1));
 }
 
 #[actix_web::test]
@@ -341,4 +356,32 @@ async fn without_heartbeats_a_sign_of_life_asks_for_no_other() {
         shop.verdict(&licence, json!({ "fingerprint": "a" })).await["code"],
         "valid"
     );
+}
+
+#[actix_web::test]
+async fn machines_that_fall_silent_are_ended_though_nobody_wants_their_place() {
+    let shop = Shop::new().await;
+    let (culled, beat) = watched(&shop, json!({})).await;
+    let (kept, _) = watched(&shop, json!({ "heartbeat_cull": "keep_dead", "code": "kept" })).await;
+    shop.world.run_jobs().await;
+    shop.world.clock.advance(TimeDelta::minutes(9));
+    shop.owner.post(&beat, json!({ "generation": 1 })).await.ok();
+    shop.world.clock.advance(TimeDelta::minutes(7));
+    shop.world.run_jobs().await;
+    assert_eq!(
+        (shop.events("machine.deactivated"), shop.events("machine.dead")),
+        (0, 1)
+    );
+    shop.world.clock.advance(TimeDelta::minutes(16));
+    shop.world.run_jobs().await;
+    assert_eq!(
+        (shop.events("machine.deactivated"), shop.events("machine.dead")),
+        (1, 1)
+    );
+    assert_eq!((shop.places(&culled), shop.places(&kept)), ((0, 0), (1, 1)));
+    let sweeps = format!(
+        "SELECT count(*) FROM run_queue WHERE kind = 'machines.sweep' AND workspace_id = '{}'",
+        shop.world.home().uuid()
+    );
+    assert_eq!(shop.world.count(&sweeps), 0, "nothing is left to look after");
 }

@@ -79,6 +79,25 @@ fn overdue(machine: &Machine, facts: &Facts) -> Option<DateTime<Utc>> {
     machine.heartbeat_due_at.filter(|due| *due + DRIFT < facts.now)
 }
 
+/// Declares dead what is overdue on a licence whose dead machines keep their places.
+pub(super) fn bury_overdue(tx: &mut Tenant<'_>, facts: &Facts) -> Result<()> {
+    if facts.terms.rules.heartbeat == Heartbeat::None {
+        return Ok(());
+    }
+    for machine in queries::overdue(tx.conn(), facts.license, facts.now - DRIFT)? {
+        if let (MachineState::Active, Some(due)) = (machine.state, machine.heartbeat_due_at) {
+            bury(tx, machine.id, due)?;
+        }
+    }
+    Ok(())
+}
+
+fn bury(tx: &mut Tenant<'_>, id: MachineId, due: DateTime<Utc>) -> Result<Machine> {
+    let machine = queries::bury(tx.conn(), id, due)?;
+    outbox::emit(tx, MACHINE_DEAD.of(machine.id, &machine))?;
+    Ok(machine)
+}
+
 fn hear(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, generation: i32) -> Result<Heard> {
     let rules = &facts.terms.rules;
     if machine.state == MachineState::Deactivated || generation != machine.generation {
@@ -95,8 +114,7 @@ fn hear(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, generation: i32) -
             Ok(Heard::Lost)
         }
         (_, Some(due), Cull::KeepDead) => {
-            let machine = queries::bury(tx.conn(), machine.id, due)?;
-            outbox::emit(tx, MACHINE_DEAD.of(machine.id, &machine))?;
+            let machine = bury(tx, machine.id, due)?;
             revive(tx, facts, machine, due)
         }
         (_, None, _) => alive(tx, rules, facts.now, machine),

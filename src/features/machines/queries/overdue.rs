@@ -1,0 +1,78 @@
+//! Machines that gave no sign of life in time.
+
+use chrono::{DateTime, Utc};
+use diesel::{dsl::exists, prelude::*};
+
+use crate::{
+    features::{
+        licenses::MachineId,
+        machines::model::{Machine, MachineState},
+        schema::licensing::machines,
+    },
+    kernel::id::LicenseId,
+};
+
+/// Machines of a licence whose sign of life is overdue, locked: those, too, that were declared dead while the dead kept their places.
+pub(in crate::features::machines) fn overdue(
+    conn: &mut PgConnection,
+    license: LicenseId,
+    before: DateTime<Utc>,
+) -> QueryResult<Vec<Machine>> {
+    machines::table
+        .filter(machines::license_id.eq(license.uuid()))
+        .filter(machines::state.ne(MachineState::Deactivated))
+        .filter(machines::heartbeat_due_at.lt(before))
+        .order(machines::id)
+        .select(Machine::as_select())
+        .for_no_key_update()
+        .load(conn)
+}
+
+/// The next licences beyond this one with a machine that is active and whose sign of life is overdue.
+pub(in crate::features::machines) fn licenses_with_overdue(
+    conn: &mut PgConnection,
+    after: LicenseId,
+    before: DateTime<Utc>,
+    most: i64,
+) -> QueryResult<Vec<LicenseId>> {
+    machines::table
+        .filter(machines::license_id.gt(after.uuid()))
+        .filter(machines::state.eq(MachineState::Active))
+        .filter(machines::heartbeat_due_at.lt(before))
+        .select(machines::license_id)
+        .distinct()
+        .order(machines::license_id)
+        .limit(most)
+        .load(conn)
+}
+
+/// Whether any machine of the workspace is to give a sign of life. `None`: it has no machines.
+pub(in crate::features::machines) fn are_watched(conn: &mut PgConnection) -> QueryResult<Option<bool>> {
+    let active = machines::table.filter(machines::state.eq(MachineState::Active));
+    let watched = active.filter(machines::heartbeat_due_at.is_not_null());
+    if diesel::select(exists(watched)).get_result(conn)? {
+        return Ok(Some(true));
+    }
+    let any: bool = diesel::select(exists(active)).get_result(conn)?;
+    Ok(any.then_some(false))
+}
+
+/// Declares a machine dead as of the moment when its sign of life was due.
+pub(in crate::features::machines) fn bury(
+    conn: &mut PgConnection,
+    id: MachineId,
+    died_at: DateTime<Utc>,
+) -> QueryResult<Machine> {
+    diesel::update(machines::table.find(id.uuid()))
+        .set((machines::state.eq(MachineState::Dead), machines::died_at.eq(died_at)))
+        .returning(Machine::as_returning())
+        .get_result(conn)
+}
+
+/// When a machine died.
+pub(in crate::features::machines) fn died_at(
+    conn: &mut PgConnection,
+    id: MachineId,
+) -> QueryResult<Option<DateTime<Utc>>> {
+    machines::table.find(id.uuid()).select(machines::died_at).first(conn)
+}
