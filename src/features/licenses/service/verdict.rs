@@ -118,9 +118,12 @@ fn lifetime(facts: &Facts, standing: &Standing<'_>, code: Code) -> (DateTime<Utc
         _ => None,
     };
     let capped = |instant: DateTime<Utc>| [end, key_ends].into_iter().flatten().fold(instant, DateTime::min);
+    // A machine that gives no sign of life any more is dead by then, but one that cannot reach us is tolerated as any other.
+    let dies_at = facts.machine.as_ref().and_then(|machine| machine.due_at);
+    let alive = |instant: DateTime<Utc>| dies_at.map_or(instant, |due| instant.min(due + DRIFT));
     let fresh = facts.now + TimeDelta::seconds(i64::from(rules.validation_ttl_seconds));
     let grace = fresh + TimeDelta::seconds(i64::from(rules.offline_grace_seconds));
-    (capped(fresh), capped(grace))
+    (alive(capped(fresh)), capped(grace))
 }
 
 /// What to know of a valid licence.

@@ -353,6 +353,28 @@ proptest! {
 }
 
 #[test]
+fn a_verdict_on_a_machine_is_fresh_until_it_would_be_dead() {
+    let mut facts = sound();
+    facts.terms.rules.heartbeat = Heartbeat::Required;
+    let due = now() + TimeDelta::minutes(10);
+    facts.machine = Some(MachineFacts {
+        due_at: Some(due),
+        ..machine()
+    });
+    let of_machine = || asked(serde_json::json!({ "fingerprint": "x" }));
+    let verdict = judge(&facts, of_machine());
+    assert_eq!((verdict.code, verdict.fresh_until), (Code::Valid, due + DRIFT));
+    assert!(
+        verdict.grace_until > due + TimeDelta::days(1),
+        "who cannot reach us is tolerated"
+    );
+    facts.now = verdict.fresh_until;
+    assert!(judge(&facts, of_machine()).valid);
+    facts.now += TimeDelta::milliseconds(1);
+    assert_eq!(judge(&facts, of_machine()).code, Code::MachineDead);
+}
+
+#[test]
 fn every_code_can_be_reached() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = BTreeSet::from([unknown(Asked::default(), now()).code]);
