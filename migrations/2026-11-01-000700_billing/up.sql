@@ -194,12 +194,13 @@ CREATE TABLE billing_customers (
   created_at         timestamptz NOT NULL DEFAULT app_now(),
   updated_at         timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT billing_customers_pkey PRIMARY KEY (workspace_id, id),
-  CONSTRAINT billing_customers_customer_id_key UNIQUE (workspace_id, connection_id, customer_id),
   CONSTRAINT billing_customers_stripe_customer_id_key UNIQUE (workspace_id, connection_id, stripe_customer_id),
   CONSTRAINT billing_customers_connection_id_fkey FOREIGN KEY (workspace_id, connection_id)
     REFERENCES stripe_connections (workspace_id, id),
   CONSTRAINT billing_customers_customer_id_fkey FOREIGN KEY (workspace_id, customer_id) REFERENCES customers (workspace_id, id)
 );
+-- Who was deleted there gets another account; what still comes in about the old one finds them.
+CREATE UNIQUE INDEX billing_customers_customer_id_key ON billing_customers (workspace_id, connection_id, customer_id) WHERE deleted_at IS NULL;
 CREATE INDEX billing_customers_customer_id_idx ON billing_customers (workspace_id, customer_id);
 CREATE INDEX billing_customers_created_at_idx ON billing_customers (workspace_id, created_at, id);
 CREATE TRIGGER bump_version BEFORE UPDATE ON billing_customers FOR EACH ROW EXECUTE FUNCTION bump_version();

@@ -70,6 +70,7 @@ diesel::table! {
     use diesel::sql_types::*;
     /// Customers as Stripe knows them.
     billing_customers (id) {
+        workspace_id -> Uuid,
         id -> Uuid,
         connection_id -> Uuid,
         customer_id -> Uuid,

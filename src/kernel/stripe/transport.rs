@@ -48,7 +48,7 @@ impl Patience {
 pub struct Intent(String);
 
 impl Intent {
-    /// The key of an intent of this connection: `gld:{connection}:customer:cst_…`.
+    /// The key of an intent of this connection: `gld:{connection}:customer:{row}`.
     pub fn new(connection: impl fmt::Display, what: &str, row: impl fmt::Display) -> Intent {
         Intent(format!("gld:{connection}:{what}:{row}"))
     }

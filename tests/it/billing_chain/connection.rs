@@ -60,6 +60,36 @@ async fn who_was_there_before_stripe_was_has_an_account_after_the_next_start() {
 }
 
 #[actix_web::test]
+async fn who_was_deleted_at_stripe_has_another_account_to_buy_with() {
+    let shop = Shop::open().await;
+    let subscription = shop.buys("guildhall_pro_month");
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "pro");
+    let account = format!("customers/{}", subscription["customer"].as_str().unwrap());
+    shop.stub.call("DELETE", &account, "").unwrap();
+    shop.settles().await;
+    assert_eq!(shop.count("subscriptions", "ended_at IS NULL"), 0);
+    let accounts = |so: &str| shop.count("billing_customers", &format!("stripe_customer_id IS NOT NULL AND {so}"));
+    assert_eq!(
+        (accounts("deleted_at IS NOT NULL"), accounts("deleted_at IS NULL")),
+        (1, 1)
+    );
+    // What is told of the old one again changes nothing of the new one.
+    let gone = json!({ "object": "customer", "id": subscription["customer"] });
+    shop.sends("customer.deleted", gone).await;
+    assert_eq!(
+        (accounts("deleted_at IS NOT NULL"), accounts("deleted_at IS NULL")),
+        (1, 1)
+    );
+
+    let other = shop.buys("guildhall_business_month");
+    assert_ne!(other["customer"], subscription["customer"]);
+    shop.settles().await;
+    assert_eq!(shop.plan().await, "business");
+    assert_eq!(shop.count("inbox_events", "state = 'parked'"), 0);
+}
+
+#[actix_web::test]
 async fn what_never_came_in_is_asked_for() {
     let shop = Shop::open().await;
     shop.buys("guildhall_pro_month");

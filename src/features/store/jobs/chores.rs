@@ -217,6 +217,7 @@ async fn customer(looker: Looker, job: JobContext) -> Result<()> {
     let Some(ToOpen {
         customer,
         name,
+        row,
         account: known,
     }) = found
     else {
@@ -226,7 +227,7 @@ async fn customer(looker: Looker, job: JobContext) -> Result<()> {
     if known.is_none()
         && let Some(account) = account::platform(&looker)
     {
-        match open_account(&account, workspace, customer, name).await {
+        match open_account(&account, workspace, (customer, row), name).await {
             Ok(stripe_id) => {
                 job.db
                     .tenant(job.scope(), move |tx| service::bind_account(tx, customer, &stripe_id))
@@ -242,7 +243,7 @@ async fn customer(looker: Looker, job: JobContext) -> Result<()> {
 async fn open_account(
     account: &Account,
     workspace: WorkspaceId,
-    customer: CustomerId,
+    (customer, row): (CustomerId, Uuid),
     name: Option<String>,
 ) -> Result<String, StripeError> {
     let metadata = HashMap::from([
@@ -254,7 +255,8 @@ async fn open_account(
         email: None,
         metadata,
     };
-    let intent = Intent::new(PLATFORM, "customer", customer);
+    // Not of the customer: one whose account was deleted would be given the deleted one.
+    let intent = Intent::new(PLATFORM, "customer", row);
     Ok(account.create_customer(&intent, &new).await?.id)
 }
 

@@ -60,7 +60,7 @@ pub(in crate::features::store) fn delete_customer(
         .execute(conn)
 }
 
-/// Notes that a customer is to have an account at Stripe. The row stays as it is where there is one.
+/// Notes that a customer is to have an account at Stripe. The row stays as it is where there is one that was not deleted.
 pub(in crate::features::store) fn intend_customer(
     conn: &mut PgConnection,
     id: Uuid,
@@ -73,24 +73,29 @@ pub(in crate::features::store) fn intend_customer(
             billing_customers::connection_id.eq(connection),
             billing_customers::customer_id.eq(customer),
         ))
-        .on_conflict(on_constraint("billing_customers_customer_id_key"))
+        .on_conflict((
+            billing_customers::workspace_id,
+            billing_customers::connection_id,
+            billing_customers::customer_id,
+        ))
+        .filter_target(billing_customers::deleted_at.is_null())
         .do_nothing()
         .execute(conn)
 }
 
-/// The account of a customer at Stripe, once it has one.
+/// The intent to have an account for a customer at Stripe, and the account, once there is one.
 pub(in crate::features::store) fn account_of(
     conn: &mut PgConnection,
     connection: ConnectionId,
     customer: CustomerId,
-) -> QueryResult<Option<String>> {
-    let found: Option<Option<String>> = billing_customers::table
+) -> QueryResult<Option<(Uuid, Option<String>)>> {
+    billing_customers::table
         .filter(billing_customers::connection_id.eq(connection))
         .filter(billing_customers::customer_id.eq(customer))
-        .select(billing_customers::stripe_customer_id)
+        .filter(billing_customers::deleted_at.is_null())
+        .select((billing_customers::id, billing_customers::stripe_customer_id))
         .first(conn)
-        .optional()?;
-    Ok(found.flatten())
+        .optional()
 }
 
 /// The next customers beyond this one that are to have an account and have none.
@@ -125,6 +130,7 @@ pub(in crate::features::store) fn bind_customer(
         .filter(billing_customers::connection_id.eq(connection))
         .filter(billing_customers::customer_id.eq(customer))
         .filter(billing_customers::stripe_customer_id.is_null())
+        .filter(billing_customers::deleted_at.is_null())
         .set(billing_customers::stripe_customer_id.eq(stripe_id))
         .execute(conn)
 }

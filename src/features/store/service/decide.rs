@@ -294,7 +294,9 @@ pub(in crate::features::store) fn to_look_at(
 ) -> Result<(ConnectionId, Vec<Wanted>)> {
     let (connection, object, customer) = queries::place_of(tx.conn(), subscription)?;
     let account = queries::account_of(tx.conn(), connection, customer)?;
-    let lane = account.unwrap_or_else(|| object.clone());
+    let lane = account
+        .and_then(|(_, at_stripe)| at_stripe)
+        .unwrap_or_else(|| object.clone());
     let now = tx.now()?;
     let held = queries::held_invoices(tx.conn(), subscription, now)?;
     let mut wanted = vec![Wanted {

@@ -19,7 +19,7 @@ use crate::{
         db::Tenant,
         error::Result,
         id::{CustomerId, JobId, LicenseId, WorkspaceId},
-        inbox::{self, PLATFORM},
+        inbox::{self, ConnectionId, PLATFORM},
         jobs::{self, Lane, Push},
         outbox::Event,
     },
@@ -124,6 +124,19 @@ fn customer_job(workspace: WorkspaceId) -> Push {
     }
 }
 
+/// Has another account opened for a workspace whose own was deleted at Stripe: what it buys from now on is bought for that one.
+pub(super) fn another_account(tx: &mut Tenant<'_>, connection: ConnectionId, customer: CustomerId) -> Result<()> {
+    if connection != PLATFORM {
+        return Ok(());
+    }
+    for workspace in queries::names(tx.conn(), &[customer])? {
+        if let Ok(workspace) = workspace.parse::<WorkspaceId>() {
+            jobs::push(tx, customer_job(workspace))?;
+        }
+    }
+    Ok(())
+}
+
 /// Has accounts opened for the next customers beyond this one that have none: they came before there was a Stripe. Answers the last of
 /// them, while there may be more.
 pub(in crate::features::store) fn open_accounts(
@@ -145,6 +158,8 @@ pub(in crate::features::store) fn open_accounts(
 pub(in crate::features::store) struct ToOpen {
     pub(in crate::features::store) customer: CustomerId,
     pub(in crate::features::store) name: Option<String>,
+    /// Our row of the account, which outlives the call that opens it.
+    pub(in crate::features::store) row: Uuid,
     /// The account, if there is one.
     pub(in crate::features::store) account: Option<String>,
 }
@@ -159,10 +174,13 @@ pub(in crate::features::store) fn customer_to_open(
     };
     let fresh = LicenseId::new(tx.now()?).uuid();
     queries::intend_customer(tx.conn(), fresh, PLATFORM, customer)?;
-    let account = queries::account_of(tx.conn(), PLATFORM, customer)?;
+    let Some((row, account)) = queries::account_of(tx.conn(), PLATFORM, customer)? else {
+        return Ok(None);
+    };
     Ok(Some(ToOpen {
         customer,
         name,
+        row,
         account,
     }))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::follow;
 use crate::{
     features::store::{
         jobs::Picture,
@@ -96,7 +97,7 @@ pub(in crate::features::store) fn held_for(
     };
     let mut wanted = Vec::new();
     for (customer, object) in queries::held_for_price(tx.conn(), connection, &stripe_id)? {
-        if let Some(lane) = queries::account_of(tx.conn(), connection, customer)? {
+        if let Some((_, Some(lane))) = queries::account_of(tx.conn(), connection, customer)? {
             wanted.push(Wanted {
                 kind: "invoice.updated",
                 lane,
@@ -129,12 +130,14 @@ pub(super) fn was_a_draft(tx: &mut Tenant<'_>, connection: ConnectionId, event: 
 /// Whose lane it is, and what Stripe knows of them. `None`: an account that belongs to no customer of ours.
 pub(super) fn customer(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture) -> Result<Option<CustomerId>> {
     let known = queries::customer_of(tx.conn(), lane.connection, &lane.name)?;
-    let (Some(_), Some(account)) = (known, &seen.customer) else {
+    let (Some(customer), Some(account)) = (known, &seen.customer) else {
         return Ok(known);
     };
     if account.deleted {
         let now = tx.now()?;
-        queries::delete_customer(tx.conn(), lane.connection, &account.id, now)?;
+        if queries::delete_customer(tx.conn(), lane.connection, &account.id, now)? > 0 {
+            follow::another_account(tx, lane.connection, customer)?;
+        }
     } else {
         queries::update_customer(tx.conn(), lane.connection, &account.id, &CustomerImage::of(account))?;
     }
