@@ -174,7 +174,8 @@ pub async fn current(db: &Db, scope: &Scope) -> Result<PlanView> {
 }
 
 /// Publishes the operator's plans: what `GET /plans` shows, and what a new workspace begins with. What is published and was read later stays:
-/// two may be publishing at once, and whoever read last knows every change that somebody wanted published.
+/// two may be publishing at once, and whoever read last knows every change that somebody wanted published. That does not hold of a plan that is
+/// withdrawn, for nothing is left of it to compare with; none is, but by deleting the operator's offers by hand: they are archived.
 ///
 /// # Errors
 /// The database's.

@@ -92,8 +92,10 @@ pub(super) fn apply(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, means: &Me
     Ok(health)
 }
 
-/// Holds the policies by which licences may be made here, before any licence is touched: whoever edits a policy takes it first, too, and its
-/// licences then.
+/// Holds the policies by which licences may be made here, as far as they are known now, before any licence is touched: whoever edits a policy
+/// takes it first, too, and its licences then. A price that somebody maps to an offer in this moment brings its policy in later; should that
+/// meet an edit, one of the two is refused, and the look is repeated ([`Settled::Busy`]). Looks share a policy: an edit waits for all of those
+/// that have it, and is refused (503, to be tried again) where there is always another.
 fn hold_policies(
     tx: &mut Tenant<'_>,
     connection: ConnectionId,
