@@ -57,7 +57,7 @@ async fn what_was_looked_at_when_its_worker_ended_is_looked_at_by_the_next() {
     shop.stub.inject(Fault {
         path: "subscriptions".into(),
         method: "GET".into(),
-        times: 2,
+        times: 100,
         kind: Kind::Slow(60_000),
     });
     let looking = async |looking: bool| {
@@ -74,6 +74,7 @@ async fn what_was_looked_at_when_its_worker_ended_is_looked_at_by_the_next() {
     let worker = worker::start(&shop.world.deployment).unwrap();
     looking(true).await;
     worker.kill();
+    shop.stub.heal();
     let lanes =
         "UPDATE guildhall.inbox_lanes SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL";
     shop.world.admin(lanes);
