@@ -6,24 +6,32 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use moka::sync::Cache;
 
+use super::overdrawn::Overdrawn;
 use crate::kernel::{access::Credential, http::limits::Shown, secret::Token};
 
 /// How long a good credential is remembered.
 const MEMORY: Duration = Duration::from_secs(60);
 
 /// Remembers them by their hash.
-pub struct Acquaintances(Cache<[u8; 32], ()>);
+pub struct Acquaintances {
+    good: Cache<[u8; 32], ()>,
+    /// Those of them that asked for too much.
+    pub(super) overdrawn: Overdrawn,
+}
 
 impl Default for Acquaintances {
     fn default() -> Acquaintances {
-        Acquaintances(Cache::builder().max_capacity(50_000).time_to_live(MEMORY).build())
+        Acquaintances {
+            good: Cache::builder().max_capacity(50_000).time_to_live(MEMORY).build(),
+            overdrawn: Overdrawn::default(),
+        }
     }
 }
 
 /// A credential as it was met.
 pub(super) struct Met {
     pub(super) shown: Shown,
-    hash: Option<[u8; 32]>,
+    pub(super) hash: Option<[u8; 32]>,
 }
 
 impl Acquaintances {
@@ -31,7 +39,7 @@ impl Acquaintances {
     pub(super) fn meet(&self, credential: &Credential) -> Met {
         let hash = hash(credential);
         let shown = match (credential, &hash) {
-            (_, Some(hash)) if self.0.contains_key(hash) => Shown::Known,
+            (_, Some(hash)) if self.good.contains_key(hash) => Shown::Known,
             // What cannot be ours is as good as nothing: the database need not be asked.
             (Credential::Key(text), _) if Token::parse(text.expose()).is_none() => Shown::Nothing,
             (_, Some(_)) => Shown::Unknown,
@@ -43,8 +51,8 @@ impl Acquaintances {
     /// Remembers how the credential was judged.
     pub(super) fn learn(&self, met: &Met, good: bool) {
         match (met.hash, met.shown) {
-            (Some(hash), Shown::Unknown) if good => self.0.insert(hash, ()),
-            (Some(hash), Shown::Known) if !good => self.0.invalidate(&hash),
+            (Some(hash), Shown::Unknown) if good => self.good.insert(hash, ()),
+            (Some(hash), Shown::Known) if !good => self.good.invalidate(&hash),
             _ => {}
         }
     }

@@ -5,6 +5,7 @@
 mod acquaintances;
 mod answer;
 mod credentials;
+mod overdrawn;
 mod patience;
 mod strangers;
 mod unread;
@@ -56,7 +57,7 @@ use crate::kernel::{
     check::is_percent_encoded,
     clock::Clock,
     error::{
-        FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, Problem, UNKNOWN_API_VERSION,
+        FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, Problem, RATE_LIMITED, UNKNOWN_API_VERSION,
         UNKNOWN_PARAMETER,
     },
     gate::{Full, Gate},
@@ -241,22 +242,33 @@ fn judge_method(request: &ServiceRequest, operations: &Operations) -> Result<(),
     }
 }
 
+/// What the caller shows. Probes, documents and pages are everybody's: what is sent along is not looked up.
+fn shown(request: &ServiceRequest) -> Credential {
+    match request.path().starts_with("/api/") {
+        true => credentials::credential(request.headers()),
+        false => Credential::None,
+    }
+}
+
 /// Finds out who calls, and whether they may ask for so much.
 async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<Caller, Box<Problem>> {
     let front = seen.front.clone();
     let (limits, doorkeeper) = (&front.limits, &front.doorkeeper);
     let (ip, class) = (call.ip, seen.operation.rate);
     let headers = request.headers();
-    // Probes, documents and pages are everybody's: what is sent along is not looked up.
-    let credential = match request.path().starts_with("/api/") {
-        true => credentials::credential(headers),
-        false => Credential::None,
-    };
+    let credential = shown(request);
     let met = front.acquaintances.meet(&credential);
-    let arrival = match (class, &credential) {
-        (RateClass::Free, _) => None,
+    let is_software = matches!(credential, Credential::License(_));
+    let software = met.hash.filter(|_| is_software).map(|hash| (ip, hash, class));
+    if let Some(refused) = software.and_then(|software| front.acquaintances.overdrawn.look(&software)) {
+        seen.verdict = refused;
+        return Err(Box::new(seen.verdict.problem().unwrap_or(RATE_LIMITED.into())));
+    }
+    let arrival = match class {
+        RateClass::Free => None,
         // The customer's software is counted by its licence, providers' events are known by their signature.
-        (RateClass::Ingress, _) | (_, Credential::License(_)) => Some(limits.arrive(ip, Shown::Known).await),
+        RateClass::Ingress => Some(limits.arrive(ip, Shown::Known).await),
+        _ if is_software => Some(limits.arrive(ip, Shown::Known).await),
         _ => Some(limits.arrive(ip, met.shown).await),
     };
     if let Some(refused) = arrival.as_ref().and_then(|arrival| arrival.verdict.problem()) {
@@ -277,8 +289,9 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     if seen.verdict.is_allowed()
         && let Some(own) = own_limits(limits, seen.operation, &caller).await
     {
-        if !own.is_allowed() && caller.shown.is_some() && caller.access.is_ok() {
-            limits.give_back(ip, &seen.verdict);
+        if let (false, Some(software), Ok(_)) = (own.is_allowed(), software, &caller.access) {
+            front.acquaintances.overdrawn.note(software, &own);
+            limits.forgive(ip, &seen.verdict).await;
         }
         seen.verdict = std::mem::take(&mut seen.verdict).and(own);
     }
@@ -294,11 +307,18 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
         && seen.method != Method::GET
         && let Err(refused) = cors::expect_own_page(&front.origins, headers)
     {
-        // Whatever asks for the credential is refused; what needs none goes on without it.
-        caller.person = caller.person.and(Err(refused.clone()));
-        caller.access = caller.access.and(Err(refused));
+        caller = without_credential(caller, refused);
     }
     Ok(caller)
+}
+
+/// Whatever asks for the credential is refused; what needs none goes on without it.
+fn without_credential(caller: Caller, refused: Problem) -> Caller {
+    Caller {
+        person: caller.person.and(Err(refused.clone())),
+        access: caller.access.and(Err(refused)),
+        ..caller
+    }
 }
 
 /// What is counted of whoever calls, now that it is known who that is: their workspace's limits, their licence's, or their own.

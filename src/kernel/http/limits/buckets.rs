@@ -40,6 +40,12 @@ pub(super) fn address(settings: &Settings) -> Ask {
     Ask::new("ip", quota.times(settings.factor))
 }
 
+/// Requests that their licence's own bucket refused, from one address, as many as that has no share in. A program in a loop asks ten times a
+/// second; whoever asks with many keys at once pays as all others do.
+pub(super) fn forgiven(settings: &Settings) -> Ask {
+    Ask::new("forgiven", Quota::per_second(50).burst(100).times(settings.factor))
+}
+
 /// Licence keys that lead nowhere, from one address. Others from there go on: behind it may be a whole company that has paid.
 pub(super) fn unknown_license(settings: &Settings) -> Ask {
     Ask::new("unknown-license", Quota::per_minute(20).times(settings.factor))

@@ -162,12 +162,20 @@ impl Limits {
     }
 
     /// Gives an address back what a request took of it that its own bucket refused, as far as `arrived` took something: one program in a
-    /// loop does not keep everybody waiting who is behind the same address.
-    pub fn give_back(&self, address: Option<IpAddr>, arrived: &Verdict) {
+    /// loop does not keep everybody waiting who is behind the same address. Only so many are forgiven, or whoever has many keys would have no
+    /// bound.
+    pub async fn forgive(&self, address: Option<IpAddr>, arrived: &Verdict) {
         let (home, ask) = (Home::address(address), buckets::address(&self.0.settings));
         let took = arrived.standings().iter().any(|standing| standing.bucket == ask.bucket);
+        if !took
+            || !self
+                .check(&home, &[buckets::forgiven(&self.0.settings)])
+                .await
+                .is_allowed()
+        {
+            return;
+        }
         match arrived.is_shared() {
-            _ if !took => {}
             true => self.0.shared.put_back(home, ask),
             false => self.0.local.put_back(&home, &ask),
         }

@@ -40,6 +40,12 @@ impl Verdict {
         Verdict { standings, shared }
     }
 
+    /// One that was made by hand.
+    #[cfg(test)]
+    pub(in crate::kernel::http) fn of(standings: Vec<Standing>) -> Verdict {
+        Verdict::new(standings, true)
+    }
+
     /// The bucket that refused, the one with the longest wait if there were several.
     pub fn refused(&self) -> Option<&Standing> {
         let refusing = self.standings.iter().filter(|standing| standing.wait.is_some());
