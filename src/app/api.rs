@@ -62,7 +62,7 @@ pub fn slices(routes: &mut ServiceConfig) {
 }
 
 /// Mounts routes for the operations of these resources. The front door found out which operation a request is for: what it does not
-/// know, such as an address in another spelling, reaches no handler here.
+/// know reaches no handler here.
 fn under(routes: &mut ServiceConfig, resources: &'static [&'static str], slices: impl FnOnce(&mut ServiceConfig)) {
     let ours = fn_guard(move |context| {
         let data = context.req_data();
@@ -163,7 +163,6 @@ fn share(config: &mut web::ServiceConfig, state: &Deployment) {
         .app_data(state.identity.clone())
         .app_data(Data::new(state.keys.clone()))
         .app_data(Data::new(state.config.auth.clone()))
-        .app_data(Data::from(state.operations.clone()))
         .app_data(Data::new(state.door.clone()))
         .app_data(Data::new(state.peppers.clone()))
         .app_data(Data::new(state.db.clone()))

@@ -1,6 +1,6 @@
 //! From the configuration to a deployment that can serve.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use actix_web::web::Data;
 use anyhow::{Context, Result, anyhow};
@@ -194,6 +194,14 @@ fn seals(config: &Config) -> Result<Seals> {
 }
 
 impl Deployment {
+    /// Writes the API's description of itself, aside from the threads that serve.
+    pub fn write_documents(&self) {
+        let documents = self.documents.clone();
+        tokio::task::spawn_blocking(move || {
+            LazyLock::force(&documents);
+        });
+    }
+
     /// Makes what every deployment has: signing keys, the operator's connection to Stripe and, by a job, what the operator sells. Safe to
     /// repeat.
     ///

@@ -47,6 +47,7 @@ async fn gate(deployment: &Deployment) -> Result<()> {
     guard::may_serve(&deployment.db, deployment.config.is_production()).await?;
     deployment.prepare().await?;
     deployment.readiness.booted();
+    deployment.write_documents();
     std::future::pending().await
 }
 

@@ -70,7 +70,7 @@ async fn an_unpaid_workspace_reads_ends_and_deletes_and_serves_its_customers() {
     assert_eq!(changing, WORKS);
     // No other spelling of an address leads round that.
     let spelled = owner.post("/agents/none/%65xecute", json!({})).await;
-    spelled.refused("route-not-found");
+    spelled.refused("payment-required");
 }
 
 #[actix_web::test]

@@ -134,6 +134,7 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
         prepared.map_err(|error| anyhow!("{error:#}; {WAY_OUT}"))?;
         let worker = worker::start(&deployment)?;
         deployment.readiness.booted();
+        deployment.write_documents();
 
         let running = tokio::select! {
             running = introduce(home, &mut secrets, &stack, &deployment) => Some(running?),

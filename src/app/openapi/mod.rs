@@ -26,7 +26,7 @@ pub struct Documents {
     pub older: Document,
 }
 
-/// The documents of a process: written when somebody first asks for them.
+/// The documents of a process: written once it serves, or when somebody asks for them before.
 pub type Written = LazyLock<Documents, Box<dyn FnOnce() -> Documents + Send>>;
 
 /// One of them.

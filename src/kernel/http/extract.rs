@@ -14,7 +14,7 @@ use actix_web::{
 };
 use uuid::Uuid;
 
-use super::{export::wants_lines, operations::Operations};
+use super::{export::wants_lines, operations::Operation};
 use crate::kernel::{
     access::{Access, Call, Caller, Can, Needs, Person, Via},
     crypto::Keyring,
@@ -282,8 +282,8 @@ fn read_key(request: &HttpRequest) -> Result<IdempotencyKey> {
         ));
     }
     let template = request
-        .app_data::<Data<Operations>>()
-        .and_then(|all| all.find(request.method(), request.path()))
+        .extensions()
+        .get::<&'static Operation>()
         .map_or("", |operation| operation.template);
     let keyring = request
         .app_data::<Data<Keyring>>()

@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{
-    FromRequest, HttpRequest,
+    FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
     http::{
         Method,
@@ -18,7 +18,7 @@ use aws_lc_rs::digest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{body, document::Document, operations::Operations};
+use super::{body, document::Document, operations::Operation};
 use crate::kernel::{
     check::{Check, Validate, escape, unfit},
     error::{Error, FieldCode, INVALID_JSON, Result},
@@ -75,8 +75,8 @@ impl<T: DeserializeOwned + Validate + 'static> FromRequest for Valid<T> {
         Box::pin(async move {
             body::expect_json(&request)?;
             let limit = request
-                .app_data::<actix_web::web::Data<Operations>>()
-                .and_then(|all| all.find(request.method(), request.path()))
+                .extensions()
+                .get::<&'static Operation>()
                 .map_or(body::DEFAULT_LIMIT, |operation| operation.body_limit);
             let bytes = body::read(&request, &mut payload, limit).await?;
             parse(&bytes)

@@ -116,7 +116,7 @@ pub async fn front(
     if let Some(answer) = preflight(&request, &front) {
         return Ok(request.into_response(answer));
     }
-    let known = front.operations.find(request.method(), request.path());
+    let known = front.operations.find(request.method(), path(&request));
     let operation = known.unwrap_or(front.operations.unlisted());
     if request.method() == Method::HEAD {
         // The server leaves the body out by itself; the routes only know GET.
@@ -165,6 +165,11 @@ pub async fn front(
     }
 }
 
+/// The path as the router reads it: what is percent-encoded needlessly is decoded, so both find the same operation.
+fn path(request: &ServiceRequest) -> &str {
+    request.match_info().as_str()
+}
+
 /// The largest request head, in bytes: address and headers together.
 const HEAD: usize = 16 << 10;
 
@@ -189,9 +194,9 @@ fn judge_head(request: &ServiceRequest) -> Result<(), Box<Problem>> {
 /// The answer to a browser that asks whether a page may call. It is never limited, and nobody's credential is looked at.
 fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
     let asked = cors::asked_method(request.method().as_str(), request.headers())?;
-    let methods = front.operations.allowed(request.path())?;
+    let methods = front.operations.allowed(path(request))?;
     let asked = Method::from_bytes(asked.as_bytes()).ok()?;
-    let found = front.operations.find(&asked, request.path());
+    let found = front.operations.find(&asked, path(request));
     let operation = found.unwrap_or(front.operations.unlisted());
     let mut answer = HttpResponse::NoContent().finish();
     for (name, value) in cors::preflight(&front.origins, request.headers(), operation, &methods) {
@@ -233,7 +238,7 @@ fn judge_encoding(query: &str) -> Result<(), Box<Problem>> {
 
 /// The document says which methods an address has. The router alone would take `GET /licenses/validate` for the licence of that name.
 fn judge_method(request: &ServiceRequest, operations: &Operations) -> Result<(), Box<Problem>> {
-    match operations.allowed(request.path()) {
+    match operations.allowed(path(request)) {
         Some(methods) => {
             let refused = METHOD_NOT_ALLOWED.because(format!("Here are {methods}."));
             Err(Box::new(refused.header("allow", methods)))
@@ -244,7 +249,7 @@ fn judge_method(request: &ServiceRequest, operations: &Operations) -> Result<(),
 
 /// What the caller shows. Probes, documents and pages are everybody's: what is sent along is not looked up.
 fn shown(request: &ServiceRequest) -> Credential {
-    match request.path().starts_with("/api/") {
+    match path(request).starts_with("/api/") {
         true => credentials::credential(request.headers()),
         false => Credential::None,
     }

@@ -86,19 +86,23 @@ impl Limits {
         if !self.0.settings.enabled || asks.is_empty() {
             return Verdict::default();
         }
-        let verdict = if self.0.shared.is_off() {
-            metrics::RATELIMIT_FALLBACK.inc();
-            self.0.local.take(home, asks)
-        } else {
-            self.0.shared.take(home, asks).await.unwrap_or_else(|_| {
-                metrics::RATELIMIT_FALLBACK.inc();
-                self.0.local.take(home, asks)
-            })
-        };
+        let verdict = self.take(home, asks).await;
         if let Some(refused) = verdict.refused() {
             metrics::RATE_LIMITED.with_label_values(&[refused.bucket]).inc();
         }
         verdict
+    }
+
+    /// The same, of what is no request: nobody is refused.
+    async fn take(&self, home: &Home, asks: &[Ask]) -> Verdict {
+        if self.0.shared.is_off() {
+            metrics::RATELIMIT_FALLBACK.inc();
+            return self.0.local.take(home, asks);
+        }
+        self.0.shared.take(home, asks).await.unwrap_or_else(|_| {
+            metrics::RATELIMIT_FALLBACK.inc();
+            self.0.local.take(home, asks)
+        })
     }
 
     /// Judges a request by its address, before anybody looks at its credential.
@@ -167,12 +171,8 @@ impl Limits {
     pub async fn forgive(&self, address: Option<IpAddr>, arrived: &Verdict) {
         let (home, ask) = (Home::address(address), buckets::address(&self.0.settings));
         let took = arrived.standings().iter().any(|standing| standing.bucket == ask.bucket);
-        if !took
-            || !self
-                .check(&home, &[buckets::forgiven(&self.0.settings)])
-                .await
-                .is_allowed()
-        {
+        let forgiven = [buckets::forgiven(&self.0.settings)];
+        if !took || !self.take(&home, &forgiven).await.is_allowed() {
             return;
         }
         match arrived.is_shared() {
