@@ -5,7 +5,7 @@ use std::{future::ready, io, time::Duration};
 use actix_web::{
     HttpRequest, HttpResponse, Responder,
     body::BoxBody,
-    http::header::{ACCEPT, HeaderMap},
+    http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue},
     web::Bytes,
 };
 use futures_util::{
@@ -78,8 +78,11 @@ fn weight(accepted: &str, media: &str) -> f32 {
 pub enum Listing<T> {
     /// A page.
     Page(Json<Page<T>>),
-    /// All rows, a line each.
-    Lines(LocalBoxStream<'static, io::Result<Bytes>>),
+    /// How the limit of exports stands, and all rows, a line each.
+    Lines(
+        Vec<(HeaderName, HeaderValue)>,
+        LocalBoxStream<'static, io::Result<Bytes>>,
+    ),
 }
 
 impl<T: Serialize> Responder for Listing<T> {
@@ -88,7 +91,13 @@ impl<T: Serialize> Responder for Listing<T> {
     fn respond_to(self, request: &HttpRequest) -> HttpResponse {
         match self {
             Listing::Page(page) => write(&page, request),
-            Listing::Lines(lines) => HttpResponse::Ok().content_type(LINES).streaming(lines),
+            Listing::Lines(told, lines) => {
+                let mut answer = HttpResponse::Ok();
+                for header in told {
+                    answer.insert_header(header);
+                }
+                answer.content_type(LINES).streaming(lines)
+            }
         }
     }
 }
@@ -154,7 +163,9 @@ where
         if self.left != Left::Nothing {
             self.refuse_too_many(whole).await?;
         }
-        self.limits.export(&self.scope).await.into_result()?;
+        let verdict = self.limits.export(&self.scope).await;
+        let told = verdict.headers().collect();
+        verdict.into_result()?;
         let rest = stream::unfold(self, |mut lister| async move {
             match lister.left {
                 Left::AtMost(_) => Some((lister.slice_patiently().await, lister)),
@@ -162,7 +173,8 @@ where
                 Left::Nothing => None,
             }
         });
-        Ok(Listing::Lines(stream::once(ready(Ok(first))).chain(rest).boxed_local()))
+        let lines = stream::once(ready(Ok(first))).chain(rest).boxed_local();
+        Ok(Listing::Lines(told, lines))
     }
 
     async fn page(&self, scope: Scope, query: PageQuery<F>) -> Result<Page<T>> {

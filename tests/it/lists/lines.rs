@@ -152,10 +152,18 @@ async fn to_take_everything_has_a_price_of_its_own() {
         let asked = owner.get("/audit-entries?nope=1").header("accept", LINES).await;
         asked.refused("unknown-parameter");
     }
-    for list in ["/webhook-deliveries", "/audit-entries", "/webhook-deliveries"] {
-        owner.get(list).header("accept", LINES).await.ok();
+    for (left, list) in [
+        (2, "/webhook-deliveries"),
+        (1, "/audit-entries"),
+        (0, "/webhook-deliveries"),
+    ] {
+        let given = owner.get(list).header("accept", LINES).await.ok();
+        assert!(given.header("ratelimit").starts_with(&format!("\"export\";r={left};")));
+        assert!(given.header("ratelimit-policy").starts_with("\"export\";q=3;w=3600"));
     }
     let refused = owner.get("/audit-entries").header("accept", LINES).await;
+    assert!(refused.header("ratelimit").starts_with("\"export\";r=0;"));
+    assert_eq!(refused.header("x-ratelimit-remaining"), "0");
     assert_eq!(refused.refused("rate-limited").body["bucket"], "export");
     owner.get("/audit-entries").await.ok();
 }

@@ -41,6 +41,25 @@ async fn time_runs_out_in_the_queue_and_at_work() {
 }
 
 #[actix_web::test]
+async fn only_what_is_started_counts_as_started() {
+    let world = World::with(&[("LIMITS__FACTOR", "1")]).await;
+    let owner = world.owner();
+    let execute = format!("{}/execute", echo(&owner).await);
+    let right = json!({ "input": { "say": "x" } });
+    for _ in 0..12 {
+        let wrong = json!({ "input": { "say": "x" }, "wat": 1 });
+        owner.post(&execute, wrong).await.refused("validation-failed");
+        let nowhere = owner.post("/agents/agt_nothing/execute", right.clone()).await;
+        nowhere.refused("not-found");
+    }
+    for _ in 0..10 {
+        owner.post(&execute, right.clone()).await.accepted();
+    }
+    let refused = owner.post(&execute, right).await.refused("rate-limited");
+    assert_eq!(refused.body["bucket"], "execute");
+}
+
+#[actix_web::test]
 async fn what_cannot_run_is_refused_before_it_is_accepted() {
     let world = World::new().await;
     let owner = world.owner();

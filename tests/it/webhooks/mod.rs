@@ -19,7 +19,7 @@ use guildhall::{
         outbox::{Catalogue, Relay},
     },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{Answer, Caller, World};
 use receiver::{Got, Receiver};
@@ -227,7 +227,18 @@ async fn a_test_is_sent_at_once_and_a_delivery_can_be_sent_again() {
         (tried.body["state"].as_str(), tried.body["test"].as_bool()),
         (Some("delivered"), Some(true))
     );
-    assert_eq!(receiver.got()[0].json()["test"], true);
+    // It is an event like any other, but for the mark.
+    let sent = receiver.got()[0].json();
+    assert_eq!(
+        (&sent["test"], &sent["actor"]["type"]),
+        (&json!(true), &json!("api_key"))
+    );
+    let document: Value = serde_json::from_slice(&world.deployment.documents.current.text).expect("JSON");
+    let required = &document["components"]["schemas"]["WebhookEvent"]["required"];
+    for name in required.as_array().expect("a list") {
+        let name = name.as_str().expect("a name");
+        assert!(sent.get(name).is_some(), "{name}: {sent}");
+    }
     owner.patch("/workspace", json!({ "name": "Again" })).await.ok();
     world.run_jobs().await;
     let log = owner.get("/webhook-deliveries?event_type=workspace.updated").await.ok();

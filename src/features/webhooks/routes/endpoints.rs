@@ -264,6 +264,7 @@ async fn test(
     let body = json!({
         "id": event, "type": known.name, "timestamp": written(now),
         "api_version": endpoint.api_version, "workspace_id": workspace, "test": true, "data": known.example(),
+        "actor": { "type": scope.actor().kind(), "id": scope.actor().public_id() }, "request_id": &*scope.call().request_id,
     });
     let head = Letterhead {
         url: &endpoint.url,

@@ -10,7 +10,7 @@ use actix_web::{
     Error as ActixError, HttpResponse,
     error::InternalError,
     http::{
-        ConnectionType, Method,
+        ConnectionType, Method, StatusCode,
         header::{CONTENT_TYPE, HeaderMap, ORIGIN},
     },
     web::Data,
@@ -136,6 +136,7 @@ impl Seen {
             RateClass::Free if response.extensions().get::<Problem>().is_none() => (response, ""),
             _ => in_our_words(response, &self.front.public_url, &self.request_id),
         };
+        self.settle(response.status());
         let response = self.dress(response);
         let took = self.started.elapsed();
         self.count(&response, code, took);
@@ -143,11 +144,23 @@ impl Seen {
         response
     }
 
+    /// What was refused started nothing, and is not counted as if it had.
+    fn settle(&mut self, status: StatusCode) {
+        if let Some(scope) = self.scope.as_ref().filter(|_| status.is_client_error()) {
+            let limits = &self.front.limits;
+            limits.started_nothing(scope, self.operation.rate, &mut self.verdict);
+        }
+    }
+
     fn dress(&mut self, mut response: HttpResponse) -> HttpResponse {
         let headers = response.headers_mut();
         headers::dress(headers, &self.request_id);
         for (name, value) in self.verdict.headers() {
-            headers::default(headers, name, value);
+            // What was judged later says its own beside them.
+            match name.as_str() {
+                "ratelimit-policy" => headers.append(name, value),
+                _ => headers::default(headers, name, value),
+            }
         }
         cors::dress(&self.front.origins, &self.origin, self.operation, headers);
         if self.front.is_draining() {

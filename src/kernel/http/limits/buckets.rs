@@ -119,6 +119,14 @@ pub(super) fn export(settings: &Settings, plan: &Plan) -> Option<Ask> {
     Some(Ask::new("export", quota?.times(settings.factor)))
 }
 
+/// The bucket that counts what is started, not what is asked for.
+pub(super) fn of_what_starts(settings: &Settings, plan: &Plan, class: RateClass) -> Option<Ask> {
+    match class {
+        RateClass::Execute => of_class(settings, plan, class),
+        _ => None,
+    }
+}
+
 /// The bucket of a class of operations, if it has one.
 fn of_class(settings: &Settings, plan: &Plan, class: RateClass) -> Option<Ask> {
     let share = |percent: u32| {

@@ -193,6 +193,19 @@ impl Limits {
         self.check(&Home::workspace(scope.workspace()), ask.as_slice()).await
     }
 
+    /// Gives back what a request took for what it would have started: it was refused, and nothing was.
+    pub fn started_nothing(&self, scope: &Scope, class: RateClass, verdict: &mut Verdict) {
+        let ask = buckets::of_what_starts(&self.0.settings, scope.plan(), class);
+        let took = |ask: &Ask| verdict.standings().iter().any(|standing| standing.bucket == ask.bucket);
+        let Some(ask) = ask.filter(took) else { return };
+        verdict.forget(ask.bucket);
+        let home = Home::workspace(scope.workspace());
+        match verdict.is_shared() {
+            true => self.0.shared.put_back(home, ask),
+            false => self.0.local.put_back(&home, &ask),
+        }
+    }
+
     /// Judges a request of a person about what is theirs alone, by their credential and themselves.
     pub async fn admit_person(&self, person: &Person) -> Verdict {
         let asks = buckets::of_person(&self.0.settings, person);

@@ -13,6 +13,15 @@ use actix_web::{
 use super::Quota;
 use crate::kernel::error::{Error, Problem, RATE_LIMITED, Result};
 
+/// The headers that tell of limits: all policies, and how the tightest bucket stands.
+const NAMES: [&str; 5] = [
+    "ratelimit-policy",
+    "ratelimit",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+];
+
 /// How one bucket stands after a request was judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -92,26 +101,25 @@ impl Verdict {
         Some(problem)
     }
 
-    /// `Err` with the refusal.
+    /// `Err` with the refusal, which says how its bucket stands.
     ///
     /// # Errors
     /// 429 `rate-limited`.
     pub fn into_result(self) -> Result<()> {
-        self.problem().map_or(Ok(()), |problem| Err(Error::from(problem)))
+        let Some(problem) = self.problem() else { return Ok(()) };
+        let told = NAMES.into_iter().zip(self.told().into_iter().flatten());
+        let told = told.fold(problem, |problem, (name, value)| {
+            problem.header(name, String::from_utf8_lossy(&value))
+        });
+        Err(Error::from(told))
     }
 
     /// What every answer says about the limits that it met: the policies, and how the tightest of them stands.
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        const NAMES: [HeaderName; 5] = [
-            HeaderName::from_static("ratelimit-policy"),
-            HeaderName::from_static("ratelimit"),
-            HeaderName::from_static("x-ratelimit-limit"),
-            HeaderName::from_static("x-ratelimit-remaining"),
-            HeaderName::from_static("x-ratelimit-reset"),
-        ];
         let values = self.told().into_iter().flatten();
         NAMES
             .into_iter()
+            .map(HeaderName::from_static)
             .zip(values)
             .filter_map(|(name, value)| Some((name, HeaderValue::from_maybe_shared(value).ok()?)))
     }
