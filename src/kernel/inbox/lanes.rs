@@ -84,7 +84,8 @@ pub(super) fn give_back(tx: &mut Tenant<'_>, lane: &Lane) -> Result<()> {
 /// What is said of a look whose worker never said anything.
 const LOST: &str = "the worker that looked was lost";
 
-/// Records what became of some of the lane's events.
+/// Records what became of some of the lane's events. A look that failed or was put off is counted of those only that are looked at
+/// ([`begin`]), and ends that: who does not hear of the commit may record it again.
 ///
 /// # Errors
 /// The database's.
@@ -94,11 +95,11 @@ pub fn settle<'e>(tx: &mut Tenant<'_>, events: impl IntoIterator<Item = &'e Wait
     if let Settled::Failed(error) = outcome {
         for event in events {
             let again = next_look(event, now);
-            if again.is_none() {
+            let counted = queries::fail(tx.conn(), event.id, &clipped(error), again)?;
+            if again.is_none() && counted > 0 {
                 metrics::DEAD_LETTERS.with_label_values(&["inbox"]).inc();
                 tracing::error!(event = %event.id, kind = event.kind, error, "an event is given up");
             }
-            queries::fail(tx.conn(), event.id, &clipped(error), again)?;
         }
         return Ok(());
     }

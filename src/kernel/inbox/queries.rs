@@ -216,7 +216,7 @@ pub(super) fn mark(conn: &mut PgConnection, ids: &[InboxEventId], mark: &Mark) -
         .execute(conn)
 }
 
-/// Counts a failed look; the event waits until then, or, without a time, for good.
+/// Counts a failed look; the event waits until then, or, without a time, for good. One that nobody looks at stays as it is.
 pub(super) fn fail(
     conn: &mut PgConnection,
     id: InboxEventId,
@@ -224,6 +224,7 @@ pub(super) fn fail(
     again: Option<DateTime<Utc>>,
 ) -> QueryResult<usize> {
     diesel::update(events::table.find(id))
+        .filter(events::looking)
         .set((
             events::attempts.eq(events::attempts + 1),
             events::last_error.eq(error),
@@ -254,10 +255,11 @@ pub(super) fn forget_look(conn: &mut PgConnection, connection: ConnectionId, lan
         .execute(conn)
 }
 
-/// Lets events wait until then, once more.
+/// Lets events wait until then, once more. Those that nobody looks at stay as they are.
 pub(super) fn put_off(conn: &mut PgConnection, ids: &[InboxEventId], until: DateTime<Utc>) -> QueryResult<usize> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Id::uuid).collect();
     diesel::update(events::table.filter(events::id.eq_any(ids)))
+        .filter(events::looking)
         .set((
             events::available_at.eq(until),
             events::put_off.eq(events::put_off + 1),

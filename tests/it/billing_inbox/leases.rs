@@ -204,6 +204,39 @@ async fn what_somebody_else_has_is_looked_at_more_and_more_seldom() {
     );
 }
 
+#[actix_web::test]
+async fn what_came_of_a_look_counts_once_however_often_it_is_noted() {
+    let world = world(SECRET).await;
+    for (customer, outcome) in [("cus_1", Settled::Busy), ("cus_2", Settled::Failed("no".into()))] {
+        world.sends(&invoice(&format!("evt_{customer}"), customer)).await.ok();
+        let db = world.deployment.db.clone();
+        let look = Arc::new(move |lane: Lane| {
+            let (db, outcome, lane) = (db.clone(), outcome.clone(), Arc::new(lane));
+            let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+                let held = lane.clone();
+                db.tenant(lane.scope(), move |tx| inbox::begin(tx, &held, &held.events))
+                    .await?;
+                // As by a worker that did not hear of its first commit.
+                for _ in 0..2 {
+                    let (held, outcome) = (lane.clone(), outcome.clone());
+                    db.tenant(lane.scope(), move |tx| inbox::settle(tx, &held.events, &outcome))
+                        .await?;
+                }
+                Ok(())
+            });
+            work
+        });
+        assert!(Worker::new(world.deployment.db.clone(), look).once().await.unwrap());
+    }
+    let counted = |so: &str| {
+        world.count(&format!(
+            "SELECT count(*) FROM inbox_events WHERE {so} AND NOT looking AND available_at > app_now()"
+        ))
+    };
+    assert_eq!(counted("lane = 'cus_1' AND put_off = 1 AND attempts = 0"), 1);
+    assert_eq!(counted("lane = 'cus_2' AND put_off = 0 AND attempts = 1"), 1);
+}
+
 /// A worker that looks at everything in a lane, for ever.
 fn hangs(world: &World) -> Worker {
     let db = world.deployment.db.clone();

@@ -87,7 +87,7 @@ impl World {
             let (db, outcome) = (db.clone(), outcome.clone());
             let work: std::pin::Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
                 db.tenant(lane.scope(), move |tx| {
-                    assert!(inbox::hold(tx, &lane)?);
+                    assert!(inbox::begin(tx, &lane, &lane.events)?);
                     for event in &lane.events {
                         inbox::settle(tx, [event], &outcome(event.object_id.as_deref().unwrap()))?;
                     }

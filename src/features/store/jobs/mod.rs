@@ -4,7 +4,11 @@ mod account;
 mod chores;
 mod picture;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use chores::register;
 pub(in crate::features::store) use chores::{Urgency, plan_job};
@@ -15,7 +19,7 @@ use crate::kernel::{
     config::KeyMode,
     crypto::Keyring,
     db::{Db, Tenant},
-    error::{DATABASE_UNAVAILABLE, Error, OVERLOADED, Result},
+    error::{DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, Error, OVERLOADED, Result},
     id::WorkspaceId,
     inbox::{self, Health, Lane, Look, PLATFORM, Settled, Waiting},
     peppers::Peppers,
@@ -47,8 +51,10 @@ pub struct Looker {
 const ALONE_AFTER: i32 = 3;
 /// A look that takes longer counts as one that failed: its events are looked at again later, and in the end alone.
 const LONGEST: Duration = Duration::from_secs(300);
-/// After so long it is tried again to note what came of a look.
+/// What the database refuses at this moment is tried again after so long,
 const AGAIN: Duration = Duration::from_secs(1);
+/// and for so long at most: a lease lasts no longer than this where nobody renews it.
+const INSISTS: Duration = Duration::from_secs(60);
 
 impl Looker {
     /// One that asks this Stripe with these keys.
@@ -71,14 +77,14 @@ impl Looker {
 
     async fn at(&self, mut lane: Lane) -> Result<()> {
         if lane.was_lost() {
-            let held = lane.clone();
-            lane.events = self
-                .db
-                .tenant(lane.scope(), move |tx| inbox::count_lost(tx, &held))
-                .await?;
+            lane.events = insist(&lane, || {
+                let held = lane.clone();
+                self.db.tenant(lane.scope(), move |tx| inbox::count_lost(tx, &held))
+            })
+            .await?;
         }
         let lane = Arc::new(lane);
-        let account = self.account(&lane).await?;
+        let account = insist(&lane, || self.account(&lane)).await?;
         let mut rounds = rounds(&lane.events);
         // A lane without events was woken for nothing; it is freed all the same.
         let last = rounds.pop().unwrap_or_default();
@@ -99,7 +105,7 @@ impl Looker {
         events: Vec<Waiting>,
         (before, last): (Health, bool),
     ) -> Result<Health> {
-        if !self.begin(lane, &events).await? {
+        if !insist(lane, || self.begin(lane, &events)).await? {
             return Ok(before);
         }
         let picture = look(account, &lane.name, events.clone()).await;
@@ -115,14 +121,7 @@ impl Looker {
             Settled::Failed(error.to_string())
         };
         let ends = last.then(|| before.clone());
-        while let Err(error) = self.put_back(lane, &events, &outcome, &ends).await {
-            if !is_somebody_elses(&error) {
-                return Err(error);
-            }
-            // Until the lease is over, which ends the whole look. Then these count as lost.
-            tracing::warn!(lane = lane.name, epoch = lane.epoch, %error, "what came of a look cannot be noted at this moment");
-            tokio::time::sleep(AGAIN).await;
-        }
+        insist(lane, || self.put_back(lane, &events, &outcome, &ends)).await?;
         Ok(before)
     }
 
@@ -214,6 +213,25 @@ impl Looker {
 /// Whether it is nobody's fault here: who waits in vain for a lock or a connection did nothing wrong.
 fn is_somebody_elses(error: &Error) -> bool {
     error.is(OVERLOADED) || error.is(DATABASE_UNAVAILABLE)
+}
+
+/// Does a small thing in the lane although the database refuses it at first; done twice, because nobody heard of the first commit, it counts
+/// once. Who is refused to the end leaves the lane to its lease, which is over a minute later: then what is looked at counts as lost.
+///
+/// # Errors
+/// The last try's.
+async fn insist<T, F: Future<Output = Result<T>>>(lane: &Lane, does: impl Fn() -> F) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        match does().await {
+            // What is as small as this, and takes too long, waits for somebody else, too.
+            Err(error) if (is_somebody_elses(&error) || error.is(DEADLINE_EXCEEDED)) && begun.elapsed() < INSISTS => {
+                tracing::warn!(lane = lane.name, epoch = lane.epoch, %error, "a lane is refused at this moment; it is tried again");
+                tokio::time::sleep(AGAIN).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Looks at what the events of a lane point at, as far as that can be done.

@@ -34,10 +34,15 @@ pub(in crate::features::store) fn follow(tx: &mut Tenant<'_>, events: &[Event]) 
         return Ok(());
     }
     let (mut workspaces, mut policies) = (BTreeSet::<Uuid>::new(), BTreeSet::<Uuid>::new());
+    let mut fresh = Vec::new();
     for event in events {
         let Some(subject) = event.subject_id else { continue };
         match event.kind.split_once('.').unwrap_or_default() {
-            ("workspace", "created") => welcome(tx, WorkspaceId::from_uuid(subject), &event.data)?,
+            ("workspace", "created") => {
+                let workspace = WorkspaceId::from_uuid(subject);
+                welcome(tx, workspace, &event.data)?;
+                fresh.push(workspace);
+            }
             ("license", _) => {
                 workspaces.extend(holders(queries::holders_of_licenses(tx.conn(), [subject])?));
             }
@@ -60,7 +65,9 @@ pub(in crate::features::store) fn follow(tx: &mut Tenant<'_>, events: &[Event]) 
     for workspace in workspaces {
         jobs::push(tx, plan_job(workspace, Urgency::AtOnce))?;
     }
-    Ok(())
+    fresh
+        .into_iter()
+        .try_for_each(|workspace| jobs::push(tx, customer_job(workspace)))
 }
 
 /// Whether all that changed of a policy is what it is called: no plan follows from that.
@@ -114,9 +121,11 @@ fn welcome(tx: &mut Tenant<'_>, workspace: WorkspaceId, data: &Value) -> Result<
         .as_str()
         .map(|name| name.chars().take(200).collect::<String>());
     access::customer_of_workspace(tx, workspace, name)?;
-    jobs::push(tx, customer_job(workspace))
+    Ok(())
 }
 
+/// Pushed after all that goes into [`Lane::System`], and last in its transaction: each lane's slot is a hot row, and is locked to the end.
+/// Whoever wants both takes them in this order.
 fn customer_job(workspace: WorkspaceId) -> Push {
     Push {
         group_id: workspace.uuid(),

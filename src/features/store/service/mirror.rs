@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::follow;
 use crate::{
     features::store::{
         jobs::Picture,
@@ -127,21 +126,31 @@ pub(super) fn was_a_draft(tx: &mut Tenant<'_>, connection: ConnectionId, event: 
     Ok(queries::invoice(tx.conn(), connection, id)?.is_none())
 }
 
+/// Whose lane it is.
+#[derive(Clone, Copy)]
+pub(super) struct Owner {
+    pub(super) customer: CustomerId,
+    /// Their account at Stripe was deleted since it was seen last.
+    pub(super) lost_account: bool,
+}
+
 /// Whose lane it is, and what Stripe knows of them. `None`: an account that belongs to no customer of ours.
-pub(super) fn customer(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture) -> Result<Option<CustomerId>> {
-    let known = queries::customer_of(tx.conn(), lane.connection, &lane.name)?;
-    let (Some(customer), Some(account)) = (known, &seen.customer) else {
-        return Ok(known);
+pub(super) fn customer(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture) -> Result<Option<Owner>> {
+    let Some(customer) = queries::customer_of(tx.conn(), lane.connection, &lane.name)? else {
+        return Ok(None);
     };
-    if account.deleted {
-        let now = tx.now()?;
-        if queries::delete_customer(tx.conn(), lane.connection, &account.id, now)? > 0 {
-            follow::another_account(tx, lane.connection, customer)?;
+    let mut lost_account = false;
+    match &seen.customer {
+        None => {}
+        Some(account) if account.deleted => {
+            let now = tx.now()?;
+            lost_account = queries::delete_customer(tx.conn(), lane.connection, &account.id, now)? > 0;
         }
-    } else {
-        queries::update_customer(tx.conn(), lane.connection, &account.id, &CustomerImage::of(account))?;
+        Some(account) => {
+            queries::update_customer(tx.conn(), lane.connection, &account.id, &CustomerImage::of(account))?;
+        }
     }
-    Ok(known)
+    Ok(Some(Owner { customer, lost_account }))
 }
 
 /// Rows by Stripe's id.

@@ -65,10 +65,11 @@ pub(super) fn apply(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, means: &Me
     for price in &seen.gone_prices {
         catalog_changed |= mirror::price_is_gone(tx, lane.connection, price)?;
     }
-    match mirror::customer(tx, lane, seen)? {
+    let owner = mirror::customer(tx, lane, seen)?;
+    match owner {
         None if seen.needs_customer() => waits.push(format!("customer:{}", lane.name)),
         None => {}
-        Some(customer) => {
+        Some(mirror::Owner { customer, .. }) => {
             let subscriptions = mirror::subscriptions(tx, lane.connection, customer, seen)?;
             let invoices = mirror::invoices(tx, lane.connection, customer, seen, &subscriptions)?;
             mirror::payments(tx, lane.connection, customer, seen)?;
@@ -88,6 +89,9 @@ pub(super) fn apply(tx: &mut Tenant<'_>, lane: &Lane, seen: &Picture, means: &Me
     let health = settle(tx, lane, seen, waits.first())?;
     if catalog_changed && tx.workspace() == WorkspaceId::PLATFORM {
         jobs::push(tx, plans::publish_job())?;
+    }
+    if let Some(owner) = owner.filter(|owner| owner.lost_account) {
+        follow::another_account(tx, lane.connection, owner.customer)?;
     }
     Ok(health)
 }
