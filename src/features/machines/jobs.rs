@@ -3,13 +3,16 @@
 
 use chrono::TimeDelta;
 
-use super::{queries, service};
+use super::{
+    queries,
+    service::{self, OFTEN, SWEEP},
+};
 use crate::{
     features::licenses::DRIFT,
     kernel::{
         db::Tenant,
         entitlements,
-        error::Result,
+        error::{Error, Result, WORKSPACE_SUSPENDED},
         id::{JobId, LicenseId, WorkspaceId},
         jobs::{JobContext, Lane, Push, Runner, finish, push, retry},
         outbox::{Event, Relay},
@@ -21,12 +24,8 @@ const KIND: &str = "machines.count";
 /// A workspace is counted so long after something changed, however much changes meanwhile.
 const AFTER: TimeDelta = TimeDelta::minutes(1);
 
-/// What the job is called that ends what is overdue.
-const SWEEP: &str = "machines.sweep";
-/// A workspace is swept this often while any of its machines is to give signs of life,
-const OFTEN: TimeDelta = TimeDelta::minutes(15);
-/// and this often while it has others: a policy may ask for them one day.
-const SELDOM: TimeDelta = TimeDelta::days(1);
+/// A sweep that was given up is tried again after so long.
+const LATER: TimeDelta = TimeDelta::days(1);
 /// Licences that one look finds.
 const AT_ONCE: i64 = 500;
 
@@ -35,19 +34,16 @@ pub fn register(runner: &mut Runner, relay: &mut Relay) {
     relay.hand_to("machines", follow);
     runner.on(KIND, Lane::System, count);
     runner.on(SWEEP, Lane::System, sweep);
+    runner.when_given_up(SWEEP, rest);
 }
 
-/// Has the workspace counted soon if any of its machines came or went, and swept later if any came. The operator's own has no limits.
+/// Has the workspace counted soon if any of its machines came or went, and swept later if any came that is to give signs of life. The
+/// operator's own has no limits.
 fn follow(tx: &mut Tenant<'_>, events: &[Event]) -> Result<()> {
-    let comes = |event: &Event| matches!(event.kind.as_str(), "machine.activated" | "machine.resurrected");
-    if events.iter().any(comes) {
-        let due = tx.now()? + OFTEN;
-        let job = JobId::of(tx.workspace().uuid(), SWEEP);
-        let sweep = Push {
-            due: Some(due),
-            ..Push::now(Lane::System, SWEEP, job)
-        };
-        push(tx, sweep)?;
+    let comes = |event: &&Event| matches!(event.kind.as_str(), "machine.activated" | "machine.resurrected");
+    let watched = |event: &Event| !event.data["heartbeat_due_at"].is_null();
+    if events.iter().filter(comes).any(watched) {
+        service::sweep_soon(tx)?;
     }
     let counts = |event: &Event| event.kind.starts_with("machine.") || event.kind == "license.revoked";
     if tx.workspace() == WorkspaceId::PLATFORM || !events.iter().any(counts) {
@@ -76,8 +72,22 @@ async fn count(context: JobContext) -> Result<()> {
         .await
 }
 
-/// Ends what is overdue, a licence a transaction, and comes back while there is anything left to look after.
+/// Ends what is overdue, and comes back while there is anything left to look after.
 async fn sweep(context: JobContext) -> Result<()> {
+    end_overdue(&context).await?;
+    let job = context.job.clone();
+    let goes_on = context.db.tenant(context.scope(), move |tx| {
+        let due = tx.now()? + OFTEN;
+        match queries::are_watched(tx.conn())? {
+            true => retry(tx, &job, Some(due)),
+            false => finish(tx, &job),
+        }
+    });
+    goes_on.await
+}
+
+/// Ends what is overdue, licence by licence. One whose machines cannot be ended keeps nobody else's.
+async fn end_overdue(context: &JobContext) -> Result<()> {
     let mut last = LicenseId::nil();
     loop {
         let found = context.db.tenant(context.scope(), move |tx| {
@@ -85,23 +95,36 @@ async fn sweep(context: JobContext) -> Result<()> {
             Ok(queries::licenses_with_overdue(tx.conn(), last, before, AT_ONCE)?)
         });
         let found = found.await?;
-        let Some(next) = found.last().copied() else { break };
+        let Some(next) = found.last().copied() else {
+            return Ok(());
+        };
         last = next;
         for license in found {
-            let ended = context
-                .db
-                .tenant(context.scope(), move |tx| service::end_overdue(tx, license));
-            ended.await?;
+            match end_all(context, license).await {
+                Ok(()) => {}
+                // The vendor is barred, and with it every machine that would give a sign of life.
+                Err(error) if error.is(WORKSPACE_SUSPENDED) => return Ok(()),
+                Err(Error::Refused(problem)) if problem.kind().status == 503 => return Err(Error::Refused(problem)),
+                Err(error) => tracing::error!(%license, %error, "the overdue machines of a licence could not be ended"),
+            }
         }
     }
+}
+
+async fn end_all(context: &JobContext, license: LicenseId) -> Result<()> {
+    let step = || {
+        let scope = context.scope();
+        context.db.tenant(scope, move |tx| service::end_overdue(tx, license))
+    };
+    while step().await? {}
+    Ok(())
+}
+
+async fn rest(context: JobContext) -> Result<()> {
     let job = context.job.clone();
-    let goes_on = context.db.tenant(context.scope(), move |tx| {
-        let now = tx.now()?;
-        match queries::are_watched(tx.conn())? {
-            Some(true) => retry(tx, &job, Some(now + OFTEN)),
-            Some(false) => retry(tx, &job, Some(now + SELDOM)),
-            None => finish(tx, &job),
-        }
+    let later = context.db.tenant(context.scope(), move |tx| {
+        let due = tx.now()? + LATER;
+        retry(tx, &job, Some(due))
     });
-    goes_on.await
+    later.await
 }

@@ -9,7 +9,7 @@ use diesel::{
 };
 use uuid::Uuid;
 
-pub(super) use self::overdue::{are_watched, bury, died_at, licenses_with_overdue, overdue};
+pub(super) use self::overdue::{are_watched, bury, died_at, forget, licenses_with_overdue, overdue};
 use super::model::{Machine, MachineFilters, MachineState, NewMachine, Taker};
 use crate::{
     any_of,

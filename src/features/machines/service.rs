@@ -1,6 +1,7 @@
 //! The rules of machines.
 
 mod heartbeat;
+mod overdue;
 
 use anyhow::ensure;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,8 +16,8 @@ use super::{
 };
 use crate::{
     features::{
-        licenses::{self, DRIFT, Facts, License, MachineId, Question},
-        policies::{ClientVerb, Cull, ExpirationBasis, Heartbeat, HeartbeatBasis, Rules, Uniqueness},
+        licenses::{self, Facts, License, MachineId, Question},
+        policies::{ClientVerb, ExpirationBasis, Heartbeat, HeartbeatBasis, Rules, Uniqueness},
     },
     kernel::{
         access::Scope,
@@ -32,6 +33,7 @@ use crate::{
 };
 
 pub(super) use heartbeat::beat;
+pub(super) use overdue::{OFTEN, SWEEP, end_overdue, sweep_soon};
 
 /// How many machines a refusal lists.
 const LISTED: i64 = 20;
@@ -105,7 +107,7 @@ pub fn activate(tx: &mut Tenant<'_>, license: LicenseId, new: &NewMachine, hash:
     run(tx, &facts, new, hash)
 }
 
-/// Known: refreshed. Else a place is taken; if none is free, overdue machines are ended and it is tried once more; if none is free still, a
+/// Known: refreshed. Else a place is taken; if none is free, overdue machines are ended and it is tried again; if none is free still, a
 /// twin may have been first. Then the machine is made; if a twin made it meanwhile, the place is given back, for its row is still ours.
 fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> Result<Activated> {
     licenses::usable(facts)?;
@@ -118,8 +120,10 @@ fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> 
         queries::lock_license(tx.conn(), facts.license)?;
     }
     let share = Share::of(new.cores, new.memory_mb, new.disk_mb);
-    let taken = queries::take(tx.conn(), facts.license, share)?
-        || reap(tx, facts)? && queries::take(tx.conn(), facts.license, share)?;
+    let mut taken = queries::take(tx.conn(), facts.license, share)?;
+    while !taken && overdue::reap(tx, facts)? > 0 {
+        taken = queries::take(tx.conn(), facts.license, share)?;
+    }
     if !taken {
         return match queries::of_fingerprint(tx.conn(), facts.license, &hash)? {
             Some(twin) => again(tx, facts, twin, new),
@@ -180,7 +184,7 @@ fn enter(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -
 
 /// A machine that has its place already. One that was overdue begins a new generation: whoever still holds the old one is told.
 fn again(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, new: &NewMachine) -> Result<Activated> {
-    let late = machine.heartbeat_due_at.is_some_and(|due| due + DRIFT < facts.now);
+    let late = heartbeat::overdue(&machine, facts).is_some();
     let dead = machine.state == super::model::MachineState::Dead;
     let anew = (late || dead).then(|| (machine.generation + 1, first_due(&facts.terms.rules, facts.now)));
     let told = [&new.name, &new.hostname, &new.platform]
@@ -190,49 +194,13 @@ fn again(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, new: &NewMachine)
         true => queries::refresh(tx.conn(), machine.id, new, anew)?,
         false => machine,
     };
+    if dead && machine.heartbeat_due_at.is_some() {
+        sweep_soon(tx)?;
+    }
     Ok(Activated {
         machine,
         already_active: true,
     })
-}
-
-/// Ends what is overdue on this licence. True if a place may have become free.
-fn reap(tx: &mut Tenant<'_>, facts: &Facts) -> Result<bool> {
-    let rules = &facts.terms.rules;
-    if rules.heartbeat == Heartbeat::None || rules.heartbeat_cull != Cull::DeactivateDead {
-        return Ok(false);
-    }
-    queries::lock_places(tx.conn(), facts.license)?;
-    let mut freed = Share::default();
-    for overdue in queries::overdue(tx.conn(), facts.license, facts.now - DRIFT)? {
-        if let Some(machine) = queries::deactivate(tx.conn(), overdue.id, facts.now)? {
-            freed = freed.and(Share::from(&machine));
-            outbox::emit(tx, MACHINE_DEACTIVATED.of(machine.id, &machine))?;
-        }
-    }
-    if freed.machines == 0 {
-        return Ok(false);
-    }
-    return_share(tx, facts.license, freed)?;
-    Ok(true)
-}
-
-/// Ends what is overdue on a licence, as its policy says: its machines give their places back, or are dead and keep them.
-///
-/// # Errors
-/// The database's.
-pub(super) fn end_overdue(tx: &mut Tenant<'_>, license: LicenseId) -> Result<()> {
-    let question = Question {
-        license: Some(license),
-        ..Question::default()
-    };
-    let Some(facts) = licenses::facts(tx, question)? else {
-        return Ok(());
-    };
-    if reap(tx, &facts)? || facts.terms.rules.heartbeat_cull != Cull::KeepDead {
-        return Ok(());
-    }
-    heartbeat::bury_overdue(tx, &facts)
 }
 
 /// Gives a share back. A counter that is not there is an error of ours, not a machine less.

@@ -10,7 +10,7 @@ use diesel::{
 use super::{HoldReason, MachineId, State};
 use crate::{
     features::{
-        policies::{PolicyId, Terms},
+        policies::{Heartbeat, PolicyId, Terms},
         products::ProductId,
     },
     kernel::{
@@ -84,7 +84,7 @@ pub struct MachineFacts {
     /// It gave no sign of life, and was found out.
     pub dead: bool,
     pub generation: i32,
-    /// When the next sign of life is due.
+    /// When the next sign of life is due; `None` also where the policy asks for none any more.
     pub due_at: Option<DateTime<Utc>>,
     /// Whether it has the fingerprint that was asked, if one was.
     pub matches: Option<bool>,
@@ -168,7 +168,7 @@ impl FromSql<Record<FactsSql>, Pg> for Facts {
             id,
             dead: row.24.as_deref() == Some("dead"),
             generation: row.25.unwrap_or_default(),
-            due_at: row.26,
+            due_at: row.26.filter(|_| row.6.0.rules.heartbeat != Heartbeat::None),
             matches: row.27,
         });
         Ok(Facts {

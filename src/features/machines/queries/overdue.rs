@@ -12,20 +12,33 @@ use crate::{
     kernel::id::LicenseId,
 };
 
-/// Machines of a licence whose sign of life is overdue, locked: those, too, that were declared dead while the dead kept their places.
+/// The first of a licence's machines in these states whose sign of life is overdue, locked, at most so many.
 pub(in crate::features::machines) fn overdue(
     conn: &mut PgConnection,
     license: LicenseId,
     before: DateTime<Utc>,
+    states: &[MachineState],
+    most: i64,
 ) -> QueryResult<Vec<Machine>> {
     machines::table
         .filter(machines::license_id.eq(license.uuid()))
-        .filter(machines::state.ne(MachineState::Deactivated))
+        .filter(machines::state.eq_any(states))
         .filter(machines::heartbeat_due_at.lt(before))
         .order(machines::id)
+        .limit(most)
         .select(Machine::as_select())
         .for_no_key_update()
         .load(conn)
+}
+
+/// Waits for no sign of life of these machines any more.
+pub(in crate::features::machines) fn forget(
+    conn: &mut PgConnection,
+    ids: impl Iterator<Item = MachineId>,
+) -> QueryResult<usize> {
+    diesel::update(machines::table.filter(machines::id.eq_any(ids)))
+        .set(machines::heartbeat_due_at.eq(None::<DateTime<Utc>>))
+        .execute(conn)
 }
 
 /// The next licences beyond this one with a machine that is active and whose sign of life is overdue.
@@ -46,15 +59,12 @@ pub(in crate::features::machines) fn licenses_with_overdue(
         .load(conn)
 }
 
-/// Whether any machine of the workspace is to give a sign of life. `None`: it has no machines.
-pub(in crate::features::machines) fn are_watched(conn: &mut PgConnection) -> QueryResult<Option<bool>> {
-    let active = machines::table.filter(machines::state.eq(MachineState::Active));
-    let watched = active.filter(machines::heartbeat_due_at.is_not_null());
-    if diesel::select(exists(watched)).get_result(conn)? {
-        return Ok(Some(true));
-    }
-    let any: bool = diesel::select(exists(active)).get_result(conn)?;
-    Ok(any.then_some(false))
+/// Whether any machine of the workspace is to give a sign of life.
+pub(in crate::features::machines) fn are_watched(conn: &mut PgConnection) -> QueryResult<bool> {
+    let watched = machines::table
+        .filter(machines::state.eq(MachineState::Active))
+        .filter(machines::heartbeat_due_at.is_not_null());
+    diesel::select(exists(watched)).get_result(conn)
 }
 
 /// Declares a machine dead as of the moment when its sign of life was due.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Wanting, admitted, deactivate, own};
+use super::{Wanting, admitted, deactivate, overdue::sweep_soon, own};
 use crate::{
     features::{
         licenses::{self, DRIFT, Facts, MachineId},
@@ -74,25 +74,14 @@ pub(in crate::features::machines) fn beat(
     hear(tx, &facts, machine, beat.generation)
 }
 
-/// Since when a machine's sign of life is overdue.
-fn overdue(machine: &Machine, facts: &Facts) -> Option<DateTime<Utc>> {
-    machine.heartbeat_due_at.filter(|due| *due + DRIFT < facts.now)
+/// Since when a machine's sign of life is overdue. A policy that asks for none any more waits for none.
+pub(super) fn overdue(machine: &Machine, facts: &Facts) -> Option<DateTime<Utc>> {
+    let due = machine.heartbeat_due_at.filter(|due| *due + DRIFT < facts.now);
+    due.filter(|_| facts.terms.rules.heartbeat != Heartbeat::None)
 }
 
-/// Declares dead what is overdue on a licence whose dead machines keep their places.
-pub(super) fn bury_overdue(tx: &mut Tenant<'_>, facts: &Facts) -> Result<()> {
-    if facts.terms.rules.heartbeat == Heartbeat::None {
-        return Ok(());
-    }
-    for machine in queries::overdue(tx.conn(), facts.license, facts.now - DRIFT)? {
-        if let (MachineState::Active, Some(due)) = (machine.state, machine.heartbeat_due_at) {
-            bury(tx, machine.id, due)?;
-        }
-    }
-    Ok(())
-}
-
-fn bury(tx: &mut Tenant<'_>, id: MachineId, due: DateTime<Utc>) -> Result<Machine> {
+/// Declares a machine dead as of the moment when its sign of life was due.
+pub(super) fn bury(tx: &mut Tenant<'_>, id: MachineId, due: DateTime<Utc>) -> Result<Machine> {
     let machine = queries::bury(tx.conn(), id, due)?;
     outbox::emit(tx, MACHINE_DEAD.of(machine.id, &machine))?;
     Ok(machine)
@@ -137,6 +126,9 @@ fn alive(tx: &mut Tenant<'_>, rules: &Rules, now: DateTime<Utc>, machine: Machin
     let moves = machine.heartbeat_due_at.is_none_or(|known| known + STEP <= due_at);
     if moves {
         queries::beat(tx.conn(), machine.id, due_at)?;
+    }
+    if machine.heartbeat_due_at.is_none() {
+        sweep_soon(tx)?;
     }
     Ok(Heard::Alive(Pulse {
         due_at: Some(if moves {
