@@ -160,3 +160,33 @@ async fn a_policy_that_asks_for_no_signs_of_life_any_more_waits_for_none() {
     after(&shop, TimeDelta::minutes(16)).await;
     assert_eq!((shop.places(&licence), sweeps(&shop)), ((0, 0), 0));
 }
+
+#[actix_web::test]
+async fn many_machines_that_fall_silent_at_once_are_ended_in_several_transactions() {
+    let shop = Shop::new().await;
+    let (culled, _) = watched(&shop, json!({ "code": "culled", "max_machines": null })).await;
+    let keep = json!({ "code": "kept", "max_machines": null, "heartbeat_cull": "keep_dead" });
+    let (kept, _) = watched(&shop, keep).await;
+    // Many more of each, like the one that it has.
+    for licence in [&culled, &kept] {
+        let id = licence.uuid();
+        shop.world.admin(&format!(
+            "SET search_path = guildhall, public; SET app.reseller = 'none'; SET app.customer = 'none'; \
+             INSERT INTO machines (workspace_id, id, license_id, fingerprint_hash, fingerprint_start, uniqueness_scope, heartbeat_due_at) \
+             SELECT workspace_id, gen_random_uuid(), license_id, sha256(n::text::bytea), 'x', uniqueness_scope, heartbeat_due_at \
+             FROM machines, generate_series(1, 500) n WHERE license_id = '{id}'; \
+             UPDATE license_counters SET machines = 501 WHERE license_id = '{id}'"
+        ));
+    }
+    after(&shop, TimeDelta::minutes(16)).await;
+    assert_eq!((shop.places(&culled), shop.places(&kept)), ((0, 0), (501, 501)));
+    assert_eq!(
+        (shop.events("machine.deactivated"), shop.events("machine.dead")),
+        (501, 501)
+    );
+    for licence in [&culled, &kept] {
+        let id = licence.uuid();
+        let transactions = format!("SELECT count(DISTINCT xmin::text) FROM machines WHERE license_id = '{id}'");
+        assert_eq!(shop.world.count(&transactions), 2);
+    }
+}
