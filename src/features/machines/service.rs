@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     model::{
         ACTIVATION_PROTECTED, Activated, FINGERPRINT_TAKEN, MACHINE_ACTIVATED, MACHINE_DEACTIVATED,
-        MACHINE_LIMIT_REACHED, Machine, MachineFilters, NewMachine,
+        MACHINE_LIMIT_REACHED, MACHINE_RESURRECTED, Machine, MachineFilters, NewMachine,
     },
     queries::{self, NewRow, Share},
 };
@@ -194,8 +194,8 @@ fn again(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, new: &NewMachine)
         true => queries::refresh(tx.conn(), machine.id, new, anew)?,
         false => machine,
     };
-    if dead && machine.heartbeat_due_at.is_some() {
-        sweep_soon(tx)?;
+    if dead {
+        outbox::emit(tx, MACHINE_RESURRECTED.of(machine.id, &machine))?;
     }
     Ok(Activated {
         machine,

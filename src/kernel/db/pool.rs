@@ -1,6 +1,7 @@
 //! Connections: how they are opened, how long one that says nothing is believed, and what happens while none can be had.
 
 use std::{
+    error::Error,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -42,6 +43,7 @@ impl Pool {
             .connection_timeout(Duration::from_secs(1))
             .max_lifetime(Some(Duration::from_secs(30 * 60)))
             .idle_timeout(Some(Duration::from_secs(10 * 60)))
+            .error_handler(Box::new(Telling(Arc::clone(&failed))))
             .build_unchecked(manager);
         Pool { connections, failed }
     }
@@ -109,6 +111,19 @@ impl r2d2::ManageConnection for Manager {
 
     fn has_broken(&self, link: &mut Link) -> bool {
         std::thread::panicking() || link.conn.is_broken()
+    }
+}
+
+/// Says that a connection failed. How often they fail in a row is told ever more seldom: r2d2 goes on trying twice a second.
+#[derive(Debug)]
+struct Telling(Arc<AtomicU32>);
+
+impl<E: Error> r2d2::HandleError<E> for Telling {
+    fn handle_error(&self, error: E) {
+        let in_row = self.0.load(Ordering::Relaxed);
+        if in_row.count_ones() <= 1 {
+            tracing::error!(%error, in_row, "PostgreSQL cannot be reached");
+        }
     }
 }
 

@@ -90,6 +90,7 @@ async fn who_falls_silent_is_found_in_time_whenever_it_began_to_be_watched() {
     shop.activate(&kept, "a").await.ok();
     after(&shop, TimeDelta::minutes(16)).await;
     assert_eq!((shop.events("machine.dead"), sweeps(&shop)), (2, 0));
+    assert_eq!(shop.events("machine.resurrected"), 1);
 }
 
 #[actix_web::test]

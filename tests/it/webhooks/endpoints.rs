@@ -77,6 +77,10 @@ async fn an_endpoint_ends_at_a_time_that_calendars_know() {
     let shown = owner.get(&path).await.ok().body["expires_at"].clone();
     let form = json!({ "description": "Over.", "expires_at": shown });
     owner.patch(&path, form).await.ok();
+    let enable = format!("{path}/enable");
+    owner.act(&enable).await.refused("state-conflict");
+    owner.patch(&path, json!({ "expires_at": null })).await.ok();
+    owner.act(&enable).await.ok();
 }
 
 #[actix_web::test]

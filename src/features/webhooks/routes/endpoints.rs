@@ -177,6 +177,8 @@ impl Validate for Enable {
 }
 
 /// Enable a webhook endpoint.
+///
+/// Not one whose `expires_at` is past: it gets nothing, whatever it is.
 #[utoipa::path(operation_id = "webhook_endpoints_enable", params(("id" = EndpointId, Path, description = "The endpoint.")),
                request_body = Enable,
                responses((status = 200, description = "It is enabled.", body = Endpoint)),

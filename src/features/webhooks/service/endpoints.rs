@@ -21,7 +21,7 @@ use crate::{
         crypto::{self, Aad, Keyring, Sealed},
         db::Tenant,
         entitlements,
-        error::{EXTERNAL_ID_TAKEN, FieldCode, NOT_FOUND, OnConstraint, Result, invalid},
+        error::{EXTERNAL_ID_TAKEN, FieldCode, NOT_FOUND, OnConstraint, Result, STATE_CONFLICT, invalid},
         http::{IfMatch, front::API_VERSION},
         id::WorkspaceId,
         jobs,
@@ -194,6 +194,11 @@ pub fn enable(tx: &mut Tenant<'_>, id: EndpointId, seen: &IfMatch, recover: Opti
             FieldCode::TooSmall,
             "Within the last 14 days.",
         ));
+    }
+    if before.expires_at.is_some_and(|end| end <= now) {
+        let refused =
+            STATE_CONFLICT.because("Its `expires_at` is past, so it would get nothing. Set a later one first.");
+        return Err(refused.into());
     }
     let after = match before.enabled {
         true => before.clone(),
