@@ -155,6 +155,8 @@ where
             let page = self.page(self.scope.clone(), self.query.clone()).await?;
             return Ok(Listing::Page(Json(page)));
         }
+        // Nothing is read for whom a limit will refuse.
+        self.limits.may_export(&self.scope).await.into_result()?;
         let whole = self.query.clone();
         self.query.slice(SLICE);
         // Its rows are read in a hall of their own.

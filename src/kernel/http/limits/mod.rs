@@ -175,10 +175,7 @@ impl Limits {
         if !took || !self.take(&home, &forgiven).await.is_allowed() {
             return;
         }
-        match arrived.is_shared() {
-            true => self.0.shared.put_back(home, ask),
-            false => self.0.local.put_back(&home, &ask),
-        }
+        self.put_back(home, ask, arrived);
     }
 
     /// Judges a request inside a workspace by its credential, person, workspace and class.
@@ -193,13 +190,29 @@ impl Limits {
         self.check(&Home::workspace(scope.workspace()), ask.as_slice()).await
     }
 
-    /// Gives back what a request took for what it would have started: it was refused, and nothing was.
+    /// Whether an export would be let in now. Takes nothing.
+    pub async fn may_export(&self, scope: &Scope) -> Verdict {
+        let verdict = self.export(scope).await;
+        if let (true, Some(ask)) = (verdict.is_allowed(), buckets::export(&self.0.settings, scope.plan())) {
+            self.put_back(Home::workspace(scope.workspace()), ask, &verdict);
+        }
+        verdict
+    }
+
+    /// Gives back what a request took for what it would have started: it was refused, and nothing was. One that a limit refused took nothing.
     pub fn started_nothing(&self, scope: &Scope, class: RateClass, verdict: &mut Verdict) {
+        if !verdict.is_allowed() {
+            return;
+        }
         let ask = buckets::of_what_starts(&self.0.settings, scope.plan(), class);
         let took = |ask: &Ask| verdict.standings().iter().any(|standing| standing.bucket == ask.bucket);
         let Some(ask) = ask.filter(took) else { return };
         verdict.forget(ask.bucket);
-        let home = Home::workspace(scope.workspace());
+        self.put_back(Home::workspace(scope.workspace()), ask, verdict);
+    }
+
+    /// Gives back what was taken, to whom the verdict was asked of.
+    fn put_back(&self, home: Home, ask: Ask, verdict: &Verdict) {
         match verdict.is_shared() {
             true => self.0.shared.put_back(home, ask),
             false => self.0.local.put_back(&home, &ask),
