@@ -73,6 +73,11 @@ async fn an_endpoint_ends_at_a_time_that_calendars_know() {
     owner.patch("/workspace", json!({ "name": "Too late" })).await.ok();
     world.run_jobs().await;
     assert_eq!(receiver.names(), ["In time"]);
+    let ended = owner.get(&path).await.ok();
+    assert_eq!(
+        (&ended.body["enabled"], &ended.body["disabled_reason"]),
+        (&json!(false), &json!("expired"))
+    );
     // A form sends back what it was shown, beside what was changed in it.
     let shown = owner.get(&path).await.ok().body["expires_at"].clone();
     let form = json!({ "description": "Over.", "expires_at": shown });
@@ -81,6 +86,18 @@ async fn an_endpoint_ends_at_a_time_that_calendars_know() {
     owner.act(&enable).await.refused("state-conflict");
     owner.patch(&path, json!({ "expires_at": null })).await.ok();
     owner.act(&enable).await.ok();
+    // Nobody sends anything meanwhile, and it is told all the same.
+    let later = world.clock.now() + chrono::Duration::minutes(1);
+    owner.patch(&path, json!({ "expires_at": later })).await.ok();
+    world.run_jobs().await;
+    assert_eq!(owner.get(&path).await.ok().body["enabled"], true);
+    world.clock.advance(chrono::Duration::minutes(2));
+    world.run_jobs().await;
+    let ended = owner.get(&path).await.ok();
+    assert_eq!(
+        (&ended.body["enabled"], &ended.body["disabled_reason"]),
+        (&json!(false), &json!("expired"))
+    );
 }
 
 #[actix_web::test]

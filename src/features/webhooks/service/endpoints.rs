@@ -70,6 +70,9 @@ pub fn create(
     let endpoint =
         queries::insert_endpoint(tx.conn(), &row).on_unique("webhook_endpoints_external_id_key", EXTERNAL_ID_TAKEN)?;
     let secret = add_secret(tx, keyring, id)?;
+    if endpoint.expires_at.is_some() {
+        fan_out::wake(tx, id, None)?;
+    }
     outbox::emit(tx, ENDPOINT_CREATED.of(id, &endpoint))?;
     Ok(CreatedEndpoint { endpoint, secret })
 }
@@ -129,10 +132,13 @@ pub fn patch(
         header_names: headers.map(|headers| headers.keys().cloned().collect()),
         expires_at: patch.expires_at,
     };
-    if is_empty(patch) {
+    if patch.is_empty() {
         return Ok(before);
     }
     let after = queries::update_endpoint(tx.conn(), id, &change)?;
+    if after.expires_at != before.expires_at {
+        fan_out::wake(tx, id, None)?;
+    }
     outbox::emit(tx, ENDPOINT_UPDATED.of(id, &after).was(&before))?;
     Ok(after)
 }
@@ -144,20 +150,6 @@ fn judge_end(tx: &mut Tenant<'_>, expires_at: Option<DateTime<Utc>>) -> Result<(
         true => Err(invalid("/expires_at", FieldCode::TooSmall, "Not in the past.")),
         false => Ok(()),
     }
-}
-
-fn is_empty(patch: &EndpointPatch) -> bool {
-    patch.url.is_none()
-        && patch.events.is_none()
-        && patch.description.is_none()
-        && patch.filter.is_none()
-        && patch.payload.is_none()
-        && patch.ordering.is_none()
-        && patch.max_hold_seconds.is_none()
-        && patch.rate_per_s.is_none()
-        && patch.max_in_flight.is_none()
-        && patch.headers.is_none()
-        && patch.expires_at.is_none()
 }
 
 /// Deletes an endpoint. What waits for it is cancelled, what is under way is still recorded; the log stays.

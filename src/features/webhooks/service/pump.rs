@@ -145,8 +145,8 @@ fn take(tx: &mut Tenant<'_>, endpoint: &Endpoint, pump: &Pump, now: DateTime<Utc
     Ok(queries::set_in_flight(tx.conn(), &ids, pump.epoch, now)?)
 }
 
-/// When the next attempt may be made; `None` if nothing waits. In a line that is when its head or one that it was overtaken by is due, or
-/// when the head has held up the others for long enough.
+/// When there is something to do; `None` if nothing waits. An attempt may be made, which in a line is when its head or one that it was
+/// overtaken by is due, or when the head has held up the others for long enough; or the endpoint ends.
 pub fn next(
     tx: &mut Tenant<'_>,
     endpoint: &Endpoint,
@@ -156,11 +156,12 @@ pub fn next(
     if !queries::left(tx.conn(), endpoint.id, pump.epoch, 1)?.is_empty() {
         return Ok(Some(now));
     }
+    let mut next = Vec::from_iter(endpoint.expires_at);
     if endpoint.ordering == Ordering::None {
-        return Ok(queries::next_due(tx.conn(), endpoint.id)?);
+        next.extend(queries::next_due(tx.conn(), endpoint.id)?);
+        return Ok(next.into_iter().min());
     }
     let horizon = horizon(endpoint, now);
-    let mut next = Vec::new();
     if let Some((_, due, begun)) = queries::head(tx.conn(), endpoint.id, horizon)? {
         next.push(due);
         if let (Some(begun), Some(_)) = (begun, horizon) {
