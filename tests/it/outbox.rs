@@ -1,6 +1,12 @@
 //! Events and their relay: what commits is handed over at least once, and nothing else is.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use diesel::{PgConnection, RunQueryDsl, connection::SimpleConnection, dsl::sql, sql_types::Bool};
 use guildhall::kernel::{
@@ -15,7 +21,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::world::World;
+use crate::world::{World, until};
 
 /// What events are about here.
 #[derive(Serialize, ToSchema)]
@@ -166,6 +172,41 @@ async fn events_that_a_dead_relay_had_come_again_when_its_lease_is_over() {
     assert_eq!(relay.turn().await.expect("a turn"), 3);
     assert_eq!(relay.turn().await.expect("a turn"), 0);
     assert_eq!(seen(&got), ids);
+}
+
+#[actix_web::test]
+async fn a_relay_finishes_what_it_has_when_its_process_ends() {
+    let world = World::new().await;
+    world.run_jobs().await;
+    // Of more workspaces than are served at once.
+    let homes: Vec<Uuid> = (0..6).map(|_| Uuid::now_v7()).collect();
+    for home in &homes {
+        world.admin(&format!(
+            "WITH event AS (INSERT INTO guildhall.outbox (workspace_id, id, type, api_version, data, actor_type, actor_id) \
+             VALUES ('{home}', guildhall.uuid_at(now()), 'test.happened', '2026-11-01', '{{}}', 'system', NULL) RETURNING id) \
+             INSERT INTO guildhall.outbox_queue (workspace_id, event_id, due_at) SELECT '{home}', id, now() - interval '1 s' FROM event \
+             ON CONFLICT DO NOTHING"
+        ));
+    }
+    let (began, door) = (Arc::new(AtomicUsize::new(0)), Arc::new(RwLock::new(())));
+    let mut relay = Relay::new(world.deployment.db.clone());
+    let (begins, waits) = (began.clone(), door.clone());
+    relay.hand_to("test", move |_, _| {
+        begins.fetch_add(1, SeqCst);
+        drop(waits.read().expect("no panic"));
+        Ok(())
+    });
+    let shut = door.write().expect("no panic");
+    let mut runner = Runner::new(world.deployment.db.clone());
+    runner.relay(relay);
+    let worker = runner.start().expect("a worker");
+    until("the relay is at work", || began.load(SeqCst) > 0).await;
+    let opening = async { drop(shut) };
+    futures_util::future::join(worker.drain(Duration::from_secs(10)), opening).await;
+    assert_eq!(
+        world.count("SELECT count(*) FROM outbox_queue WHERE lease_until > now()"),
+        0
+    );
 }
 
 #[actix_web::test]

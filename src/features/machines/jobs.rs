@@ -14,7 +14,7 @@ use crate::{
         entitlements,
         error::{Error, Result, WORKSPACE_SUSPENDED},
         id::{JobId, LicenseId, WorkspaceId},
-        jobs::{JobContext, Lane, Push, Runner, finish, push, retry},
+        jobs::{JobContext, Lane, Push, Runner, Stop, finish, push, retry},
         outbox::{Event, Relay},
     },
 };
@@ -33,7 +33,7 @@ const AT_ONCE: i64 = 500;
 pub fn register(runner: &mut Runner, relay: &mut Relay) {
     relay.hand_to("machines", follow);
     runner.on(KIND, Lane::System, count);
-    runner.on(SWEEP, Lane::System, sweep);
+    runner.on(SWEEP, Lane::Slow, sweep);
     runner.when_given_up(SWEEP, rest);
 }
 
@@ -74,20 +74,21 @@ async fn count(context: JobContext) -> Result<()> {
 
 /// Ends what is overdue, and comes back while there is anything left to look after.
 async fn sweep(context: JobContext) -> Result<()> {
-    end_overdue(&context).await?;
+    let all = end_overdue(&context).await?;
     let job = context.job.clone();
     let goes_on = context.db.tenant(context.scope(), move |tx| {
         let due = tx.now()? + OFTEN;
         match queries::are_watched(tx.conn())? {
-            true => retry(tx, &job, Some(due)),
+            true => retry(tx, &job, all.then_some(due)),
             false => finish(tx, &job),
         }
     });
     goes_on.await
 }
 
-/// Ends what is overdue, licence by licence. One whose machines cannot be ended keeps nobody else's.
-async fn end_overdue(context: &JobContext) -> Result<()> {
+/// Ends what is overdue, licence by licence. One whose machines cannot be ended keeps nobody else's. False if the process ends before all
+/// are.
+async fn end_overdue(context: &JobContext) -> Result<bool> {
     let mut last = LicenseId::nil();
     loop {
         let found = context.db.tenant(context.scope(), move |tx| {
@@ -96,14 +97,17 @@ async fn end_overdue(context: &JobContext) -> Result<()> {
         });
         let found = found.await?;
         let Some(next) = found.last().copied() else {
-            return Ok(());
+            return Ok(true);
         };
         last = next;
         for license in found {
+            if context.stop() != Stop::No {
+                return Ok(false);
+            }
             match end_all(context, license).await {
                 Ok(()) => {}
                 // The vendor is barred, and with it every machine that would give a sign of life.
-                Err(error) if error.is(WORKSPACE_SUSPENDED) => return Ok(()),
+                Err(error) if error.is(WORKSPACE_SUSPENDED) => return Ok(true),
                 Err(Error::Refused(problem)) if problem.kind().status == 503 => return Err(Error::Refused(problem)),
                 Err(error) => tracing::error!(%license, %error, "the overdue machines of a licence could not be ended"),
             }

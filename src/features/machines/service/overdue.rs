@@ -35,7 +35,7 @@ pub(in crate::features::machines) fn sweep_soon(tx: &mut Tenant<'_>) -> Result<(
     let sweep = Push {
         due: Some(due),
         on_exists: OnExists::Sooner,
-        ..Push::now(Lane::System, SWEEP, job)
+        ..Push::now(Lane::Slow, SWEEP, job)
     };
     push(tx, sweep)
 }

@@ -28,7 +28,7 @@ const SOONEST: Duration = Duration::from_millis(25);
 /// … and one that had nothing for a while so late.
 const LATEST: Duration = Duration::from_secs(1);
 
-/// The loops, but for those that look at the inbox.
+/// The loops, but for those that end by themselves.
 pub(super) fn start(runner: &Arc<Runner>, draining: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
     let mut loops = Vec::new();
     for (&lane, &slots) in &runner.slots {
@@ -40,13 +40,6 @@ pub(super) fn start(runner: &Arc<Runner>, draining: &watch::Receiver<bool>) -> V
     loops.push(periodic("promote", Duration::from_millis(250), runner, promote));
     loops.push(periodic("reap", Duration::from_secs(5), runner, reap));
     loops.push(periodic("recount", Duration::from_secs(60), runner, recount));
-    if let Some(relay) = runner.relay.clone() {
-        let draining = draining.clone();
-        loops.push(supervise("relay", move || {
-            let (relay, draining) = (relay.clone(), draining.clone());
-            async move { relay.run(draining).await }
-        }));
-    }
     for (name, period, chore) in runner.chores.clone() {
         loops.push(supervise(name, move || {
             let chore = chore.clone();
@@ -56,8 +49,15 @@ pub(super) fn start(runner: &Arc<Runner>, draining: &watch::Receiver<bool>) -> V
     loops
 }
 
-/// Looks at the inbox until the process drains.
-pub(super) fn look(runner: &Runner, draining: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+/// Those that end by themselves when the process drains, and hold nothing then: the relay, and those that look at the inbox.
+pub(super) fn start_ending(runner: &Runner, draining: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+    let relay = runner.relay.clone().map(|relay| {
+        let draining = draining.clone();
+        supervise("relay", move || {
+            let (relay, draining) = (relay.clone(), draining.clone());
+            async move { relay.run(draining).await }
+        })
+    });
     let inboxes = std::iter::repeat_n(runner.inbox.clone(), INBOX_AT_ONCE).flatten();
     let looks = inboxes.map(|inbox| {
         let draining = draining.clone();
@@ -69,7 +69,7 @@ pub(super) fn look(runner: &Runner, draining: &watch::Receiver<bool>) -> Vec<Joi
             }
         })
     });
-    looks.collect()
+    relay.into_iter().chain(looks).collect()
 }
 
 fn periodic<F>(

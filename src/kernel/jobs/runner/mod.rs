@@ -140,12 +140,12 @@ impl Runner {
         let (drain, draining) = watch::channel(false);
         let runner = Arc::new(self);
         let loops = loops::start(&runner, &draining);
-        let looks = loops::look(&runner, &draining);
+        let ending = loops::start_ending(&runner, &draining);
         Ok(Worker {
             runner,
             drain,
             loops,
-            looks,
+            ending,
             heart: Some(heart),
         })
     }
@@ -263,7 +263,7 @@ impl Runner {
     }
 }
 
-/// How long those who look at the inbox may take to give back what they have.
+/// How long the relay and those who look at the inbox may take to give back what they have.
 const GIVING_BACK: Duration = Duration::from_secs(5);
 
 /// The kind of a job that this process has no handler for.
@@ -285,8 +285,8 @@ pub struct Worker {
     runner: Arc<Runner>,
     drain: watch::Sender<bool>,
     loops: Vec<JoinHandle<()>>,
-    /// Those that look at the inbox. They end by themselves, and give back what they have.
-    looks: Vec<JoinHandle<()>>,
+    /// The relay and those that look at the inbox. They end by themselves, and give back what they have.
+    ending: Vec<JoinHandle<()>>,
     heart: Option<Heart>,
 }
 
@@ -299,7 +299,7 @@ impl Worker {
         while self.runner.held.count() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let _ = tokio::time::timeout(GIVING_BACK, join_all(&mut self.looks)).await;
+        let _ = tokio::time::timeout(GIVING_BACK, join_all(&mut self.ending)).await;
         self.abort();
         self.runner.held.tell_all(Stop::Lost);
         self.runner.held.abort_all();
@@ -338,7 +338,7 @@ impl Worker {
     }
 
     fn abort(&mut self) {
-        for task in self.loops.drain(..).chain(self.looks.drain(..)) {
+        for task in self.loops.drain(..).chain(self.ending.drain(..)) {
             task.abort();
         }
     }
