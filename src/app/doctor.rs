@@ -123,13 +123,13 @@ async fn database(config: &Config) -> Vec<Line> {
         Ok(urls) => urls,
         Err(line) => return vec![line],
     };
+    let shut = shut(&tenant, &kernel).await;
+    if !shut.is_empty() {
+        return shut;
+    }
     let clock = Clock::system();
     let sizes = Sizes { tenant: 1, kernel: 1 };
     let db = Db::open(tenant, kernel, sizes, clock.clone());
-    if !db.answers().await {
-        let fix = "Is PostgreSQL up, and do app_tenant and app_kernel log in with these passwords?";
-        return vec![Line::wrong("database: it cannot be reached through both doors", fix)];
-    }
     let mut lines = vec![Line::fine("database: both doors open")];
     lines.extend(catalogue(&db, config.is_production()).await);
     match vitals::read(&db).await {
@@ -138,6 +138,27 @@ async fn database(config: &Config) -> Vec<Line> {
             format!("queues: they cannot be read ({})", told(&error)),
             "Run `guildhall migrate up`.",
         )),
+    }
+    lines
+}
+
+/// The doors that do not open, and what PostgreSQL says of each.
+async fn shut(tenant: &Secret<String>, kernel: &Secret<String>) -> Vec<Line> {
+    let doors = [
+        ("DATABASE_TENANT_URL", tenant.clone()),
+        ("DATABASE_KERNEL_URL", kernel.clone()),
+    ];
+    let mut lines = Vec::new();
+    for (name, url) in doors {
+        let why = match tokio::task::spawn_blocking(move || db::knock(&url)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(why)) => why.to_string(),
+            Err(stopped) => stopped.to_string(),
+        };
+        lines.push(Line::wrong(
+            format!("database: {name} opens nothing: {}", why.trim()),
+            "Is PostgreSQL up there, and does the role log in with this password?",
+        ));
     }
     lines
 }

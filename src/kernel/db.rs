@@ -9,6 +9,7 @@ mod pool;
 
 pub use address::{address, told};
 pub use ask::{ById, Context};
+pub use pool::knock;
 
 use std::{sync::Arc, time::Instant};
 
@@ -19,9 +20,8 @@ use diesel::{
     dsl::sql,
     sql_types::Text,
 };
-use pool::Pool;
 
-use self::opening::opening;
+use self::{opening::opening, pool::Pool};
 use crate::kernel::{
     access::{Call, Scope},
     clock::Clock,

@@ -102,17 +102,40 @@ fn the_doctor_finds_a_hole_a_relay_that_stands_still_and_rows_that_point_at_noth
     }
 }
 
-/// The line of the report that is about partitions.
-fn of_partitions(database: &Database) -> String {
+/// What the command prints, and whether it is content.
+fn report(variables: HashMap<String, String>) -> (String, bool) {
     let mut doctor = std::process::Command::new(env!("CARGO_BIN_EXE_guildhall"));
     doctor
         .args(["--env", "development", "doctor"])
         .env_clear()
-        .envs(variables(database))
+        .envs(variables)
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     let said = doctor.output().expect("a process");
-    assert!(said.status.success(), "{said:?}");
-    let said = String::from_utf8(said.stdout).expect("text");
+    (String::from_utf8(said.stdout).expect("text"), said.status.success())
+}
+
+#[test]
+fn the_doctor_says_which_door_does_not_open_and_why() {
+    let database = Database::migrated();
+    let mut variables = variables(&database);
+    let nowhere = "postgres://app_kernel:S3CRET@127.0.0.1:1/guildhall";
+    variables.insert("DATABASE_KERNEL_URL".into(), nowhere.into());
+    let (said, content) = report(variables);
+    let wrong = said
+        .lines()
+        .find(|line| line.contains("database: "))
+        .expect("a line about the database");
+    assert!(
+        !content && wrong.starts_with("WRONG  database: DATABASE_KERNEL_URL opens nothing: "),
+        "{said}"
+    );
+    assert!(wrong.contains("port 1 failed") && !said.contains("S3CRET"), "{said}");
+}
+
+/// The line of the report that is about partitions.
+fn of_partitions(database: &Database) -> String {
+    let (said, content) = report(variables(database));
+    assert!(content, "{said}");
     let line = said.lines().find(|line| line.contains("partitions: "));
     line.expect("a line about partitions").to_owned()
 }

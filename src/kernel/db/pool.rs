@@ -114,15 +114,18 @@ impl r2d2::ManageConnection for Manager {
     }
 }
 
-/// Says that a connection failed. How often they fail in a row is told ever more seldom: r2d2 goes on trying twice a second.
+/// Says that a connection was lost, or that none could be opened. How often that fails in a row is told ever more seldom: r2d2 goes on
+/// trying twice a second.
 #[derive(Debug)]
 struct Telling(Arc<AtomicU32>);
 
 impl<E: Error> r2d2::HandleError<E> for Telling {
     fn handle_error(&self, error: E) {
-        let in_row = self.0.load(Ordering::Relaxed);
-        if in_row.count_ones() <= 1 {
-            tracing::error!(%error, in_row, "PostgreSQL cannot be reached");
+        let error = error.to_string().replace('\n', " ");
+        match self.0.load(Ordering::Relaxed) {
+            0 => tracing::warn!(%error, "PostgreSQL ended a connection that lay idle"),
+            in_row if in_row.is_power_of_two() => tracing::error!(%error, in_row, "PostgreSQL cannot be reached"),
+            _ => {}
         }
     }
 }
@@ -137,6 +140,19 @@ const PATIENCE: [(&str, &str); 6] = [
     ("keepalives_count", "3"),
     ("target_session_attrs", "read-write"),
 ];
+
+/// Opens a connection as a door would, and closes it. Blocks.
+///
+/// # Errors
+/// Why it could not be opened, without the address.
+pub fn knock(address: &Secret<String>) -> diesel::ConnectionResult<()> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "looks whether a door opens, before there are any"
+    )]
+    let opened = PgConnection::establish(impatient(address.clone()).expose());
+    opened.map(drop).map_err(told)
+}
 
 /// The same address, with whatever it does not say itself about [`PATIENCE`].
 pub(super) fn impatient(address: Secret<String>) -> Secret<String> {

@@ -80,19 +80,12 @@ pub fn may_leave(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, to: &str) -> Res
         false => tracing::info!(
             limit,
             from,
-            to = hinted(&mailbox),
             seconds,
             request_id,
             "a mail that was asked for does not leave: too many were for that mailbox"
         ),
     }
     Ok(false)
-}
-
-/// Enough of a mailbox to know it again, and too little to write to: its first letter and its domain.
-fn hinted(mailbox: &str) -> String {
-    let (name, domain) = mailbox.rsplit_once('@').unwrap_or((mailbox, ""));
-    format!("{}…@{domain}", name.chars().next().unwrap_or_default())
 }
 
 /// Sends a mail. `to` is the address and the locale.
