@@ -279,6 +279,16 @@ fn a_stack_has_an_administrator_and_a_demonstration_that_stay_until_it_starts_ov
     );
     assert!(stack.end("INT").success());
 
+    let file = stack.folder.join("stack/secrets.json");
+    let other = fs::read_to_string(&file).map(|text| text.replace(&stack.secret("database"), "another"));
+    fs::write(&file, other.expect("secrets")).expect("written");
+    let lost = stack.command(&["--port", "0"]).output().expect("it ends");
+    let told = String::from_utf8_lossy(&lost.stderr);
+    assert!(
+        !lost.status.success() && told.contains("guildhall dev --reset"),
+        "{told}"
+    );
+
     let fresh = stack.start_with(&["--reset"]);
     assert_ne!(shown(&fresh, "api_key"), key);
     assert_ne!(shown(&fresh, "password"), password);

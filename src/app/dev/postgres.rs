@@ -132,16 +132,25 @@ enum Durability {
     Throwaway,
 }
 
+/// How the folder of a cluster that is being made begins.
+const UNFINISHED: &str = "cluster.new";
+
 /// Makes a cluster in `folder`. It is there completely or not at all.
 fn make(binaries: &Binaries, owner: Owner, folder: &Path, durability: Durability) -> Result<()> {
     let password = folder.join("password");
     owner.write(&password, &Uuid::new_v4().simple().to_string())?;
-    let unfinished = folder.join("cluster.new");
+    // What a killed start left may still be written to: it is cleared away if it can be, and else by the next start.
+    for left in fs::read_dir(folder)?.flatten() {
+        if left.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let _ = fs::remove_dir_all(left.path());
+        }
+    }
+    let unfinished = folder.join(format!("{UNFINISHED}{}", Uuid::new_v4().simple()));
     // The first locale that this machine knows. Without C.UTF-8, lower() knows ASCII only.
     let mut refusal = String::new();
     for locale in ["C.UTF-8", "C"] {
         if unfinished.exists() {
-            fs::remove_dir_all(&unfinished)?;
+            fs::remove_dir_all(&unfinished).with_context(|| format!("{} cannot be removed", unfinished.display()))?;
         }
         let mut command = owner.command(binaries.program("initdb"));
         command.arg("--pgdata").arg(&unfinished).arg("--pwfile").arg(&password);

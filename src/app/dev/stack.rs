@@ -50,7 +50,9 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
     let mut variables: HashMap<String, String> = env::vars().filter(|(_, value)| !value.is_empty()).collect();
     let (admin_url, postgres) = database_server(home, &variables)?;
     let (redis_url, redis) = redis_server(home, &variables)?;
-    let urls = console::step("preparing the database", || migrated(&admin_url, secrets))?;
+    let urls = console::step("preparing the database", || {
+        migrated(&admin_url, secrets, postgres.is_some())
+    })?;
 
     let mut database = Url::parse(admin_url.expose())?;
     database.set_path(&database_of(&admin_url)?);
@@ -139,7 +141,7 @@ fn redis_server(home: &Home, variables: &HashMap<String, String>) -> Result<(Opt
 }
 
 /// Makes roles and database where they are missing, and brings the schema to this binary's.
-fn migrated(admin_url: &Secret<String>, secrets: &Secrets) -> Result<(migrate::Urls, String)> {
+fn migrated(admin_url: &Secret<String>, secrets: &Secrets, is_own: bool) -> Result<(migrate::Urls, String)> {
     let password = || Some(Secret::new(secrets.database.clone()));
     let passwords = Passwords {
         migrator: password(),
@@ -151,7 +153,12 @@ fn migrated(admin_url: &Secret<String>, secrets: &Secrets) -> Result<(migrate::U
         database: database_of(admin_url)?,
         passwords,
     };
-    migrate::refuse_others_roles(admin_url.expose(), &wanted.passwords)?;
+    let ours = migrate::refuse_others_roles(admin_url.expose(), &wanted.passwords);
+    if is_own {
+        ours.context("secrets.json is not the one that this stack's PostgreSQL was made with; `guildhall dev --reset` starts over")?;
+    } else {
+        ours?;
+    }
     let urls = migrate::bootstrap(admin_url.expose(), &wanted)?;
     let ran = migrate::up(urls.migrator.expose())?;
     let outcome = match ran.len() {

@@ -4,9 +4,9 @@
 mod safety;
 mod sections;
 
-use std::{fmt, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use config::{Config as Layers, Environment as Variables, File, FileFormat};
 use serde::Deserialize;
 
@@ -111,25 +111,33 @@ impl Config {
         };
         let mut layers = Layers::builder();
         for (name, embedded) in [("default.toml", include_str!("../../../config/default.toml")), own] {
-            layers = layers.add_source(File::from_str(&text_of(name, embedded)?, FileFormat::Toml));
+            layers = layers.add_source(toml(name, &text_of(name, embedded)?)?);
         }
-        if let Some(file) = variables.get("GUILDHALL_CONFIG") {
+        if let Some(file) = variables.get("GUILDHALL_CONFIG").filter(|file| !file.is_empty()) {
             let text = std::fs::read_to_string(file)
                 .with_context(|| format!("GUILDHALL_CONFIG names {file}, which cannot be read"))?;
-            layers = layers.add_source(File::from_str(&text, FileFormat::Toml));
+            layers = layers.add_source(toml(file, &text)?);
         }
         for (name, key) in ALIASES {
             layers =
                 layers.set_override_option(*key, variables.get(*name).filter(|value| !value.is_empty()).cloned())?;
         }
-        let own: std::collections::HashMap<_, _> = variables
-            .into_iter()
-            .filter(|(name, _)| name.starts_with("GUILDHALL__"))
-            .collect();
+        let mut own = own_variables(variables)?;
+        for key in LISTS {
+            let name = format!("GUILDHALL__{}", key.to_uppercase().replace('.', "__"));
+            let Some(text) = own.get_mut(&name) else { continue };
+            let entries: Vec<&str> = text.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+            if entries.is_empty() {
+                layers = layers.set_override(key, Vec::<String>::new())?;
+                own.remove(&name);
+            } else {
+                *text = entries.join(",");
+            }
+        }
         let mut source = Variables::with_prefix("GUILDHALL")
             .prefix_separator("__")
             .separator("__")
-            .source(Some(own));
+            .source(Some(own.into_iter().collect()));
         source = LISTS
             .iter()
             .fold(source.try_parsing(true).list_separator(","), |source, key| {
@@ -158,6 +166,44 @@ impl Config {
     pub fn redis_url(&self) -> Option<&Secret<String>> {
         self.redis.url.as_ref().filter(|url| url.expose() != "off")
     }
+}
+
+/// The variables that set keys, by name.
+///
+/// # Errors
+/// One that would set nothing: it stands below a key that has a value, or is an underscore short.
+fn own_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<BTreeMap<String, String>> {
+    let (own, others): (BTreeMap<_, _>, BTreeMap<_, _>) = variables
+        .into_iter()
+        .partition(|(name, _)| name.starts_with("GUILDHALL__"));
+    for name in others.keys() {
+        ensure!(
+            !(name.starts_with("GUILDHALL_") && name.contains("__")),
+            "{name} sets nothing: variables that set keys are called GUILDHALL__SECTION__KEY, with two underscores each time"
+        );
+    }
+    for name in own.keys() {
+        let above = own.keys().find(|key| name.starts_with(&format!("{key}__")));
+        ensure!(
+            above.is_none(),
+            "{name} is an unknown key: {} is a key already",
+            above.map_or("", String::as_str)
+        );
+    }
+    Ok(own)
+}
+
+/// A file's text as a layer.
+///
+/// # Errors
+/// It is no TOML: where.
+fn toml(name: &str, text: &str) -> Result<File<config::FileSourceString, FileFormat>> {
+    if let Err(error) = toml::from_str::<toml::Table>(text) {
+        // What stands in the line may be a secret.
+        let line = error.span().map_or(1, |at| text[..at.start].matches('\n').count() + 1);
+        bail!("{name} is no TOML: line {line}: {}", error.message());
+    }
+    Ok(File::from_str(text, FileFormat::Toml))
 }
 
 /// The file beside the working directory if it is there, else the copy in the binary.

@@ -42,6 +42,37 @@ fn an_unknown_key_is_named() {
     assert!(refusal(Environment::Development, &[("GUILDHALL__SERVER__PROT", "1")]).contains("prot"));
     assert!(refusal(Environment::Development, &[("GUILDHALL__SERVRE__PORT", "1")]).contains("servre"));
     assert!(refusal(Environment::Development, &[("GUILDHALL__SERVER__PORT", "high")]).contains("server.port"));
+    let below = [("GUILDHALL__SERVER__PORT", "8081"), ("GUILDHALL__SERVER__PORT__X", "1")];
+    assert!(refusal(Environment::Development, &below).starts_with("GUILDHALL__SERVER__PORT__X is an unknown key"));
+    let short = refusal(Environment::Development, &[("GUILDHALL_SERVER__PORT", "1")]);
+    assert!(short.starts_with("GUILDHALL_SERVER__PORT sets nothing"), "{short}");
+}
+
+#[test]
+fn a_list_may_be_spaced_or_empty() {
+    let proxies = |value: &str| {
+        let config = load(
+            Environment::Development,
+            &[("GUILDHALL__SERVER__TRUSTED_PROXIES", value), ("GUILDHALL_CONFIG", "")],
+        );
+        let proxies = config.expect("acceptable").server.trusted_proxies;
+        proxies.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(proxies(" 10.0.0.0/8 , 192.0.2.1,"), ["10.0.0.0/8", "192.0.2.1/32"]);
+    assert!(proxies("").is_empty() && proxies(" , ").is_empty());
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_named() {
+    let path = std::env::temp_dir().join(format!("guildhall-{}.toml", std::process::id()));
+    std::fs::write(&path, "[server]\nport = \"S3CRET").expect("written");
+    let name = path.to_str().expect("text");
+    let refused = refusal(Environment::Development, &[("GUILDHALL_CONFIG", name)]);
+    std::fs::remove_file(&path).expect("removed");
+    assert!(
+        refused.starts_with(&format!("{name} is no TOML: line 2: ")) && !refused.contains("S3CRET"),
+        "{refused}"
+    );
 }
 
 #[test]
