@@ -4,11 +4,11 @@ use std::{hint::black_box, time::Duration};
 
 /// How often.
 const TURN: Duration = Duration::from_secs(1);
-/// More than fits into the segments of 32 MiB that threads keep for themselves (mimalloc 2: half of one), so it comes from what all share.
+/// More than a thread has at hand, so it comes from what all share.
 const LARGE: usize = 17 << 20;
 
-/// Lets the allocator give back what was freed a second ago. It does so when it is next asked for a page, and an idle process asks for none:
-/// it would keep what starting took, or the last flood. Never returns.
+/// Lets the allocator give back what was freed a second ago, whichever thread freed it. It does so when it is next asked for much, and an idle
+/// process asks for nothing: it would keep what starting took, or the last flood. Never returns.
 pub async fn give_back() {
     loop {
         tokio::time::sleep(TURN).await;
