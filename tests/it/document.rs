@@ -100,22 +100,28 @@ fn every_post_takes_a_key_for_retries_or_says_why_not() {
     assert!(listed.len() <= 18, "the list of unkeyed.toml may only shrink");
 }
 
-/// A handler that declares `x-idempotent` and forgets to ask for the key would swallow it.
+/// A handler that declares `x-idempotent` and forgets to ask for the key would swallow it; one that asks for a header or gives an answer that
+/// nobody declared keeps it from typed clients.
 #[test]
-fn who_says_that_it_takes_a_key_takes_it() {
+fn who_says_that_it_takes_a_key_or_a_version_takes_it() {
     let mut broken = Vec::new();
     for (file, text) in sources("src") {
         for described in text.split("#[utoipa::path(").skip(1) {
             let handler = described.split("\n}\n").next().unwrap_or_default();
             let id = handler.split('"').nth(1).unwrap_or_default();
-            let declares = handler.contains("\"x-idempotent\"");
-            let asks = handler.contains("IdempotencyKey,") && handler.contains("once");
-            if declares != asks {
-                broken.push(format!("{file}: {id}"));
+            let has = |text: &str| handler.contains(text);
+            for (what, declares, does) in [
+                ("key", has("\"x-idempotent\""), has("IdempotencyKey,") && has("once")),
+                ("If-Match", has("\"x-if-match\""), has(": IfMatch,")),
+                ("304", has("(status = 304"), has("#[get(") && has("Tagged<")),
+            ] {
+                if declares != does {
+                    broken.push(format!("{file}: {id}: {what}"));
+                }
             }
         }
     }
-    none("handlers whose x-idempotent is not what they do", broken);
+    none("handlers that do not what they declare", broken);
 }
 
 /// The schemas that a part of the document leads to.

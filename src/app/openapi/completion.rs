@@ -127,7 +127,7 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
         software_only: operation.get("x-license").is_some_and(|said| said == "only"),
         body: operation.contains_key("requestBody"),
         writes: method != "get",
-        changes: matches!(method, "patch" | "put" | "delete"),
+        versioned: operation.contains_key("x-if-match"),
         placeholder: path.contains('{'),
         signs_in: id.starts_with("auth"),
         pages: operation
@@ -137,6 +137,7 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
     };
     operation.insert("security".into(), facts.security());
     let idempotent = operation.contains_key("x-idempotent");
+    let tagged = operation["responses"].get("304").is_some();
     if let Some(why) = unkeyed(&id) {
         let said = operation.get("description").and_then(Value::as_str).unwrap_or_default();
         let described = format!("{said}\n\nTakes no `Idempotency-Key`; one that is sent is not looked at: {why}");
@@ -150,14 +151,25 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
         let named = |name: &str| json!({"$ref": format!("#/components/parameters/{name}")});
         list.extend(facts.scoped.then(|| named("Workspace")));
         list.extend(idempotent.then(|| named("IdempotencyKey")));
-        list.extend((facts.changes && facts.scoped).then(|| named("IfMatch")));
+        list.extend(facts.versioned.then(|| named("IfMatch")));
+        list.extend(tagged.then(|| named("IfNoneMatch")));
     }
     if let Some(responses) = operation
         .entry("responses")
         .or_insert_with(|| json!({}))
         .as_object_mut()
     {
-        responses.values_mut().for_each(name_headers);
+        for (status, response) in responses.iter_mut() {
+            if let (Some('4'), Some(meaning)) = (status.chars().next(), response["description"].as_str()) {
+                *response = refusal(meaning);
+            }
+            name_headers(response);
+        }
+        for status in ["200", "304"] {
+            if tagged && let Some(headers) = responses[status]["headers"].as_object_mut() {
+                headers.insert("ETag".into(), json!({"$ref": "#/components/headers/ETag"}));
+            }
+        }
         for (status, meaning) in facts.refusals() {
             responses.entry(status.to_string()).or_insert_with(|| refusal(meaning));
         }
@@ -173,7 +185,8 @@ struct Facts {
     software_only: bool,
     body: bool,
     writes: bool,
-    changes: bool,
+    /// It is only done to the version that the caller saw, if they say which.
+    versioned: bool,
     placeholder: bool,
     signs_in: bool,
     /// It is a list.
@@ -208,15 +221,11 @@ impl Facts {
             (408, "The request took too long to arrive.", self.body),
             (409, "Not in its present state.", self.writes),
             (410, "No longer there.", self.placeholder && known),
-            (
-                412,
-                "It was changed meanwhile.",
-                self.changes || (self.placeholder && self.writes),
-            ),
+            (412, "It was changed meanwhile.", self.versioned),
             (413, "The body is too large.", self.body),
             (415, "Not in this media type.", self.body),
             (422, "Some fields are not acceptable.", self.writes),
-            (428, "Say which version you are changing.", self.changes),
+            (428, "Say which version you are changing.", self.versioned),
             (429, "Too many requests.", true),
             (500, "Something broke on our side.", true),
             (503, "Too busy, or something that is needed is away.", true),
@@ -310,6 +319,10 @@ fn parameters() -> Value {
         "IfMatch": {
             "name": "If-Match", "in": "header", "required": false, "schema": {"type": "string"},
             "description": "The `ETag` that you read. If the thing was changed since, the answer is 412."
+        },
+        "IfNoneMatch": {
+            "name": "If-None-Match", "in": "header", "required": false, "schema": {"type": "string"},
+            "description": "The `ETag` of what you have. If it is still so, the answer is 304 and has no body."
         }
     })
 }
@@ -317,6 +330,7 @@ fn parameters() -> Value {
 fn headers() -> Value {
     json!({
         "RequestId": {"description": "Names the request in our logs.", "schema": {"type": "string"}},
-        "Version": {"description": "The API version that answered.", "schema": {"type": "string", "example": API_VERSION}}
+        "Version": {"description": "The API version that answered.", "schema": {"type": "string", "example": API_VERSION}},
+        "ETag": {"description": "Which version this is, for `If-Match` and `If-None-Match`.", "schema": {"type": "string", "example": "\"3\""}}
     })
 }

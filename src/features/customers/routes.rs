@@ -58,7 +58,7 @@ async fn list(
 
 /// Show a customer.
 #[utoipa::path(operation_id = "customers_get", params(("id" = CustomerId, Path, description = "The customer.")),
-               responses((status = 200, description = "The customer.", body = Customer)),
+               responses((status = 200, description = "The customer.", body = Customer), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("customers:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/customers/{id}")]
 async fn show(
@@ -73,7 +73,7 @@ async fn show(
 /// Change a customer.
 #[utoipa::path(operation_id = "customers_update", params(("id" = CustomerId, Path, description = "The customer.")), request_body = CustomerPatch,
                responses((status = 200, description = "They were changed.", body = Customer)),
-               extensions(("x-permission" = json!("customers:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("customers:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/customers/{id}")]
 async fn update(
     can: Can<perm::CustomersWrite>,

@@ -61,7 +61,7 @@ async fn list(
 
 /// Show an entitlement.
 #[utoipa::path(operation_id = "entitlements_get", params(("id" = EntitlementId, Path, description = "The entitlement.")),
-               responses((status = 200, description = "The entitlement.", body = Entitlement)),
+               responses((status = 200, description = "The entitlement.", body = Entitlement), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("entitlements:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/entitlements/{id}")]
 async fn show(
@@ -76,7 +76,7 @@ async fn show(
 /// Change an entitlement.
 #[utoipa::path(operation_id = "entitlements_update", params(("id" = EntitlementId, Path, description = "The entitlement.")), request_body = EntitlementPatch,
                responses((status = 200, description = "It was changed.", body = Entitlement)),
-               extensions(("x-permission" = json!("entitlements:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("entitlements:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/entitlements/{id}")]
 async fn update(
     can: Can<perm::EntitlementsWrite>,
@@ -95,7 +95,7 @@ async fn update(
 /// No policy gains it any more; those that have it keep it.
 #[utoipa::path(operation_id = "entitlements_archive", params(("id" = EntitlementId, Path, description = "The entitlement.")),
                responses((status = 200, description = "It is archived.", body = Entitlement)),
-               extensions(("x-permission" = json!("entitlements:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("entitlements:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/entitlements/{id}/archive")]
 async fn archive(
     can: Can<perm::EntitlementsWrite>,

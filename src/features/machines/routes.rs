@@ -13,7 +13,7 @@ use crate::{
         access::{Can, perm},
         db::Db,
         error::{FieldCode, Result, invalid},
-        http::{Holder, IdempotencyKey, Json, NoContent, NoQuery, Path, Tagged, Valid},
+        http::{Holder, IdempotencyKey, IfMatch, Json, NoContent, NoQuery, Path, Tagged, Valid},
         id::LicenseId,
         idempotency::{Once, once},
         page::{Page, PageQuery},
@@ -89,7 +89,7 @@ async fn list(
 
 /// Show a machine.
 #[utoipa::path(operation_id = "machines_get", params(("id" = MachineId, Path, description = "The machine.")),
-               responses((status = 200, description = "The machine.", body = Machine)),
+               responses((status = 200, description = "The machine.", body = Machine), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("machines:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/machines/{id}")]
 async fn show(
@@ -106,18 +106,21 @@ async fn show(
 /// Its place is free at once. By the vendor, or by the customer's software with its key for a machine of its own licence.
 #[utoipa::path(operation_id = "machines_deactivate", params(("id" = MachineId, Path, description = "The machine.")),
                responses((status = 204, description = "Its place is free.")),
-               extensions(("x-permission" = json!("machines:write")), ("x-license" = json!(true)),
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("machines:write")), ("x-license" = json!(true)),
                           ("x-rate-class" = json!("public")), ("x-admission" = json!("interactive"))))]
 #[delete("/machines/{id}")]
 async fn deactivate(
     holder: Holder<perm::MachinesWrite>,
     db: Data<Db>,
     id: Path<MachineId>,
+    seen: IfMatch,
     _none: NoQuery,
 ) -> Result<NoContent> {
     let scope = holder.scope().clone();
-    db.tenant(scope, move |tx| service::deactivate_for(tx, holder.software(), id.0))
-        .await?;
+    db.tenant(scope, move |tx| {
+        service::deactivate_for(tx, holder.software(), id.0, &seen)
+    })
+    .await?;
     Ok(NoContent)
 }
 

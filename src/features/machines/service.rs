@@ -24,7 +24,7 @@ use crate::{
         check::tidy,
         db::{Db, Tenant},
         error::{Error, NOT_FOUND, Result, missing},
-        http::Software,
+        http::{IfMatch, Software},
         id::LicenseId,
         outbox,
         page::{Page, PageQuery},
@@ -267,11 +267,19 @@ fn truncated(ip: std::net::IpAddr) -> String {
 ///
 /// # Errors
 /// 404 also for a machine that was deactivated before.
-pub(super) fn deactivate_for(tx: &mut Tenant<'_>, software: Option<&Software>, id: MachineId) -> Result<()> {
+pub(super) fn deactivate_for(
+    tx: &mut Tenant<'_>,
+    software: Option<&Software>,
+    id: MachineId,
+    seen: &IfMatch,
+) -> Result<()> {
     if let Some(software) = software {
         let facts = admitted(tx, Wanting::from(software), ClientVerb::Deactivate, None)?;
         own(queries::get(tx.conn(), id)?, &facts)?;
     }
+    let license = queries::get(tx.conn(), id)?.license_id;
+    queries::lock_places(tx.conn(), license)?;
+    seen.allows(queries::lock(tx.conn(), id)?.version)?;
     deactivate(tx, id)
 }
 

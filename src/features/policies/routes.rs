@@ -65,7 +65,7 @@ async fn list(
 
 /// Show a policy.
 #[utoipa::path(operation_id = "policies_get", params(("id" = PolicyId, Path, description = "The policy.")),
-               responses((status = 200, description = "The policy.", body = Policy)),
+               responses((status = 200, description = "The policy.", body = Policy), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("policies:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/policies/{id}")]
 async fn show(
@@ -97,7 +97,7 @@ fn everybody() -> Apply {
                       ("apply" = inline(Option<Apply>), Query, description = "Whether licences that there are follow: `existing` (default) or `new`.")),
                request_body = PolicyPatch,
                responses((status = 200, description = "It was changed.", body = Policy)),
-               extensions(("x-permission" = json!("policies:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("policies:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/policies/{id}")]
 async fn update(
     can: Can<perm::PoliciesWrite>,
@@ -117,7 +117,7 @@ async fn update(
 /// No licence is issued by it any more; those that there are go on.
 #[utoipa::path(operation_id = "policies_archive", params(("id" = PolicyId, Path, description = "The policy.")),
                responses((status = 200, description = "It is archived.", body = Policy)),
-               extensions(("x-permission" = json!("policies:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("policies:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/policies/{id}/archive")]
 async fn archive(
     can: Can<perm::PoliciesWrite>,

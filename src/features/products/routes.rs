@@ -61,7 +61,7 @@ async fn list(
 
 /// Show a product.
 #[utoipa::path(operation_id = "products_get", params(("id" = ProductId, Path, description = "The product.")),
-               responses((status = 200, description = "The product.", body = Product)),
+               responses((status = 200, description = "The product.", body = Product), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("products:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/products/{id}")]
 async fn show(
@@ -76,7 +76,7 @@ async fn show(
 /// Change a product.
 #[utoipa::path(operation_id = "products_update", params(("id" = ProductId, Path, description = "The product.")), request_body = ProductPatch,
                responses((status = 200, description = "It was changed.", body = Product)),
-               extensions(("x-permission" = json!("products:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("products:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/products/{id}")]
 async fn update(
     can: Can<perm::ProductsWrite>,
@@ -95,7 +95,7 @@ async fn update(
 /// It issues no more licences; those that there are validate on.
 #[utoipa::path(operation_id = "products_archive", params(("id" = ProductId, Path, description = "The product.")),
                responses((status = 200, description = "It is archived.", body = Product)),
-               extensions(("x-permission" = json!("products:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("products:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/products/{id}/archive")]
 async fn archive(
     can: Can<perm::ProductsWrite>,

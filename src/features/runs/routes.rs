@@ -20,7 +20,7 @@ use crate::{
         access::{Can, Scope, perm},
         db::Db,
         error::Result,
-        http::{Accepted, IdempotencyKey, Json, NoQuery, Path, Paths, Tagged, Valid},
+        http::{Accepted, IdempotencyKey, IfMatch, Json, NoQuery, Path, Paths, Tagged, Valid},
         idempotency::{Once, once},
         page::PageQuery,
     },
@@ -150,7 +150,7 @@ async fn list_executions(
 
 /// Show an execution.
 #[utoipa::path(operation_id = "executions_get", params(("id" = RunId, Path, description = "The run.")),
-               responses((status = 200, description = "The run.", body = Run)),
+               responses((status = 200, description = "The run.", body = Run), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/executions/{id}")]
 async fn show_execution(
@@ -187,7 +187,7 @@ async fn list(can: Can<perm::RunsRead>, db: Data<Db>, query: PageQuery<RunFilter
                params(("id" = RunId, Path, description = "The run."),
                       ("wait" = Option<u64>, Query, description = "Wait so many seconds for the end.", minimum = 0, maximum = 60),
                       ("Prefer" = Option<String>, Header, description = "`wait=` and as many seconds: the same as the parameter, as a wish.", example = "wait=10")),
-               responses((status = 200, description = "The run.", body = Run)),
+               responses((status = 200, description = "The run.", body = Run), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/runs/{id}")]
 async fn show(
@@ -204,7 +204,7 @@ async fn show(
 
 /// Show how far a run is.
 #[utoipa::path(operation_id = "runs_status", params(("id" = RunId, Path, description = "The run.")),
-               responses((status = 200, description = "How far it is.", body = RunStatus)),
+               responses((status = 200, description = "How far it is.", body = RunStatus), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/runs/{id}/status")]
 async fn status(
@@ -218,7 +218,8 @@ async fn status(
 
 /// Show what came out of a run.
 #[utoipa::path(operation_id = "runs_result", params(("id" = RunId, Path, description = "The run.")),
-               responses((status = 200, description = "What came out.", body = RunResult)),
+               responses((status = 200, description = "What came out.", body = RunResult),
+                         (status = 409, description = "It has not ended yet.")),
                extensions(("x-permission" = json!("runs:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/runs/{id}/result")]
 async fn result(
@@ -303,7 +304,7 @@ async fn money(
 /// `cancel_requested_at` set.
 #[utoipa::path(operation_id = "runs_cancel", params(("id" = RunId, Path, description = "The run.")), request_body = Cancellation,
                responses((status = 200, description = "It is stopped, or will be.", body = Run)),
-               extensions(("x-permission" = json!("runs:cancel")), ("x-idempotent" = json!(true)), ("x-works-unpaid" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("runs:cancel")), ("x-idempotent" = json!(true)), ("x-works-unpaid" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/runs/{id}/cancel")]
 async fn cancel(
     can: Can<perm::RunsCancel>,
@@ -311,11 +312,12 @@ async fn cancel(
     db: Data<Db>,
     Path(id): Path<RunId>,
     key: IdempotencyKey,
+    seen: IfMatch,
     how: Valid<Cancellation>,
 ) -> Result<Once<Tagged<Run>>> {
     db.tenant(can, move |tx| {
         once(tx, &key, &how, |tx| {
-            service::cancel::cancel(tx, id, how.mode).map(Tagged)
+            service::cancel::cancel(tx, id, &seen, how.mode).map(Tagged)
         })
     })
     .await

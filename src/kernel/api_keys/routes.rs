@@ -87,7 +87,7 @@ async fn list(
 
 /// Show an API key.
 #[utoipa::path(operation_id = "api_keys_get", params(("id" = ApiKeyId, Path, description = "The key.")),
-               responses((status = 200, description = "The key, without its secret.", body = ApiKey)),
+               responses((status = 200, description = "The key, without its secret.", body = ApiKey), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("api_keys:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/api-keys/{id}")]
 async fn show(can: Can<perm::ApiKeysRead>, person: Person, db: Data<Db>, id: Path<ApiKeyId>) -> Result<Tagged<ApiKey>> {
@@ -100,7 +100,7 @@ async fn show(can: Can<perm::ApiKeysRead>, person: Person, db: Data<Db>, id: Pat
 /// Change an API key.
 #[utoipa::path(operation_id = "api_keys_update", params(("id" = ApiKeyId, Path, description = "The key.")), request_body = ApiKeyPatch,
                responses((status = 200, description = "It was changed.", body = ApiKey)),
-               extensions(("x-permission" = json!("api_keys:write")), ("x-fresh" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("api_keys:write")), ("x-fresh" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/api-keys/{id}")]
 async fn update(
     can: Can<perm::ApiKeysWrite>,
@@ -125,7 +125,7 @@ async fn update(
 /// It stops at once here, and within a second everywhere.
 #[utoipa::path(operation_id = "api_keys_delete", params(("id" = ApiKeyId, Path, description = "The key.")),
                responses((status = 204, description = "It was revoked.")),
-               extensions(("x-permission" = json!("api_keys:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("api_keys:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[delete("/api-keys/{id}")]
 async fn revoke(
     can: Can<perm::ApiKeysWrite>,

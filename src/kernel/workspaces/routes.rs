@@ -88,7 +88,7 @@ async fn list(person: Person, db: Data<Db>, query: PageQuery<OwnWorkspaceFilters
 }
 
 /// Show the workspace.
-#[utoipa::path(operation_id = "workspace_get", responses((status = 200, description = "The workspace.", body = Workspace)),
+#[utoipa::path(operation_id = "workspace_get", responses((status = 200, description = "The workspace.", body = Workspace), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("workspace:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/workspace")]
 async fn show(can: Can<perm::WorkspaceRead>, db: Data<Db>) -> Result<Tagged<Workspace>> {
@@ -100,7 +100,7 @@ async fn show(can: Can<perm::WorkspaceRead>, db: Data<Db>) -> Result<Tagged<Work
 /// The old slug goes on leading to the workspace for 90 days.
 #[utoipa::path(operation_id = "workspace_update", request_body = WorkspacePatch,
                responses((status = 200, description = "It was changed.", body = Workspace)),
-               extensions(("x-permission" = json!("workspace:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("workspace:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/workspace")]
 async fn update(
     can: Can<perm::WorkspaceWrite>,
@@ -151,7 +151,7 @@ async fn list_members(
 
 /// Show a member.
 #[utoipa::path(operation_id = "members_get", params(("id" = MembershipId, Path, description = "The membership.")),
-               responses((status = 200, description = "The member.", body = Member)),
+               responses((status = 200, description = "The member.", body = Member), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("members:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/members/{id}")]
 async fn show_member(can: Can<perm::MembersRead>, db: Data<Db>, id: Path<MembershipId>) -> Result<Tagged<Member>> {
@@ -163,7 +163,7 @@ async fn show_member(can: Can<perm::MembersRead>, db: Data<Db>, id: Path<Members
 /// Nobody gives what they do not hold themselves, owners are changed by owners only, and the last owner stays one.
 #[utoipa::path(operation_id = "members_update", params(("id" = MembershipId, Path, description = "The membership.")), request_body = MemberPatch,
                responses((status = 200, description = "It was changed.", body = Member)),
-               extensions(("x-permission" = json!("members:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("members:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/members/{id}")]
 async fn change_member(
     can: Can<perm::MembersWrite>,
@@ -186,7 +186,7 @@ async fn change_member(
 /// Their keys of this workspace stop at once.
 #[utoipa::path(operation_id = "members_delete", params(("id" = MembershipId, Path, description = "The membership.")),
                responses((status = 204, description = "They were removed.")),
-               extensions(("x-permission" = json!("members:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("members:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[delete("/members/{id}")]
 async fn remove_member(
     can: Can<perm::MembersWrite>,

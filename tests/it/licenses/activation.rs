@@ -101,7 +101,10 @@ async fn a_deactivated_machine_frees_its_place_once() {
     let first = shop.activate(&licence, "a").await.created().id();
     shop.activate(&licence, "b").await.refused("machine-limit-reached");
     let path = format!("/machines/{first}");
-    shop.owner.delete(&path).await.gone();
+    let tag = shop.owner.get(&path).await.ok().header("etag").to_owned();
+    let stale = shop.owner.delete(&path).header("if-match", "\"0\"").await;
+    stale.refused("version-mismatch");
+    shop.owner.delete(&path).header("if-match", &tag).await.gone();
     shop.owner.delete(&path).await.refused("not-found");
     assert_eq!(shop.owner.get(&path).await.ok().body["state"], "deactivated");
     shop.activate(&licence, "b").await.created();

@@ -37,6 +37,9 @@ async fn lists_show_no_contents_and_come_in_pages() {
         owner.get(&format!("{run}/steps/2")).await.ok().body["output"],
         "good day"
     );
+    // The first called nobody, and says so in full.
+    let usage = &owner.get(&format!("{run}/steps/1")).await.ok().body["usage"];
+    assert_eq!((&usage["requests"], &usage["total_tokens"]), (&json!(0), &json!(0)));
 
     let (last, cursor) = texts(&owner, &format!("{run}/messages?limit=2"), "role").await;
     assert_eq!(last, ["assistant", "user"]);
@@ -117,4 +120,15 @@ async fn contents_are_removed_when_their_time_is_over() {
         ));
         assert_eq!(left, 0, "{table}");
     }
+}
+
+#[actix_web::test]
+async fn who_saw_another_state_of_a_run_does_not_stop_it() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let run = start(&owner, &echo(&owner).await, "never").await;
+    let tag = owner.get(&run).await.ok().header("etag").to_owned();
+    let stop = |tag: &str| owner.post(&format!("{run}/cancel"), json!({})).header("if-match", tag);
+    stop("\"99\"").await.refused("version-mismatch");
+    assert_eq!(stop(&tag).await.ok().body["status"], "cancelled");
 }

@@ -40,7 +40,7 @@ async fn list(
 #[utoipa::path(operation_id = "agents_set_label",
                params(("id" = AgentId, Path, description = "The agent."), ("label" = String, Path, description = "The label's name.")),
                request_body = NewLabel, responses((status = 200, description = "It means that version now.", body = Label)),
-               extensions(("x-permission" = json!("agents:publish")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("agents:publish")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[put("/agents/{id}/labels/{label}")]
 async fn set(
     can: Can<perm::AgentsPublish>,
@@ -59,7 +59,7 @@ async fn set(
 #[utoipa::path(operation_id = "agents_delete_label",
                params(("id" = AgentId, Path, description = "The agent."), ("label" = String, Path, description = "The label's name.")),
                responses((status = 204, description = "It is gone.")),
-               extensions(("x-permission" = json!("agents:publish")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("agents:publish")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[delete("/agents/{id}/labels/{label}")]
 async fn remove(
     can: Can<perm::AgentsPublish>,

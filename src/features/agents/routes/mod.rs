@@ -99,7 +99,7 @@ async fn validate(
 
 /// Show an agent.
 #[utoipa::path(operation_id = "agents_get", params(("id" = AgentId, Path, description = "The agent.")),
-               responses((status = 200, description = "The agent.", body = Agent)),
+               responses((status = 200, description = "The agent.", body = Agent), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("agents:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/agents/{id}")]
 async fn show(
@@ -116,7 +116,7 @@ async fn show(
 /// A JSON Merge Patch; `config` merges into the draft. `If-Match` is required: a blind overwrite would destroy work.
 #[utoipa::path(operation_id = "agents_update", params(("id" = AgentId, Path, description = "The agent.")), request_body = AgentPatch,
                responses((status = 200, description = "It was changed.", body = Agent)),
-               extensions(("x-permission" = json!("agents:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("agents:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/agents/{id}")]
 async fn update(
     can: Can<perm::AgentsWrite>,
@@ -137,7 +137,7 @@ async fn update(
 /// One that has runs is archived instead.
 #[utoipa::path(operation_id = "agents_delete", params(("id" = AgentId, Path, description = "The agent.")),
                responses((status = 204, description = "It is gone.")),
-               extensions(("x-permission" = json!("agents:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("agents:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[delete("/agents/{id}")]
 async fn remove(
     can: Can<perm::AgentsWrite>,
@@ -175,7 +175,7 @@ async fn validate_draft(
 /// It starts no more runs; runs that are under way go on.
 #[utoipa::path(operation_id = "agents_archive", params(("id" = AgentId, Path, description = "The agent.")),
                responses((status = 200, description = "It is archived.", body = Agent)),
-               extensions(("x-permission" = json!("agents:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("agents:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/agents/{id}/archive")]
 async fn archive(
     can: Can<perm::AgentsWrite>,
@@ -196,7 +196,7 @@ async fn archive(
 /// Take an agent back into use.
 #[utoipa::path(operation_id = "agents_unarchive", params(("id" = AgentId, Path, description = "The agent.")),
                responses((status = 200, description = "It is active.", body = Agent)),
-               extensions(("x-permission" = json!("agents:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("agents:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/agents/{id}/unarchive")]
 async fn unarchive(
     can: Can<perm::AgentsWrite>,

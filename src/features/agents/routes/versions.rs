@@ -34,7 +34,7 @@ pub(super) fn routes(routes: &mut ServiceConfig) {
 #[utoipa::path(operation_id = "agents_create_version", params(("id" = AgentId, Path, description = "The agent.")), request_body = NewVersion,
                responses((status = 201, description = "It was frozen.", body = AgentVersion),
                          (status = 200, description = "The newest version is the same.", body = AgentVersion)),
-               extensions(("x-permission" = json!("agents:publish")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")),
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("agents:publish")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")),
                           ("x-admission" = json!("interactive"))))]
 #[post("/agents/{id}/versions")]
 async fn create(
@@ -59,7 +59,7 @@ async fn create(
 #[utoipa::path(operation_id = "agents_publish", params(("id" = AgentId, Path, description = "The agent.")), request_body = NewPublication,
                responses((status = 201, description = "It was published.", body = AgentVersion),
                          (status = 200, description = "The newest version is the same; the label means it now.", body = AgentVersion)),
-               extensions(("x-permission" = json!("agents:publish")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")),
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("agents:publish")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")),
                           ("x-admission" = json!("interactive"))))]
 #[post("/agents/{id}/publish")]
 async fn publish(

@@ -23,7 +23,7 @@ use crate::{
 /// By periods of its policy's term, or at least until a date. The same `ref` again changes nothing.
 #[utoipa::path(operation_id = "licenses_renew", params(("id" = LicenseId, Path, description = "The licence.")), request_body = NewRenewal,
                responses((status = 200, description = "It was renewed.", body = License)),
-               extensions(("x-permission" = json!("licenses:write")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("licenses:write")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/{id}/renew")]
 pub(super) async fn renew(
@@ -48,7 +48,7 @@ pub(super) async fn renew(
 /// with it already ends now.
 #[utoipa::path(operation_id = "licenses_rotate_key", params(("id" = LicenseId, Path, description = "The licence.")), request_body = KeyRotation,
                responses((status = 201, description = "It has a new key.", body = IssuedLicense)),
-               extensions(("x-permission" = json!("licenses:write")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("licenses:write")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/{id}/rotate-key")]
 pub(super) async fn rotate_key(
@@ -75,7 +75,7 @@ pub(super) async fn rotate_key(
 /// hold, and the audit log keeps it.
 #[utoipa::path(operation_id = "licenses_suspend", params(("id" = LicenseId, Path, description = "The licence.")), request_body = Suspension,
                responses((status = 200, description = "It is suspended.", body = License)),
-               extensions(("x-permission" = json!("licenses:suspend")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("licenses:suspend")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/{id}/suspend")]
 pub(super) async fn suspend(
@@ -97,7 +97,7 @@ pub(super) async fn suspend(
 /// It lives again once no hold is left.
 #[utoipa::path(operation_id = "licenses_reinstate", params(("id" = LicenseId, Path, description = "The licence.")), request_body = Reinstatement,
                responses((status = 200, description = "The hold is lifted.", body = License)),
-               extensions(("x-permission" = json!("licenses:suspend")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("licenses:suspend")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/{id}/reinstate")]
 pub(super) async fn reinstate(
@@ -121,7 +121,7 @@ pub(super) async fn reinstate(
 /// For good: its keys die with the commit, and its machines are deactivated, each with its event. The audit log keeps the note.
 #[utoipa::path(operation_id = "licenses_revoke", params(("id" = LicenseId, Path, description = "The licence.")), request_body = Revocation,
                responses((status = 200, description = "It is revoked.", body = License)),
-               extensions(("x-permission" = json!("licenses:revoke")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("licenses:revoke")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/{id}/revoke")]
 pub(super) async fn revoke(

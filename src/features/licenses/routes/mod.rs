@@ -91,7 +91,7 @@ async fn list(
 
 /// Show a licence.
 #[utoipa::path(operation_id = "licenses_get", params(("id" = LicenseId, Path, description = "The licence.")),
-               responses((status = 200, description = "The licence, without its key.", body = License)),
+               responses((status = 200, description = "The licence, without its key.", body = License), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("licenses:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/licenses/{id}")]
 async fn show(
@@ -108,7 +108,7 @@ async fn show(
 /// What it is called and what is noted with it. What it is worth changes by its policy, a renewal, a suspension, a revocation.
 #[utoipa::path(operation_id = "licenses_update", params(("id" = LicenseId, Path, description = "The licence.")), request_body = LicensePatch,
                responses((status = 200, description = "It was changed.", body = License)),
-               extensions(("x-permission" = json!("licenses:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("licenses:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/licenses/{id}")]
 async fn update(
     can: Can<perm::LicensesWrite>,

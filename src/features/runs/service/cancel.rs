@@ -10,14 +10,19 @@ use super::{
     attempt, clock,
     turn::{JobEnd, Turn, shown},
 };
-use crate::kernel::{db::Tenant, error::Result, jobs, outbox};
+use crate::kernel::{db::Tenant, error::Result, http::IfMatch, jobs, outbox};
 
 /// Stops a run: at once if no call is under way, or if it shall not wait for one; else when the call has ended. Asking twice changes
 /// nothing.
 ///
 /// # Errors
-/// 404, 409 `run-finished`.
-pub(in crate::features::runs) fn cancel(tx: &mut Tenant<'_>, id: RunId, mode: CancelMode) -> Result<Run> {
+/// 404, 409 `run-finished`, 412.
+pub(in crate::features::runs) fn cancel(
+    tx: &mut Tenant<'_>,
+    id: RunId,
+    seen: &IfMatch,
+    mode: CancelMode,
+) -> Result<Run> {
     let run = queries::lock(tx.conn(), id)?;
     match run.status {
         Status::Cancelled => return shown(tx, run),
@@ -28,6 +33,7 @@ pub(in crate::features::runs) fn cancel(tx: &mut Tenant<'_>, id: RunId, mode: Ca
     if asked_before && mode == CancelMode::Graceful {
         return shown(tx, run);
     }
+    seen.allows(run.version)?;
     let plan = attempt::plan_of(tx, &run)?;
     let at_work = queries::steps::at_work(tx.conn(), id)?;
     let mut turn = Turn::of(tx, run, plan.unwrap_or_default())?;

@@ -51,7 +51,7 @@ async fn list(
 ///
 /// With what was sent and what came back.
 #[utoipa::path(operation_id = "webhook_deliveries_get", params(("id" = DeliveryId, Path, description = "The delivery.")),
-               responses((status = 200, description = "The delivery and its attempts.", body = DeliveryDetail)),
+               responses((status = 200, description = "The delivery and its attempts.", body = DeliveryDetail), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("webhooks:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/webhook-deliveries/{id}")]
 async fn show(

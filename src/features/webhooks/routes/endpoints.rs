@@ -100,7 +100,7 @@ async fn list(
 
 /// Show a webhook endpoint.
 #[utoipa::path(operation_id = "webhook_endpoints_get", params(("id" = EndpointId, Path, description = "The endpoint.")),
-               responses((status = 200, description = "The endpoint, without its secret.", body = Endpoint)),
+               responses((status = 200, description = "The endpoint, without its secret.", body = Endpoint), (status = 304, description = "It is as you have it.")),
                extensions(("x-permission" = json!("webhooks:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
 #[get("/webhook-endpoints/{id}")]
 async fn show(
@@ -116,7 +116,7 @@ async fn show(
 #[utoipa::path(operation_id = "webhook_endpoints_update", params(("id" = EndpointId, Path, description = "The endpoint.")),
                request_body = EndpointPatch,
                responses((status = 200, description = "It was changed.", body = Endpoint)),
-               extensions(("x-permission" = json!("webhooks:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("webhooks:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/webhook-endpoints/{id}")]
 async fn update(
     can: Can<perm::WebhooksWrite>,
@@ -148,7 +148,7 @@ async fn update(
 /// What waits for it is cancelled; what is being sent at this moment is still recorded, and the log of its deliveries stays.
 #[utoipa::path(operation_id = "webhook_endpoints_delete", params(("id" = EndpointId, Path, description = "The endpoint.")),
                responses((status = 204, description = "It was deleted.")),
-               extensions(("x-permission" = json!("webhooks:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("webhooks:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[delete("/webhook-endpoints/{id}")]
 async fn remove(
     can: Can<perm::WebhooksWrite>,
@@ -182,7 +182,7 @@ impl Validate for Enable {
 #[utoipa::path(operation_id = "webhook_endpoints_enable", params(("id" = EndpointId, Path, description = "The endpoint.")),
                request_body = Enable,
                responses((status = 200, description = "It is enabled.", body = Endpoint)),
-               extensions(("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/webhook-endpoints/{id}/enable")]
 async fn enable(
     can: Can<perm::WebhooksWrite>,
@@ -205,7 +205,7 @@ async fn enable(
 /// What waits for it is skipped; what is being sent at this moment ends as it does.
 #[utoipa::path(operation_id = "webhook_endpoints_disable", params(("id" = EndpointId, Path, description = "The endpoint.")),
                responses((status = 200, description = "It is disabled.", body = Endpoint)),
-               extensions(("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/webhook-endpoints/{id}/disable")]
 async fn disable(
     can: Can<perm::WebhooksWrite>,
@@ -322,7 +322,7 @@ async fn reveal(
 #[utoipa::path(operation_id = "webhook_secrets_rotate", params(("id" = EndpointId, Path, description = "The endpoint.")),
                request_body = Rotation,
                responses((status = 201, description = "The new secret.", body = CreatedEndpoint)),
-               extensions(("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/webhook-endpoints/{id}/secret/rotate")]
 async fn rotate(
     can: Can<perm::WebhooksWrite>,

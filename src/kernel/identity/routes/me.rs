@@ -21,7 +21,7 @@ use crate::kernel::{
 /// Who am I?
 ///
 /// Answers every kind of credential that stands for a person.
-#[utoipa::path(operation_id = "me_get", responses((status = 200, description = "You.", body = Me)),
+#[utoipa::path(operation_id = "me_get", responses((status = 200, description = "You.", body = Me), (status = 304, description = "It is as you have it.")),
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me")]
 pub(super) async fn show(
@@ -46,7 +46,7 @@ pub(super) async fn show(
 ///
 /// Your workspaces learn of it at once.
 #[utoipa::path(operation_id = "me_update", request_body = MePatch, responses((status = 200, description = "It was changed.", body = Me)),
-               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+               extensions(("x-if-match" = json!(true)), ("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
 #[patch("/me")]
 pub(super) async fn update(
     person: Person,
@@ -67,7 +67,7 @@ pub(super) async fn update(
 }
 
 /// Show your preferences.
-#[utoipa::path(operation_id = "me_get_preferences", responses((status = 200, description = "Your preferences.", body = Preferences)),
+#[utoipa::path(operation_id = "me_get_preferences", responses((status = 200, description = "Your preferences.", body = Preferences), (status = 304, description = "It is as you have it.")),
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me/preferences")]
 pub(super) async fn show_preferences(
@@ -87,7 +87,7 @@ pub(super) async fn show_preferences(
 /// Change your preferences.
 #[utoipa::path(operation_id = "me_update_preferences", request_body = PreferencesPatch,
                responses((status = 200, description = "They were changed.", body = Preferences)),
-               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+               extensions(("x-if-match" = json!(true)), ("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
 #[patch("/me/preferences")]
 pub(super) async fn update_preferences(
     person: Person,
