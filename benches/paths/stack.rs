@@ -13,8 +13,8 @@ use diesel::{Connection, PgConnection};
 use serde_json::Value;
 use url::Url;
 
-/// Connections to the database, and connections of whoever asks.
-pub const CONNECTIONS: usize = 16;
+/// Connections to the database, as many as a process has by default, and connections of whoever asks.
+pub const CONNECTIONS: usize = 10;
 
 /// A running stack. It ends with its folder when it is dropped.
 pub struct Stack {
