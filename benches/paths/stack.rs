@@ -13,8 +13,10 @@ use diesel::{Connection, PgConnection};
 use serde_json::Value;
 use url::Url;
 
-/// Connections to the database, as many as a process has by default, and connections of whoever asks.
+/// Connections to the database, of the path as of pgbench: as many as a process has by default.
 pub const CONNECTIONS: usize = 10;
+/// Who ask at once. Each of pgbench's callers is always at its connection; ours are elsewhere for half of the time, reading and writing HTTP.
+pub const CALLERS: usize = 2 * CONNECTIONS;
 
 /// A running stack. It ends with its folder when it is dropped.
 pub struct Stack {
@@ -199,7 +201,6 @@ fn guildhall(arguments: &[&str]) -> Command {
         .env("GUILDHALL__LIMITS__IP_PER_MINUTE", "1000000000")
         .env("GUILDHALL__LIMITS__IP_BURST", "1000000")
         .env("GUILDHALL__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")
-        .env("GUILDHALL__LOG__LEVEL", "warn")
         .env_remove("DATABASE_URL");
     command
 }

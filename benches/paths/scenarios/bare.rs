@@ -12,7 +12,7 @@ use crate::{
     fixture::Bench,
     load::{self, Subject},
     report::Row,
-    stack::CONNECTIONS,
+    stack::CALLERS,
 };
 
 const NOBODY: &str = r#"{"user":null}"#;
@@ -37,7 +37,7 @@ pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
     });
     let ceiling = &ceiling;
     let pairs = pairs(bench, options, &subject, |period| async move {
-        Ok(load::closed(ceiling, CONNECTIONS, period).await?.rate())
+        Ok(load::closed(ceiling, CALLERS, period).await?.rate())
     })
     .await?;
     Ok(ratio(

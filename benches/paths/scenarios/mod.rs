@@ -17,7 +17,7 @@ use crate::{
     machine::{Spent, Usage},
     pgbench::{self, Script},
     report::{Row, Verdict},
-    stack::CONNECTIONS,
+    stack::{CALLERS, CONNECTIONS},
 };
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>>> + 'a>>;
@@ -58,13 +58,13 @@ async fn pairs<F: Future<Output = Result<f64>>>(
     ceiling: impl Fn(Duration) -> F,
 ) -> Result<Vec<Pair>> {
     let wanted = options.pairs.max(1);
-    load::closed(subject, CONNECTIONS, Duration::from_secs(1)).await?;
+    load::closed(subject, CALLERS, Duration::from_secs(1)).await?;
     let mut kept = Vec::new();
     for tried in 1.. {
         let before = Usage::now()?;
         let reached = ceiling(options.period()).await?;
         let between = Usage::now()?;
-        let measured = load::closed(subject, CONNECTIONS, options.period()).await?;
+        let measured = load::closed(subject, CALLERS, options.period()).await?;
         let after = Usage::now()?;
         let disturbed = after.since(&before, bench.stack.process()).others;
         let pair = Pair {
@@ -163,7 +163,9 @@ fn against_one(path: &'static str, bench: &Bench, options: &Options, pairs: &[Pa
 fn ratio(path: &'static str, what: &str, pairs: &[Pair], should: f64) -> Vec<Row> {
     let of = |of: &dyn Fn(&Pair) -> f64| median(pairs.iter().map(of).collect());
     let (rate, ceiling) = (of(&|pair| pair.subject.rate()), of(&|pair| pair.ceiling));
-    let ratio = of(&|pair| pair.subject.rate() / pair.ceiling);
+    let ratios = || pairs.iter().map(|pair| pair.subject.rate() / pair.ceiling);
+    let ratio = median(ratios().collect());
+    let (worst, best) = (ratios().fold(f64::MAX, f64::min), ratios().fold(0.0, f64::max));
     let per_thousand = |seconds: f64, pair: &Pair| 1_000.0 * seconds / pair.subject.answers.len() as f64;
     let server = of(&|pair| per_thousand(pair.spent.server, pair));
     let children = of(&|pair| per_thousand(pair.spent.children, pair));
@@ -175,7 +177,10 @@ fn ratio(path: &'static str, what: &str, pairs: &[Pair], should: f64) -> Vec<Row
         Row {
             path,
             what: what.to_owned(),
-            figure: format!("{rate:.0}/s of {ceiling:.0}/s"),
+            figure: format!(
+                "{rate:.0}/s of {ceiling:.0}/s; of {} pairs {worst:.2} to {best:.2}",
+                pairs.len()
+            ),
             verdict: Verdict::AtLeast(ratio, should),
         },
         Row {
