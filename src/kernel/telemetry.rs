@@ -40,16 +40,19 @@ pub fn start(config: &Config) -> Result<Reporting> {
     })))
 }
 
-/// What is logged. The server's parser writes an error for each request that it cannot read, and anybody can send those: they are left out
-/// unless the level names the parser itself, or everything.
+/// What is logged. Two write an error for what anybody can bring about: the server's parser for each request that it cannot read, and the
+/// verifier of certificates for each receiver of webhooks that has a wrong one. They are left out unless the level names them, or everything.
 fn filter(level: &str) -> Result<EnvFilter> {
-    const PARSER: &str = "actix_http::h1::dispatcher";
-    let wanted = level.contains("actix_http") || level.eq_ignore_ascii_case("trace");
-    let filter = EnvFilter::try_new(level)?;
-    Ok(match wanted {
-        true => filter,
-        false => filter.add_directive(format!("{PARSER}=off").parse()?),
-    })
+    let mut filter = EnvFilter::try_new(level)?;
+    for (name, target) in [
+        ("actix_http", "actix_http::h1::dispatcher"),
+        ("rustls_platform_verifier", "rustls_platform_verifier"),
+    ] {
+        if !level.contains(name) && !level.eq_ignore_ascii_case("trace") {
+            filter = filter.add_directive(format!("{target}=off").parse()?);
+        }
+    }
+    Ok(filter)
 }
 
 /// What an error looks like to whoever must mend it.

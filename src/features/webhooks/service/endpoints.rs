@@ -136,6 +136,9 @@ pub fn patch(
         return Ok(before);
     }
     let after = queries::update_endpoint(tx.conn(), id, &change)?;
+    if after.version == before.version {
+        return Ok(after);
+    }
     if after.expires_at != before.expires_at {
         fan_out::wake(tx, id, None)?;
     }
