@@ -9,8 +9,8 @@ mod service;
 pub use jobs::register;
 pub use model::{
     EVENTS, Facts, HoldReason, Issue, IssuedLicense, LICENSE_NOT_USABLE, License, MACHINE_ACTIVATED,
-    MACHINE_DEACTIVATED, MACHINE_DEAD, MACHINE_EVENTS, MACHINE_RESURRECTED, Machine, MachineFacts, MachineId,
-    MachineMark, MachineState, NewHold, PROBLEMS, Question, Renewal, RenewalTerm, State, Status, Via,
+    MACHINE_DEACTIVATED, MACHINE_DEAD, MACHINE_EVENTS, MACHINE_RESURRECTED, MACHINE_UPDATED, Machine, MachineFacts,
+    MachineId, MachineMark, MachineState, NewHold, PROBLEMS, Question, Renewal, RenewalTerm, State, Status, Via,
     judge_fingerprint,
 };
 pub use routes::{roots, routes};

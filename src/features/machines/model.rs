@@ -16,7 +16,8 @@ use crate::{
 };
 
 pub use crate::features::licenses::{
-    MACHINE_ACTIVATED, MACHINE_DEACTIVATED, MACHINE_DEAD, MACHINE_RESURRECTED, Machine, MachineId, MachineState,
+    MACHINE_ACTIVATED, MACHINE_DEACTIVATED, MACHINE_DEAD, MACHINE_RESURRECTED, MACHINE_UPDATED, Machine, MachineId,
+    MachineState,
 };
 
 crate::problems! {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     model::{
         ACTIVATION_PROTECTED, Activated, FINGERPRINT_TAKEN, MACHINE_ACTIVATED, MACHINE_DEACTIVATED,
-        MACHINE_LIMIT_REACHED, MACHINE_RESURRECTED, Machine, MachineFilters, NewMachine,
+        MACHINE_LIMIT_REACHED, MACHINE_RESURRECTED, MACHINE_UPDATED, Machine, MachineFilters, NewMachine,
     },
     queries::{self, NewRow, Share},
 };
@@ -187,18 +187,22 @@ fn again(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, new: &NewMachine)
     let late = heartbeat::overdue(&machine, facts).is_some();
     let dead = machine.state == super::model::MachineState::Dead;
     let anew = (late || dead).then(|| (machine.generation + 1, first_due(&facts.terms.rules, facts.now)));
-    let told = [&new.name, &new.hostname, &new.platform]
-        .iter()
-        .any(|text| text.is_some());
-    let machine = match anew.is_some() || told {
+    let is_other = |told: &Option<String>, known: &Option<String>| told.is_some() && told != known;
+    let changes = anew.is_some()
+        || is_other(&new.name, &machine.name)
+        || is_other(&new.hostname, &machine.hostname)
+        || is_other(&new.platform, &machine.platform);
+    let after = match changes {
         true => queries::refresh(tx.conn(), machine.id, new, anew)?,
-        false => machine,
+        false => machine.clone(),
     };
     if dead {
-        outbox::emit(tx, MACHINE_RESURRECTED.of(machine.id, &machine))?;
+        outbox::emit(tx, MACHINE_RESURRECTED.of(after.id, &after))?;
+    } else if changes {
+        outbox::emit(tx, MACHINE_UPDATED.of(after.id, &after).was(&machine))?;
     }
     Ok(Activated {
-        machine,
+        machine: after,
         already_active: true,
     })
 }
@@ -277,10 +281,9 @@ pub(super) fn deactivate_for(
         let facts = admitted(tx, Wanting::from(software), ClientVerb::Deactivate, None)?;
         own(queries::get(tx.conn(), id)?, &facts)?;
     }
-    let license = queries::get(tx.conn(), id)?.license_id;
-    queries::lock_places(tx.conn(), license)?;
-    seen.allows(queries::lock(tx.conn(), id)?.version)?;
-    deactivate(tx, id)
+    let after = deactivate(tx, id)?;
+    // The change counted the version that it was made to up by one; refused, it is taken back.
+    seen.allows(after.version - 1)
 }
 
 /// A machine of this licence, or none.
@@ -295,14 +298,14 @@ fn own(machine: Machine, facts: &Facts) -> Result<Machine> {
 ///
 /// # Errors
 /// 404 also for a machine that was deactivated before.
-pub fn deactivate(tx: &mut Tenant<'_>, id: MachineId) -> Result<()> {
+pub fn deactivate(tx: &mut Tenant<'_>, id: MachineId) -> Result<Machine> {
     let now = tx.now()?;
     let machine = queries::get(tx.conn(), id)?;
     queries::lock_places(tx.conn(), machine.license_id)?;
     let machine = queries::deactivate(tx.conn(), id, now)?.ok_or(NOT_FOUND)?;
     return_share(tx, machine.license_id, Share::from(&machine))?;
     outbox::emit(tx, MACHINE_DEACTIVATED.of(id, &machine))?;
-    Ok(())
+    Ok(machine)
 }
 
 /// A page of machines.

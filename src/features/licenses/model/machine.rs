@@ -20,6 +20,9 @@ crate::events! {
     /// A machine was deactivated, by somebody or because it gave no sign of life: its place is free.
     pub MACHINE_DEACTIVATED: Machine = "machine.deactivated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
         example {"state": "deactivated", "deactivated_at": "2026-11-20T17:30:00.123Z"};
+    /// A machine was activated again: by another name, or anew after it was silent for too long.
+    pub MACHINE_UPDATED: Machine = "machine.updated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
+        example {"name": "Ann's new laptop", "version": 2};
     /// A machine gave no sign of life in time. It keeps its place.
     pub MACHINE_DEAD: Machine = "machine.dead", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
         example {"state": "dead", "heartbeat_due_at": "2026-11-20T17:30:00.123Z"};

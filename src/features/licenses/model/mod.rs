@@ -16,8 +16,8 @@ pub use facts::{Facts, FactsSql, KeyFacts, MachineFacts, Question};
 pub use holder::CustomerChoice;
 pub use input::*;
 pub use machine::{
-    EVENTS as MACHINE_EVENTS, MACHINE_ACTIVATED, MACHINE_DEACTIVATED, MACHINE_DEAD, MACHINE_RESURRECTED, Machine,
-    MachineState,
+    EVENTS as MACHINE_EVENTS, MACHINE_ACTIVATED, MACHINE_DEACTIVATED, MACHINE_DEAD, MACHINE_RESURRECTED,
+    MACHINE_UPDATED, Machine, MachineState,
 };
 pub use verdict::*;
 pub use words::*;
