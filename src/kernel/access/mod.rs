@@ -160,6 +160,14 @@ impl<P: Needs> Can<P> {
         &self.access.scope
     }
 
+    /// Whether the caller has another permission as well.
+    ///
+    /// # Errors
+    /// 403, which names it.
+    pub fn also<Q: Needs>(&self) -> Result<(), Problem> {
+        self.access.check(Q::PERMISSION)
+    }
+
     /// Everything that the caller may do here.
     pub fn granted(&self) -> PermissionSet {
         self.access.granted

@@ -290,6 +290,14 @@ impl Scope {
         self.with(self.call.outside(Class::Long, Class::Long.time()))
     }
 
+    /// The same for writing down that everything was taken along.
+    pub(in crate::kernel) fn of_record(&self) -> Scope {
+        self.with(Call {
+            read_only: false,
+            ..Call::clone(&self.call)
+        })
+    }
+
     fn with(&self, call: Call) -> Scope {
         Scope {
             call: Arc::new(call),

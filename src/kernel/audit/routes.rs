@@ -27,7 +27,8 @@ pub fn routes(routes: &mut ServiceConfig) {
 /// Every change, with who made it and from where; and every write that was not allowed, once a minute with a count. An entry gets its place in the chain within seconds.
 ///
 /// With `Accept: application/x-ndjson` it is all of them, at most 100,000, a line each, without `limit` and `cursor`. That is taken from the
-/// limit `export`, three an hour unless the plan says more, and an answer that breaks off is not all of them.
+/// limit `export`, three an hour unless the plan says more, needs the permission `audit:export` as well, and is an entry itself. An answer that
+/// breaks off is not all of them.
 #[utoipa::path(operation_id = "audit_entries_list",
                params(PageQuery<AuditFilters>,
                       ("actor_type" = Option<String>, Query, description = "Only by this kind of actor: `user`, `api_key`, `system`."),
@@ -47,7 +48,12 @@ async fn list(
     limits: Data<Limits>,
     query: PageQuery<AuditFilters>,
 ) -> Result<Listing<AuditEntry>> {
-    Lister::new(&db, &limits, can, query, service::list).answer().await
+    if query.is_in_lines() {
+        can.also::<perm::AuditExport>()?;
+    }
+    Lister::new(&db, &limits, can, query, service::list, "audit_log.exported")
+        .answer()
+        .await
 }
 
 /// List signed heads of the audit log.

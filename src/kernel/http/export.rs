@@ -20,6 +20,7 @@ use super::{
 };
 use crate::kernel::{
     access::Scope,
+    audit::{self, Entry},
     db::{Db, Tenant},
     error::{Error, NOT_ACCEPTABLE, Problem, Result, TOO_MANY_ROWS},
     page::{Filters, Page, PageQuery},
@@ -109,6 +110,8 @@ pub struct Lister<F, T> {
     scope: Scope,
     query: PageQuery<F>,
     list: fn(&mut Tenant<'_>, &PageQuery<F>) -> Result<Page<T>>,
+    /// What it is called in the audit log that all rows were taken along.
+    action: &'static str,
     left: Left,
 }
 
@@ -128,13 +131,14 @@ where
     F: Filters + Clone + Send + 'static,
     T: Serialize + Send + 'static,
 {
-    /// Lists what `list` answers to `query`.
+    /// Lists what `list` answers to `query`. That all of it is taken along is an entry of the audit log, of this action.
     pub fn new(
         db: &Db,
         limits: &Limits,
         scope: impl Into<Scope>,
         query: PageQuery<F>,
         list: fn(&mut Tenant<'_>, &PageQuery<F>) -> Result<Page<T>>,
+        action: &'static str,
     ) -> Lister<F, T> {
         Lister {
             db: db.clone(),
@@ -142,6 +146,7 @@ where
             scope: scope.into(),
             query,
             list,
+            action,
             left: Left::AtMost(MOST_ROWS),
         }
     }
@@ -155,19 +160,16 @@ where
             let page = self.page(self.scope.clone(), self.query.clone()).await?;
             return Ok(Listing::Page(Json(page)));
         }
-        // Nothing is read for whom a limit will refuse.
-        self.limits.may_export(&self.scope).await.into_result()?;
-        let whole = self.query.clone();
-        self.query.slice(SLICE);
-        // Its rows are read in a hall of their own.
-        self.scope.call().step_out();
-        let first = self.slice().await?;
-        if self.left != Left::Nothing {
-            self.refuse_too_many(whole).await?;
-        }
         let verdict = self.limits.export(&self.scope).await;
+        verdict.result()?;
+        let first = match self.begin().await {
+            Ok(first) => first,
+            Err(error) => {
+                self.limits.not_exported(&self.scope, &verdict);
+                return Err(error);
+            }
+        };
         let told = verdict.headers().collect();
-        verdict.into_result()?;
         let rest = stream::unfold(self, |mut lister| async move {
             match lister.left {
                 Left::AtMost(_) => Some((lister.slice_patiently().await, lister)),
@@ -177,6 +179,25 @@ where
         });
         let lines = stream::once(ready(Ok(first))).chain(rest).boxed_local();
         Ok(Listing::Lines(told, lines))
+    }
+
+    /// The first rows, unless there are too many. Who took them is written down first.
+    async fn begin(&mut self) -> Result<Bytes> {
+        let whole = self.query.clone();
+        self.query.slice(SLICE);
+        // Its rows are read in a hall of their own.
+        self.scope.call().step_out();
+        let first = self.slice().await?;
+        if self.left != Left::Nothing {
+            self.refuse_too_many(whole).await?;
+        }
+        let entry = Entry {
+            action: self.action,
+            ..Entry::default()
+        };
+        let write_down = move |tx: &mut Tenant<'_>| audit::note(tx, entry).map(drop);
+        self.db.tenant(self.scope.of_record(), write_down).await?;
+        Ok(first)
     }
 
     async fn page(&self, scope: Scope, query: PageQuery<F>) -> Result<Page<T>> {

@@ -44,10 +44,12 @@ async fn lists_are_given_in_lines_where_the_document_says_so() {
             list.path.replace('/', "~1")
         ));
         let offered = content.is_some_and(|content| content.get(LINES).is_some());
+        // Before, for what is taken along becomes an entry itself.
+        let paged = rows(&stage.owner, &address, "", 100).await;
         let asked = stage.owner.get(&address).header("accept", LINES).await;
         if !offered {
             asked.refused("not-acceptable");
-        } else if names(&read(&asked.ok())) != names(&rows(&stage.owner, &address, "", 100).await) {
+        } else if names(&read(&asked.ok())) != names(&paged) {
             broken.push(format!("{}: not the same rows in lines", list.id));
         } else {
             exported.push(list.id);
@@ -166,4 +168,21 @@ async fn to_take_everything_has_a_price_of_its_own() {
     assert_eq!(refused.header("x-ratelimit-remaining"), "0");
     assert_eq!(refused.refused("rate-limited").body["bucket"], "export");
     owner.get("/audit-entries").await.ok();
+}
+
+#[actix_web::test]
+async fn to_take_the_audit_log_along_is_more_than_to_read_it_and_is_written_down() {
+    let world = World::new().await;
+    let reader = world.api_key(["audit:read"]);
+    reader.get("/audit-entries").await.ok();
+    let refused = reader.get("/audit-entries").header("accept", LINES).await;
+    assert_eq!(
+        refused.refused("scope-missing").body["required_permission"],
+        "audit:export"
+    );
+    let taker = world.api_key(["audit:read", "audit:export"]);
+    taker.get("/audit-entries").header("accept", LINES).await.ok();
+    let written = world.audit();
+    let taken = written.iter().filter(|entry| entry.contains("audit_log.exported"));
+    assert_eq!(taken.count(), 1, "{written:?}");
 }

@@ -44,7 +44,9 @@ async fn list(
     limits: Data<Limits>,
     query: PageQuery<DeliveryFilters>,
 ) -> Result<Listing<Delivery>> {
-    Lister::new(&db, &limits, can, query, service::list).answer().await
+    Lister::new(&db, &limits, can, query, service::list, "webhook_deliveries.exported")
+        .answer()
+        .await
 }
 
 /// Show a webhook delivery.

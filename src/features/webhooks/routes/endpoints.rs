@@ -261,7 +261,7 @@ async fn test(
             Ok((endpoint, secrets, headers))
         })
         .await?;
-    limits.call_out(&endpoint.url, workspace).await.into_result()?;
+    limits.call_out(&endpoint.url, workspace).await.result()?;
     let event = EventId::new(now);
     let body = json!({
         "id": event, "type": known.name, "timestamp": written(now),

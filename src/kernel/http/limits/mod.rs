@@ -184,19 +184,17 @@ impl Limits {
         self.check(&Home::workspace(scope.workspace()), &asks).await
     }
 
-    /// Judges an export whose first rows are there: what was refused before, or found nothing to begin with, has cost none.
+    /// Judges an export that is about to begin.
     pub async fn export(&self, scope: &Scope) -> Verdict {
         let ask = buckets::export(&self.0.settings, scope.plan());
         self.check(&Home::workspace(scope.workspace()), ask.as_slice()).await
     }
 
-    /// Whether an export would be let in now. Takes nothing.
-    pub async fn may_export(&self, scope: &Scope) -> Verdict {
-        let verdict = self.export(scope).await;
-        if let (true, Some(ask)) = (verdict.is_allowed(), buckets::export(&self.0.settings, scope.plan())) {
-            self.put_back(Home::workspace(scope.workspace()), ask, &verdict);
+    /// Gives back what an export took that was let in and did not begin.
+    pub fn not_exported(&self, scope: &Scope, verdict: &Verdict) {
+        if let Some(ask) = buckets::export(&self.0.settings, scope.plan()) {
+            self.put_back(Home::workspace(scope.workspace()), ask, verdict);
         }
-        verdict
     }
 
     /// Gives back what a request took for what it would have started: it was refused, and nothing was. One that a limit refused took nothing.

@@ -105,7 +105,7 @@ impl Verdict {
     ///
     /// # Errors
     /// 429 `rate-limited`.
-    pub fn into_result(self) -> Result<()> {
+    pub fn result(&self) -> Result<()> {
         let Some(problem) = self.problem() else { return Ok(()) };
         let told = NAMES.into_iter().zip(self.told().into_iter().flatten());
         let told = told.fold(problem, |problem, (name, value)| {
