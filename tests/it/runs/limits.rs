@@ -13,18 +13,31 @@ async fn time_runs_out_in_the_queue_and_at_work() {
     let world = World::new().await;
     let owner = world.owner();
     let agent = echo(&owner).await;
-    let late = start(&owner, &agent, "x").await;
-    world.clock.advance(chrono::Duration::seconds(3_601));
     let worker = worker(&world);
-    for _ in 0..3 {
-        worker.turn().await.expect("a turn");
-    }
-    // Whoever came first, the clock or the step: there is one end.
-    let ends: i64 = ["run.completed", "run.failed"]
-        .iter()
-        .map(|kind| events(&world, &late, kind))
-        .sum();
-    assert_eq!(ends, 1);
+    let steps = |most: u32| {
+        world.admin(&format!(
+            "UPDATE guildhall.workspace_slots SET max_running = {most} WHERE lane = 'steps'"
+        ));
+    };
+    // Nobody does its first step.
+    let late = start(&owner, &agent, "x").await;
+    steps(0);
+    world.clock.advance(chrono::Duration::seconds(3_601));
+    worker.turn().await.expect("a turn");
+    let seen = owner.get(&late).await.ok().body;
+    assert_eq!(
+        (&seen["status"], &seen["error"]["code"]),
+        (&json!("failed"), &json!("queue_timeout"))
+    );
+    steps(2);
+    worker.turn().await.expect("a turn");
+    assert_eq!(
+        (
+            events(&world, &late, "run.failed"),
+            events(&world, &late, "run.completed")
+        ),
+        (1, 0)
+    );
 
     let retried = owner
         .post(
@@ -35,9 +48,15 @@ async fn time_runs_out_in_the_queue_and_at_work() {
         .accepted();
     let run = format!("/runs/{}", retried.text_at("/id"));
     worker.turn().await.expect("a turn");
+    assert_eq!(owner.get(&run).await.ok().body["status"], "running");
+    steps(0);
     world.clock.advance(chrono::Duration::seconds(5));
     let seen = finish(&world, &worker, &owner, &run).await;
-    assert_eq!(seen["status"], "failed");
+    steps(2);
+    assert_eq!(
+        (&seen["status"], &seen["error"]["code"]),
+        (&json!("failed"), &json!("timeout"))
+    );
 }
 
 #[actix_web::test]
