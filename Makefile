@@ -8,6 +8,8 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 features := lab,stripe-stub
+# Half of a test's time is waiting: for a server, a clock, a lease.
+threads := $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 # What `make run` builds and starts.
 program := $${CARGO_TARGET_DIR:-target}/debug/guildhall
 
@@ -24,7 +26,8 @@ run: ## Start Guildhall with a PostgreSQL and a Redis of its own (ARGS="--port 9
 
 test: ## Run the tests on throwaway servers (REDIS=off: without Redis; ARGS="name" picks some)
 	@scripts/setup test
-	@PATH="$$PWD/.guildhall/venv/bin:$$PATH" cargo test --locked --features $(features) $(ARGS)
+	@PATH="$$PWD/.guildhall/venv/bin:$$PATH" RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$(threads)}" \
+		cargo test --locked --features $(features) $(ARGS)
 
 bench: ## Measure against ceilings of this machine (PATHS="licenses rows" picks some; ARGS="--help" tells more)
 	@scripts/setup run

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -188,15 +188,15 @@ async fn a_relay_finishes_what_it_has_when_its_process_ends() {
              ON CONFLICT DO NOTHING"
         ));
     }
-    let (began, door) = (Arc::new(AtomicUsize::new(0)), Arc::new(RwLock::new(())));
+    let (began, door) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::RwLock::new(())));
     let mut relay = Relay::new(world.deployment.db.clone());
     let (begins, waits) = (began.clone(), door.clone());
     relay.hand_to("test", move |_, _| {
         begins.fetch_add(1, SeqCst);
-        drop(waits.read().expect("no panic"));
+        drop(waits.blocking_read());
         Ok(())
     });
-    let shut = door.write().expect("no panic");
+    let shut = door.write().await;
     let mut runner = Runner::new(world.deployment.db.clone());
     runner.relay(relay);
     let worker = runner.start().expect("a worker");
