@@ -9,6 +9,8 @@ DROP FUNCTION let_keeper(regclass, text);
 DROP FUNCTION make_shared_table(regclass, text, text, text, text, name);
 DROP FUNCTION make_tenant_table(regclass, text, text, text[]);
 DROP FUNCTION narrow_table(regclass, text, text);
+DROP FUNCTION is_rewrapped(bytea, bytea);
+DROP FUNCTION kek_of(bytea);
 DROP FUNCTION bump_version();
 DROP FUNCTION uuid_at(timestamptz);
 DROP FUNCTION app_now();

@@ -43,6 +43,18 @@ BEGIN
   RETURN NEW;
 END $$;
 
+-- The name of the key-encryption key (KEK) that wraps a sealed record: version, length of the name, name, 60 bytes of wrapped key, the
+-- record itself. Empty for what is no such thing.
+CREATE FUNCTION kek_of(sealed bytea) RETURNS text IMMUTABLE STRICT PARALLEL SAFE
+  RETURN CASE WHEN octet_length(sealed) < 2 THEN '' ELSE encode(substr(sealed, 3, get_byte(sealed, 1)), 'escape') END;
+
+-- Whether the second is the first under another wrapping: the same record, moved to another KEK. A row in which nothing else happens is not
+-- changed for those who read it, so its version stays.
+CREATE FUNCTION is_rewrapped(before bytea, after bytea) RETURNS boolean IMMUTABLE PARALLEL SAFE
+  RETURN coalesce(before <> after AND octet_length(before) > 63 AND octet_length(after) > 63
+                  AND substr(before, 63 + get_byte(before, 1)) <> ''
+                  AND substr(before, 63 + get_byte(before, 1)) = substr(after, 63 + get_byte(after, 1)), false);
+
 -- One restrictive policy that narrows a reseller's or a customer's transaction. The test for NULL stands inside the sub-select: the
 -- planner takes such a yes or no for a matter of evens, but `(SELECT …) IS NULL` for one row in two hundred. It would then think every
 -- table nearly empty, and read and sort all of it for each page.
@@ -205,3 +217,4 @@ GRANT EXECUTE ON FUNCTION schema_version() TO app_tenant, app_kernel;
 GRANT EXECUTE ON FUNCTION current_workspace(), current_reseller(), current_customer(), current_actor_type(), current_actor_id(),
                           app_now(), uuid_at(timestamptz), bump_version()
   TO app_tenant, app_kernel, guildhall_keeper;
+GRANT EXECUTE ON FUNCTION kek_of(bytea), is_rewrapped(bytea, bytea) TO app_tenant, app_kernel;

@@ -19,6 +19,7 @@ use crate::{
         config::Config,
         crypto::Keyring,
         db::{self, Db, Sizes},
+        error::Error,
         gate::Full,
         http::{
             cors::Origins,
@@ -31,6 +32,7 @@ use crate::{
         id::RequestId,
         identity::{Identity, Issuer, Keys},
         inbox::{self, Door},
+        keks,
         mail::Mailer,
         page::Seals,
         peppers::Peppers,
@@ -97,6 +99,7 @@ impl Deployment {
             full: Prebuilt::new(&Full.into(), &public_url),
             limits: limits.clone(),
             origins,
+            booted: readiness.has_booted(),
             draining: readiness.draining(),
             operations: operations.clone(),
             doorkeeper: doorkeeper.clone(),
@@ -176,7 +179,7 @@ fn redis(config: &Config, db: &Db) -> Result<Redis> {
 }
 
 /// What encrypts and decrypts what is stored.
-fn keyring(config: &Config) -> Result<Keyring> {
+pub(super) fn keyring(config: &Config) -> Result<Keyring> {
     let keks = secret_or_file(&config.secrets.keks, &config.secrets.keks_file).context("secrets.keks_file")?;
     let keks = keks.context(
         "secrets.keks is not set: `id:` and base64 of 32 random bytes, for example `k1:$(openssl rand -base64 32)`",
@@ -206,10 +209,13 @@ impl Deployment {
     /// repeat.
     ///
     /// # Errors
-    /// The database cannot be reached, or is not migrated; keys that cannot be opened.
+    /// The database cannot be reached, or is not migrated; something is sealed under a KEK that is not among the configured ones; keys that
+    /// cannot be opened.
     pub async fn prepare(&self) -> Result<()> {
-        let keys = self.keys.wait().await;
-        keys.map_err(|error| anyhow!("the signing keys cannot be used: {error}"))?;
+        self.keys.wait().await.map_err(|error| match error {
+            Error::Broken(error) if error.is::<keks::Missing>() => error,
+            other => anyhow!("the signing keys cannot be used: {other}"),
+        })?;
         let request: Arc<str> = RequestId::new(self.clock.now()).to_string().into();
         let call = Call::internal("boot.prepare", request);
         let live = self.config.stripe.is_live();

@@ -4,12 +4,18 @@ use anyhow::{Result, bail};
 use chrono::Duration;
 
 use crate::{
-    app::{boot::Deployment, guard::told, migrate},
+    app::{
+        boot::{self, Deployment},
+        guard::{self, told},
+        migrate,
+    },
     kernel::{
         catalogue::{self, Depth, Severity},
         clock::Clock,
         config::Config,
         db::{self, Db, Sizes},
+        error::Error,
+        keks,
         redis::{Redis, State},
         secret::Secret,
         vitals::{self, Vitals},
@@ -123,42 +129,24 @@ async fn database(config: &Config) -> Vec<Line> {
         Ok(urls) => urls,
         Err(line) => return vec![line],
     };
-    let shut = shut(&tenant, &kernel).await;
+    let shut = guard::shut([&tenant, &kernel]).await;
     if !shut.is_empty() {
-        return shut;
+        let fix = "Is PostgreSQL up there, and does the role log in with this password?";
+        let shut = shut.into_iter();
+        return shut.map(|why| Line::wrong(format!("database: {why}"), fix)).collect();
     }
     let clock = Clock::system();
     let sizes = Sizes { tenant: 1, kernel: 1 };
     let db = Db::open(tenant, kernel, sizes, clock.clone());
     let mut lines = vec![Line::fine("database: both doors open")];
     lines.extend(catalogue(&db, config.is_production()).await);
+    lines.extend(keks(&db, config).await);
     match vitals::read(&db).await {
         Ok(vitals) => lines.extend(judge(&vitals, &clock)),
         Err(error) => lines.push(Line::wrong(
             format!("queues: they cannot be read ({})", told(&error)),
             "Run `guildhall migrate up`.",
         )),
-    }
-    lines
-}
-
-/// The doors that do not open, and what PostgreSQL says of each.
-async fn shut(tenant: &Secret<String>, kernel: &Secret<String>) -> Vec<Line> {
-    let doors = [
-        ("DATABASE_TENANT_URL", tenant.clone()),
-        ("DATABASE_KERNEL_URL", kernel.clone()),
-    ];
-    let mut lines = Vec::new();
-    for (name, url) in doors {
-        let why = match tokio::task::spawn_blocking(move || db::knock(&url)).await {
-            Ok(Ok(())) => continue,
-            Ok(Err(why)) => why.to_string(),
-            Err(stopped) => stopped.to_string(),
-        };
-        lines.push(Line::wrong(
-            format!("database: {name} opens nothing: {}", why.trim()),
-            "Is PostgreSQL up there, and does the role log in with this password?",
-        ));
     }
     lines
 }
@@ -182,6 +170,55 @@ async fn catalogue(db: &Db, production: bool) -> Vec<Line> {
             Severity::Refuse => Line::wrong(says, &finding.fix),
             Severity::RefuseInProduction if production => Line::wrong(says, &finding.fix),
             Severity::RefuseInProduction | Severity::Warn => Line::look(says, &finding.fix),
+        }
+    });
+    lines.collect()
+}
+
+/// The key-encryption keys in use, and whether they are there.
+async fn keks(db: &Db, config: &Config) -> Vec<Line> {
+    // One that cannot be read is said of the configuration.
+    let Ok(keyring) = boot::keyring(config) else {
+        return Vec::new();
+    };
+    let unread = |error: &Error| {
+        let says = format!("key-encryption keys: they cannot be read ({})", told(error));
+        vec![Line::wrong(says, "Run `guildhall migrate up`.")]
+    };
+    let older = match keks::entered(db).await {
+        Ok(entered) => entered.iter().any(|kek| kek != keyring.current()),
+        Err(error) => return unread(&error),
+    };
+    if !older {
+        return vec![Line::fine(format!(
+            "key-encryption keys: {} alone is in use",
+            keyring.current()
+        ))];
+    }
+    let uses = match keks::list(db, &super::keks::parts()).await {
+        Ok(uses) => uses,
+        Err(error) => return unread(&error),
+    };
+    let lines = uses.iter().filter(|one| one.kek != keyring.current()).map(|one| {
+        let places = one.records.iter().map(|(column, records)| format!("{records} in {column}"));
+        let places: Vec<String> = places.collect();
+        let records = match places.is_empty() {
+            true => "no record yet".to_owned(),
+            false => places.join(", "),
+        };
+        match keyring.has(&one.kek) {
+            true => Line::look(
+                format!("key-encryption keys: {} is in use beside the current one: {records}", one.kek),
+                format!(
+                    "`guildhall admin keks rewrap` moves its records to {}, and says when it can go.",
+                    keyring.current()
+                ),
+            ),
+            false => Line::wrong(
+                format!("key-encryption keys: {} is in use, and not among secrets.keks: {records}", one.kek),
+                "`serve` and `worker` refuse to start without it: add it behind the current one. If it is gone for good, so is what is \
+                 sealed under it.",
+            ),
         }
     });
     lines.collect()

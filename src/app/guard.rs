@@ -8,14 +8,18 @@ use crate::{
     app::migrate,
     kernel::{
         catalogue::{self, Depth},
-        db::Db,
+        config::Config,
+        db::{self, Db},
         error::Error,
+        secret::Secret,
         upkeep,
     },
 };
 
 /// Between two looks at a database that is away.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long a command waits for the database.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Returns when the database is there and behind the walls that it should be behind.
 ///
@@ -42,6 +46,35 @@ pub async fn may_serve(db: &Db, production: bool) -> Result<()> {
         tracing::warn!(rule = finding.rule, object = %finding.object, fix = %finding.fix, "{}", finding.what);
     }
     Ok(())
+}
+
+/// The same for a command, at which somebody looks: nothing is waited for.
+///
+/// # Errors
+/// A database that is away or opens nothing, and as [`may_serve`].
+pub async fn may_act(db: &Db, config: &Config) -> Result<()> {
+    let urls = [&config.database.tenant_url, &config.database.kernel_url];
+    let shut = shut(urls.map(|url| url.as_ref()).into_iter().flatten()).await;
+    if !shut.is_empty() {
+        bail!("{}", shut.join("\n"));
+    }
+    let looked = tokio::time::timeout(PATIENCE, may_serve(db, config.is_production())).await;
+    looked.unwrap_or_else(|_| bail!("the database did not answer within {} s", PATIENCE.as_secs()))
+}
+
+/// The doors that do not open, and what PostgreSQL says of each: of the tenants' and the kernel's address.
+pub async fn shut<'u>(urls: impl IntoIterator<Item = &'u Secret<String>>) -> Vec<String> {
+    let mut shut = Vec::new();
+    for (name, url) in ["DATABASE_TENANT_URL", "DATABASE_KERNEL_URL"].into_iter().zip(urls) {
+        let url = url.clone();
+        let why = match tokio::task::spawn_blocking(move || db::knock(&url)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(why)) => why.to_string(),
+            Err(stopped) => stopped.to_string(),
+        };
+        shut.push(format!("{name} opens nothing: {}", why.trim()));
+    }
+    shut
 }
 
 /// The same for a process that works, which also makes sure that there are partitions for what it will write. Without them the default

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod events;
 pub mod guard;
 pub mod health;
+pub mod keks;
 mod memory;
 pub mod migrate;
 pub mod openapi;

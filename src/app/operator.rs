@@ -4,7 +4,11 @@ use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
 
 use crate::{
-    app::{boot::Deployment, guard},
+    app::{
+        boot::Deployment,
+        guard,
+        keks::{self, Keks},
+    },
     kernel::{audit, clock::Clock, config::Config, error::NOT_FOUND, id::WorkspaceId, identity::Use},
 };
 
@@ -26,6 +30,9 @@ pub enum Admin {
     /// Change signing keys before their time.
     #[command(subcommand)]
     Keys(Signing),
+    /// See which key-encryption keys are in use, and move what is sealed to the current one.
+    #[command(subcommand)]
+    Keks(Keks),
 }
 
 /// What there is to do about signing keys.
@@ -70,12 +77,18 @@ pub fn run(command: &Admin, config: Config) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async move {
         let deployment = Deployment::new(config, Clock::system())?;
-        guard::may_serve(&deployment.db, deployment.config.is_production()).await?;
+        guard::may_act(&deployment.db, &deployment.config).await?;
+        // Who only looks seals nothing, and takes no key into use.
+        if !matches!(command, Admin::Keks(Keks::List) | Admin::Audit(_)) {
+            keks::admit(&deployment).await?;
+        }
         match command {
             Admin::Bootstrap { email } => bootstrap(&deployment, email).await,
             Admin::Audit(Audit::Verify { workspace }) => verify(&deployment, *workspace).await,
             Admin::Keys(Signing::Rotate { purpose }) => rotate(&deployment, *purpose).await,
             Admin::Keys(Signing::Revoke { kid }) => revoke(&deployment, kid).await,
+            Admin::Keks(Keks::List) => keks::list(&deployment).await,
+            Admin::Keks(Keks::Rewrap) => keks::rewrap(&deployment).await,
         }
     })
 }

@@ -201,6 +201,20 @@ fn nobody_is_let_in_beside_the_first_administrator_or_without_an_address() {
     assert_eq!(fresh.count("users"), 1, "a refusal leaves nobody behind");
 }
 
+#[test]
+fn where_the_database_is_away_a_command_says_so_and_ends() {
+    let mut fresh = Fresh::new();
+    for (name, url) in &mut fresh.variables {
+        if name.starts_with("DATABASE_") {
+            *url = "postgres://app_kernel:x@127.0.0.1:1/guildhall".into();
+        }
+    }
+    let said = refusal(&fresh.bootstrap(ANN));
+    for door in ["DATABASE_TENANT_URL opens nothing", "DATABASE_KERNEL_URL opens nothing"] {
+        assert!(said.contains(door), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn of_two_first_administrators_at_once_one_is_the_first() {
     let fresh = Fresh::new();

@@ -5,8 +5,10 @@ mod jobs;
 mod model;
 mod queries;
 mod routes;
+mod sealed;
 mod service;
 
 pub use jobs::register;
 pub use model::{EVENTS, PROBLEMS};
 pub use routes::routes;
+pub use sealed::SEALED;

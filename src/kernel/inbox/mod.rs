@@ -8,15 +8,15 @@ mod lanes;
 mod model;
 mod queries;
 mod routes;
+mod sealed;
 mod service;
 mod worker;
 
 pub use connections::{api_key, reconciled, reconciled_at};
 pub use jobs::{RECONCILE, register, sweep};
-pub use lanes::{
-    ACCOUNT, Health, Settled, begin, count_lost, hold, move_to, park_no_longer, release, settle, wait_for,
-};
+pub use lanes::{ACCOUNT, Health, Settled, begin, count_lost, hold, move_to, open, park_no_longer, release, settle};
 pub use model::{Connection, ConnectionId, InboxEventId, Lane, PLATFORM, Waiting};
 pub use routes::{Receipt, routes};
+pub(in crate::kernel) use sealed::SEALED;
 pub use service::{Door, PREPARE, Wanted, catch_up, ensure_platform, look_at};
 pub use worker::{Look, Worker};

@@ -7,11 +7,13 @@ mod model;
 mod queries;
 mod render;
 mod routes;
+mod sealed;
 
 pub use jobs::{KIND, register};
 pub use mailer::{Captured, Mailbox, Mailer};
 pub use model::{Address, NewMail, NotAnAddress, Template};
 pub use routes::routes;
+pub(in crate::kernel) use sealed::SEALED;
 
 use crate::kernel::{
     crypto::{Aad, Keyring},
