@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(800);
 /// What the process has been through: its boot gate, and perhaps the order to end.
 #[derive(Default)]
 pub struct Readiness {
-    booted: AtomicBool,
+    booted: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
 }
 
@@ -43,6 +43,11 @@ impl Readiness {
     /// Ready to serve.
     pub fn is_ready(&self) -> bool {
         self.booted.load(Ordering::SeqCst) && !self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Tells the front door when the process may answer.
+    pub(super) fn has_booted(&self) -> Arc<AtomicBool> {
+        self.booted.clone()
     }
 
     /// Tells the front door when the process ends.

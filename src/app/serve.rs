@@ -32,7 +32,7 @@ pub fn run(config: Config) -> Result<()> {
         actix_web::rt::spawn(admin);
         tokio::select! {
             () = signals.asked() => {}
-            // Until the gate has passed, probes are answered and say that this process is not ready.
+            // Until the gate has passed, probes and pages are answered; whoever asks for more is told to come back.
             refused = gate(&deployment) => return refused,
             ended = &mut serving => return ended?.context("the server ended by itself"),
         }

@@ -239,7 +239,8 @@ async fn another_process(world: &World) -> Caller {
     serving(Arc::new(deployment))
 }
 
-fn serving(deployment: Arc<Deployment>) -> Caller {
+/// A server of this deployment in which nothing happens but answers.
+pub(crate) fn serving(deployment: Arc<Deployment>) -> Caller {
     let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let base = format!("http://{}", socket.local_addr().expect("a bound socket"));
     actix_web::rt::spawn(api::serve(deployment, socket).expect("a server"));
@@ -323,8 +324,15 @@ async fn without_a_database_callers_are_told_to_come_back_and_never_that_they_ar
     };
     (config.database.tenant_url, config.database.kernel_url) = (nowhere(), nowhere());
     let deployment = Arc::new(Deployment::new(config, world.clock.clone()).expect("sound"));
+    let there = serving(deployment.clone());
+    let known = there.bearer(owner.credential());
+    for path in ["/workspace", "/plans", "/.well-known/jwks.json"] {
+        let refused = known.get(path).await.refused("starting");
+        assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
+    }
+    there.get("/healthz").await.ok();
+    assert_eq!(there.get("/readyz").await.status, 503);
     deployment.readiness.booted();
-    let there = serving(deployment);
     let known = there.bearer(owner.credential());
     for ask in [
         known.get("/workspace"),
@@ -338,6 +346,13 @@ async fn without_a_database_callers_are_told_to_come_back_and_never_that_they_ar
                 .parse::<u64>()
                 .is_ok_and(|after| (1..=3).contains(&after))
         );
+    }
+    let token = login(&world, &someone(&world).await).await.access;
+    let signed_in = there.bearer(&token);
+    for _ in 0..3 {
+        for path in ["/me", "/auth/session"] {
+            signed_in.get(path).await.refused("database-unavailable");
+        }
     }
     there.get("/workspace").await.refused("unauthenticated");
     there.get("/healthz").await.ok();

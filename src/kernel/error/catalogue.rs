@@ -257,6 +257,10 @@ crate::problems! {
     /// Cause: many more requests than usual, from everybody together.
     /// Fix: repeat after `Retry-After` seconds. `outcome` says whether a write may have happened.
     pub OVERLOADED = 503, "overloaded", "Too busy at this moment";
+    /// This process has not looked yet whether it may serve.
+    /// Cause: it has just begun, and its database is away or slow; or it will be refused in a moment.
+    /// Fix: repeat after `Retry-After` seconds. Only `/readyz` says where traffic may go.
+    pub STARTING = 503, "starting", "This process is not ready yet";
     /// The database cannot be reached at this moment.
     /// Cause: a restart, or a move to another database server; it takes seconds.
     /// Fix: repeat after `Retry-After` seconds, a write with the same `Idempotency-Key`.

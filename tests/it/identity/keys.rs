@@ -3,15 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use guildhall::kernel::{
-    access::Call,
-    crypto,
-    identity::{Keys, Use},
+use guildhall::{
+    app::boot::Deployment,
+    kernel::{
+        access::Call,
+        crypto,
+        identity::{Keys, Use},
+    },
 };
 use serde_json::{Value, json};
 
 use super::{login, renew, someone, together};
-use crate::world::{World, patience::within};
+use crate::{
+    degraded::serving,
+    world::{World, patience::within},
+};
 
 fn part(token: &str, place: usize) -> Value {
     let part = token.split('.').nth(place).expect("a part");
@@ -104,8 +110,20 @@ async fn a_rotation_refuses_nobody() {
     world.clock.advance(chrono::Duration::minutes(9));
     let session = super::Signed::of(&world, &renew(&world, &session.refresh).await.ok());
     world.clock.advance(chrono::Duration::minutes(6));
-    keys.rotate(Use::Access).await.expect("a rotation");
+    let rotating = async { keys.rotate(Use::Access).await.expect("a rotation") };
+    let asking = together((0..20).map(|_| async {
+        for _ in 0..5 {
+            session.caller.get("/me").await.ok();
+        }
+    }));
+    let renewing = async {
+        let renewed = renew(&world, &session.refresh).await.ok().text_at("/access_token");
+        world.anonymous().bearer(&renewed).get("/me").await.ok();
+        renewed
+    };
+    let ((), _, renewed) = futures_util::join!(rotating, asking, renewing);
     session.caller.get("/me").await.ok();
+    world.anonymous().bearer(&renewed).get("/me").await.ok();
     let next = renew(&world, &session.refresh).await.ok().text_at("/access_token");
     assert_ne!(part(&next, 0)["kid"], before);
     world.anonymous().bearer(&next).get("/me").await.ok();
@@ -154,17 +172,31 @@ async fn another_process_learns_at_once_of_a_key_that_was_withdrawn() {
 }
 
 #[actix_web::test]
-async fn another_process_finds_a_key_that_it_does_not_know_yet() {
+async fn a_key_that_a_process_does_not_know_is_looked_for_once_in_ten_seconds() {
     let world = World::new().await;
     let session = login(&world, &someone(&world).await).await;
-    session.caller.get("/me").await.ok();
-    let deployment = &world.deployment;
-    let other = Keys::new(deployment.db.clone(), deployment.keyring.clone(), 600);
-    other.ready().await.expect("it reads the same keys");
-    let known = |keys: &Keys| keys.jwks().keys.iter().map(|key| key.kid.clone()).collect::<Vec<_>>();
-    let shared = known(&deployment.keys);
-    assert!(known(&other).iter().any(|kid| shared.contains(kid)));
-    assert_eq!(known(&other).len(), other.jwks().keys.len());
+    let deployment = Deployment::new(world.deployment.config.clone(), world.clock.clone()).expect("sound");
+    deployment.readiness.booted();
+    // It has read no key yet, and nothing in it reads them now and then.
+    let there = serving(Arc::new(deployment));
+    there.bearer(&session.access).get("/me").await.ok();
+    let mut parts: Vec<String> = session.access.split('.').map(str::to_owned).collect();
+    let mut head = part(&session.access, 0);
+    head["kid"] = json!("nobody");
+    parts[0] = URL_SAFE_NO_PAD.encode(head.to_string());
+    let stranger = there.bearer(&parts.join("."));
+    let _unreadable = world.meanwhile(
+        "REVOKE SELECT ON guildhall.signing_keys FROM app_kernel",
+        "GRANT SELECT ON guildhall.signing_keys TO app_kernel",
+    );
+    for _ in 0..3 {
+        stranger.get("/me").await.refused("token-invalid");
+    }
+    let deployment = Deployment::new(world.deployment.config.clone(), world.clock.clone()).expect("sound");
+    deployment.readiness.booted();
+    let blind = serving(Arc::new(deployment));
+    let answer = blind.bearer(&session.access).get("/me").await;
+    assert_eq!(answer.status.as_u16(), 500, "where it is looked for, it cannot be read");
 }
 
 #[actix_web::test]

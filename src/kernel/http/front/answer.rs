@@ -10,23 +10,24 @@ use actix_web::{
     Error as ActixError, HttpResponse,
     error::InternalError,
     http::{
-        ConnectionType, Method, StatusCode,
+        ConnectionType, Method,
         header::{CONTENT_TYPE, HeaderMap, ORIGIN},
     },
     web::Data,
 };
 
-use super::{Front, unread::Unread};
+use super::{Front, overdrawn::Refusal, unread::Unread};
 use crate::kernel::{
     access::{Actor, Call, Caller, Scope},
     error::{DEADLINE_EXCEEDED, INTERNAL, Outcome, Problem},
     gate::Place,
     http::{
-        cors, headers,
+        REPLAYED, cors, headers,
         limits::Verdict,
         operations::{Operation, RateClass},
         problem::{self, Broke},
     },
+    id::WorkspaceId,
     metrics,
     trace::Trace,
 };
@@ -48,6 +49,7 @@ pub(super) struct Seen {
     /// Its place inside the admission gate. Its answer leaves it.
     pub(super) place: Option<Arc<Place>>,
     who: Option<Actor>,
+    workspace: Option<WorkspaceId>,
     /// Where they were let in.
     scope: Option<Scope>,
 }
@@ -77,6 +79,7 @@ impl Seen {
             unread: None,
             place: None,
             who: None,
+            workspace: None,
             scope: None,
         }
     }
@@ -86,6 +89,7 @@ impl Seen {
         match (&caller.access, &caller.person) {
             (Ok(access), _) => {
                 self.who = Some(access.scope().actor());
+                self.workspace = Some(access.scope().workspace());
                 self.scope = Some(access.scope().clone());
             }
             (Err(_), Ok(person)) => {
@@ -96,6 +100,13 @@ impl Seen {
             }
             (Err(_), Err(_)) => {}
         }
+    }
+
+    /// Notes who it was that is refused again without being asked for.
+    pub(super) fn recall(&mut self, refusal: Refusal) {
+        self.verdict = refusal.verdict;
+        self.who = Some(refusal.actor);
+        self.workspace = Some(refusal.workspace);
     }
 
     /// The answer to somebody for whom there is no room, after a pause if there are many of them.
@@ -136,7 +147,7 @@ impl Seen {
             RateClass::Free if response.extensions().get::<Problem>().is_none() => (response, ""),
             _ => in_our_words(response, &self.front.public_url, &self.request_id),
         };
-        self.settle(response.status());
+        self.settle(&response);
         let response = self.dress(response);
         let took = self.started.elapsed();
         self.count(&response, code, took);
@@ -144,9 +155,10 @@ impl Seen {
         response
     }
 
-    /// What was refused started nothing, and is not counted as if it had.
-    fn settle(&mut self, status: StatusCode) {
-        if let Some(scope) = self.scope.as_ref().filter(|_| status.is_client_error()) {
+    /// What was refused started nothing, nor did what had been answered before; neither is counted as if it had.
+    fn settle(&mut self, response: &HttpResponse) {
+        let started_nothing = response.status().is_client_error() || response.headers().contains_key(REPLAYED);
+        if let Some(scope) = self.scope.as_ref().filter(|_| started_nothing) {
             let limits = &self.front.limits;
             limits.started_nothing(scope, self.operation.rate, &mut self.verdict);
         }
@@ -231,7 +243,7 @@ impl Seen {
             status = response.status().as_u16(),
             code,
             ms = took.as_secs_f64() * 1_000.0,
-            workspace = self.scope.as_ref().map(|scope| scope.workspace().to_string()),
+            workspace = self.workspace.map(|workspace| workspace.to_string()),
             actor_kind = self.who.map(|who| who.kind()),
             actor_id = self.who.and_then(|who| who.public_id()),
             "request"

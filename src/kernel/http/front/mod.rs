@@ -5,6 +5,7 @@
 mod acquaintances;
 mod answer;
 mod credentials;
+mod judging;
 mod overdrawn;
 mod patience;
 mod strangers;
@@ -32,7 +33,6 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 use ipnet::IpNet;
-use percent_encoding::percent_decode_str;
 
 pub use self::{
     acquaintances::Acquaintances,
@@ -40,6 +40,7 @@ pub use self::{
 };
 use self::{
     answer::{Seen, wrap},
+    judging::{judge_encoding, judge_head, judge_method, judge_query, judge_start},
     patience::more_time,
     unread::Unread,
 };
@@ -54,12 +55,8 @@ use super::{
 use crate::kernel::{
     access::{Actor, Call, Caller, Class, Credential, Doorkeeper, LICENSE_UNKNOWN},
     audit::Refusals,
-    check::is_percent_encoded,
     clock::Clock,
-    error::{
-        FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, Problem, RATE_LIMITED, UNKNOWN_API_VERSION,
-        UNKNOWN_PARAMETER,
-    },
+    error::{Problem, RATE_LIMITED},
     gate::{Full, Gate},
     id::RequestId,
     trace::Trace,
@@ -89,6 +86,8 @@ pub struct Front {
     pub public_url: String,
     /// Whose word about the caller's address is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// Set when the process has passed its boot gate. Before, it answers nothing that the database has a part in.
+    pub booted: Arc<AtomicBool>,
     /// Set when the process is about to end.
     pub draining: Arc<AtomicBool>,
 }
@@ -170,27 +169,6 @@ fn path(request: &ServiceRequest) -> &str {
     request.match_info().as_str()
 }
 
-/// The largest request head, in bytes: address and headers together.
-const HEAD: usize = 16 << 10;
-
-fn judge_head(request: &ServiceRequest) -> Result<(), Box<Problem>> {
-    let headers = request.headers().iter();
-    let size: usize = headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let uri = request.uri();
-    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let host = uri.authority().map_or(0, |host| host.as_str().len());
-    if size + target + host > HEAD {
-        return Err(Box::new(HEAD_TOO_LARGE.into()));
-    }
-    match request.headers().get(&headers::names::VERSION) {
-        Some(asked) if asked != API_VERSION => {
-            let known = format!("The one that there is, is {API_VERSION}.");
-            Err(Box::new(UNKNOWN_API_VERSION.because(known)))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// The answer to a browser that asks whether a page may call. It is never limited, and nobody's credential is looked at.
 fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
     let asked = cors::asked_method(request.method().as_str(), request.headers())?;
@@ -208,6 +186,7 @@ fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
 /// Everything that can be said about a request before its handler looks at it.
 async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call, is_known: bool) -> Result<Caller, Box<Problem>> {
     judge_head(request)?;
+    judge_start(path(request), &seen.front)?;
     let caller = admit(seen, request, call).await?;
     judge_encoding(request.query_string())?;
     if !is_known {
@@ -215,36 +194,6 @@ async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call, is_known: 
     }
     judge_query(request, seen.operation, &caller)?;
     Ok(caller)
-}
-
-/// What is percent-encoded is text in UTF-8, and a % that encodes nothing is none: read as anything else it would be another question than was
-/// asked.
-fn judge_encoding(query: &str) -> Result<(), Box<Problem>> {
-    let is_text = |encoded: &str| is_percent_encoded(encoded) && percent_decode_str(encoded).decode_utf8().is_ok();
-    let broken = query.split('&').find(|pair| !is_text(pair));
-    match broken {
-        None => Ok(()),
-        Some(pair) => {
-            let name = pair.split('=').next().filter(|name| is_text(name)).unwrap_or_default();
-            let name: String = url::form_urlencoded::parse(name.as_bytes())
-                .map(|(name, _)| name)
-                .collect();
-            let problem = INVALID_PARAMETER.because("Percent-encoded characters are UTF-8, and a % itself is %25.");
-            let (pointer, detail) = (format!("query/{name}"), "This is not percent-encoded UTF-8.");
-            Err(Box::new(problem.field(pointer, FieldCode::InvalidCharacters, detail)))
-        }
-    }
-}
-
-/// The document says which methods an address has. The router alone would take `GET /licenses/validate` for the licence of that name.
-fn judge_method(request: &ServiceRequest, operations: &Operations) -> Result<(), Box<Problem>> {
-    match operations.allowed(path(request)) {
-        Some(methods) => {
-            let refused = METHOD_NOT_ALLOWED.because(format!("Here are {methods}."));
-            Err(Box::new(refused.header("allow", methods)))
-        }
-        None => Ok(()),
-    }
 }
 
 /// What the caller shows. Probes, documents and pages are everybody's: what is sent along is not looked up.
@@ -266,7 +215,7 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     let is_software = matches!(credential, Credential::License(_));
     let software = met.hash.filter(|_| is_software).map(|hash| (ip, hash, class));
     if let Some(refused) = software.and_then(|software| front.acquaintances.overdrawn.look(&software)) {
-        seen.verdict = refused;
+        seen.recall(refused);
         return Err(Box::new(seen.verdict.problem().unwrap_or(RATE_LIMITED.into())));
     }
     let arrival = match class {
@@ -294,8 +243,8 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     if seen.verdict.is_allowed()
         && let Some(own) = own_limits(limits, seen.operation, &caller).await
     {
-        if let (false, Some(software), Ok(_)) = (own.is_allowed(), software, &caller.access) {
-            front.acquaintances.overdrawn.note(software, &own);
+        if let (false, Some(software), Ok(access)) = (own.is_allowed(), software, &caller.access) {
+            front.acquaintances.overdrawn.note(software, &own, access.scope());
             limits.forgive(ip, &seen.verdict).await;
         }
         seen.verdict = std::mem::take(&mut seen.verdict).and(own);
@@ -348,26 +297,6 @@ async fn own_limits(limits: &Limits, operation: &Operation, caller: &Caller) -> 
 /// True if the credential could not be judged: that is not its fault.
 fn is_our_trouble(caller: &Caller) -> bool {
     matches!(&caller.person, Err(refusal) if refusal.kind().status >= 500)
-}
-
-/// An operation that documents no query parameter has none: a typo must not be ignored. Asked only where the caller may know the answer.
-fn judge_query(request: &ServiceRequest, operation: &Operation, caller: &Caller) -> Result<(), Box<Problem>> {
-    if operation.queries || request.query_string().is_empty() {
-        return Ok(());
-    }
-    let may_know = match operation.permission {
-        Some(permission) => caller.access.as_ref().is_ok_and(|access| access.allows(permission)),
-        None => operation.public || caller.person.is_ok(),
-    };
-    let unknown = url::form_urlencoded::parse(request.query_string().as_bytes()).next();
-    match unknown.filter(|_| may_know) {
-        None => Ok(()),
-        Some((name, _)) => {
-            let problem = UNKNOWN_PARAMETER.because("This operation has no query parameters.");
-            let (pointer, detail) = (format!("query/{name}"), "There is no such parameter.");
-            Err(Box::new(problem.field(pointer, FieldCode::UnknownField, detail)))
-        }
-    }
 }
 
 fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started: Instant) -> Call {

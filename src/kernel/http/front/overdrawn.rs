@@ -9,7 +9,9 @@ use std::{
 use moka::sync::Cache;
 
 use crate::kernel::{
+    access::{Actor, Scope},
     http::{limits::Verdict, operations::RateClass},
+    id::WorkspaceId,
     metrics,
 };
 
@@ -19,8 +21,18 @@ const MEMORY: Duration = Duration::from_secs(1);
 /// Who asked for what: from where, with which key (its hash), and of which class that was.
 type Whose = (Option<IpAddr>, [u8; 32], RateClass);
 
+/// A refusal that would come again.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Refusal {
+    until: Instant,
+    pub(super) verdict: Verdict,
+    /// Whose licence it is, and which: the log tells of this refusal, too.
+    pub(super) workspace: WorkspaceId,
+    pub(super) actor: Actor,
+}
+
 /// Remembers refusals by a licence's own buckets.
-pub(super) struct Overdrawn(Cache<Whose, (Instant, Verdict)>);
+pub(super) struct Overdrawn(Cache<Whose, Refusal>);
 
 impl Default for Overdrawn {
     fn default() -> Overdrawn {
@@ -30,31 +42,46 @@ impl Default for Overdrawn {
 
 impl Overdrawn {
     /// The refusal that would come again.
-    pub(super) fn look(&self, whose: &Whose) -> Option<Verdict> {
-        let (until, refusal) = self.0.get(whose)?;
-        if Instant::now() >= until {
+    pub(super) fn look(&self, whose: &Whose) -> Option<Refusal> {
+        let refusal = self.0.get(whose)?;
+        if Instant::now() >= refusal.until {
             return None;
         }
-        if let Some(refused) = refusal.refused() {
+        if let Some(refused) = refusal.verdict.refused() {
             metrics::RATE_LIMITED.with_label_values(&[refused.bucket]).inc();
         }
         Some(refusal)
     }
 
     /// Remembers a refusal until its bucket has something left again.
-    pub(super) fn note(&self, whose: Whose, refusal: &Verdict) {
-        if let Some(wait) = refusal.refused().and_then(|standing| standing.wait) {
-            self.0.insert(whose, (Instant::now() + wait, refusal.clone()));
+    pub(super) fn note(&self, whose: Whose, verdict: &Verdict, scope: &Scope) {
+        if let Some(wait) = verdict.refused().and_then(|standing| standing.wait) {
+            let refusal = Refusal {
+                until: Instant::now() + wait,
+                verdict: verdict.clone(),
+                workspace: scope.workspace(),
+                actor: scope.actor(),
+            };
+            self.0.insert(whose, refusal);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::kernel::http::limits::{Quota, Standing};
+    use std::sync::Arc;
 
-    fn refusal(wait: Option<Duration>) -> Verdict {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::kernel::{
+        access::{Call, Reach},
+        entitlements::Plan,
+        http::limits::{Quota, Standing},
+        id::LicenseId,
+    };
+
+    fn verdict(wait: Option<Duration>) -> Verdict {
         let standing = Standing {
             bucket: "public",
             quota: Quota::per_second(10),
@@ -65,15 +92,27 @@ mod tests {
         Verdict::of(vec![standing])
     }
 
+    fn scope() -> Scope {
+        let (workspace, license) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let actor = Actor::License(LicenseId::from_uuid(license));
+        let call = Arc::new(Call::internal("test", "req_1".into()));
+        let plan = Arc::new(Plan::nothing());
+        Scope::grant(WorkspaceId::from_uuid(workspace), actor, Reach::default(), plan, call)
+    }
+
     #[test]
     fn whoever_was_refused_is_refused_until_there_is_something_left_and_nobody_else_is() {
-        let overdrawn = Overdrawn::default();
+        let (overdrawn, scope) = (Overdrawn::default(), scope());
         let (here, there) = ("203.0.113.7".parse().ok(), "203.0.113.8".parse().ok());
         let whose = (here, [1; 32], RateClass::Activation);
         assert_eq!(overdrawn.look(&whose), None);
-        let refused = refusal(Some(Duration::from_secs(30)));
-        overdrawn.note(whose, &refused);
-        assert_eq!(overdrawn.look(&whose), Some(refused));
+        let refused = verdict(Some(Duration::from_secs(30)));
+        overdrawn.note(whose, &refused, &scope);
+        let found = overdrawn.look(&whose).expect("a refusal");
+        assert_eq!(
+            (found.verdict, found.workspace, found.actor),
+            (refused, scope.workspace(), scope.actor())
+        );
         for other in [
             (there, [1; 32], RateClass::Activation),
             (here, [2; 32], RateClass::Activation),
@@ -81,9 +120,9 @@ mod tests {
         ] {
             assert_eq!(overdrawn.look(&other), None);
         }
-        overdrawn.note(whose, &refusal(Some(Duration::ZERO)));
+        overdrawn.note(whose, &verdict(Some(Duration::ZERO)), &scope);
         assert_eq!(overdrawn.look(&whose), None, "there is something left again");
-        overdrawn.note((there, [3; 32], RateClass::Public), &refusal(None));
+        overdrawn.note((there, [3; 32], RateClass::Public), &verdict(None), &scope);
         assert_eq!(overdrawn.look(&(there, [3; 32], RateClass::Public)), None);
     }
 }

@@ -91,15 +91,6 @@ pub(in crate::kernel::identity) fn update(tx: &mut Kernel<'_>, key: &KeyRow) -> 
     Ok(())
 }
 
-/// The KEKs that stored keys are sealed under.
-pub(in crate::kernel::identity) fn keks(tx: &mut Kernel<'_>) -> Result<Vec<String>> {
-    Ok(dsl::signing_keys
-        .filter(not(dsl::state.eq_any(over())))
-        .select(dsl::kek_id)
-        .distinct()
-        .load(tx.conn())?)
-}
-
 /// Whether a use has an active key.
 pub(in crate::kernel::identity) fn has_active(tx: &mut Kernel<'_>, purpose: Use) -> Result<bool> {
     Ok(diesel::select(diesel::dsl::exists(

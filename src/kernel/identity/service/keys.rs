@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::Duration as Span;
 use moka::sync::Cache;
@@ -19,7 +19,7 @@ use crate::kernel::{
     access::{Call, Class},
     crypto::Keyring,
     db::{Db, Kernel},
-    error::{Error, Result},
+    error::{DATABASE_UNAVAILABLE, Error, Result},
     id::WorkspaceId,
     identity::{
         model::{Jwk, Jwks, KeyRow, KeyState, Use},
@@ -31,12 +31,15 @@ use crate::kernel::{
             verifier::Verifier,
         },
     },
+    keks,
 };
 
 /// How often the keys are read again, whatever happened to them.
 const FRESH: Duration = Duration::from_secs(60);
 /// An unknown key is looked for at most this often: made-up ones must not cost a query each.
 const PAUSE: Duration = Duration::from_secs(10);
+/// … and so soon after a look that failed. Until then nobody knows whether it is there.
+const RETRY: Duration = Duration::from_secs(1);
 /// How long verifiers may keep the list, beside a token's life and the leeway for clocks.
 const SHOWN: i64 = 600 + 30;
 
@@ -52,9 +55,15 @@ struct Inner {
     /// How long a retired key is still shown.
     keep: Span,
     shelf: RwLock<Arc<Shelf>>,
-    read: tokio::sync::Mutex<Option<Instant>>,
+    read: tokio::sync::Mutex<Option<Look>>,
     booting: tokio::sync::Mutex<()>,
     workspaces: Cache<(Uuid, Use), Arc<Signer>>,
+}
+
+/// The last look at the keys in the database.
+struct Look {
+    at: Instant,
+    worked: bool,
 }
 
 impl Keys {
@@ -74,17 +83,16 @@ impl Keys {
         }
     }
 
-    /// Makes the first key of each use where there is none, and reads all of them. Until this has worked, no token can be signed.
+    /// Enters the KEK that this process seals with, makes the first key of each use where there is none, and reads all of them. Until this has
+    /// worked, no token can be signed.
     ///
     /// # Errors
-    /// The database is away, or a key is sealed under a KEK that this process was not given.
+    /// The database is away; something is sealed under a KEK that this process was not given ([`keks::Missing`]).
     pub async fn boot(&self) -> Result<()> {
         let (db, keyring) = (&self.inner.db, self.inner.keyring.clone());
         let lacking = db
             .unscoped(&call("keys.boot"), move |tx| {
-                for kek in queries::keys::keks(tx)? {
-                    known(&keyring, &kek)?;
-                }
+                keks::enter(tx, &keyring)?;
                 let uses = Use::OWN.into_iter();
                 let lacking = uses.map(|purpose| Ok((!queries::keys::has_active(tx, purpose)?).then_some(purpose)));
                 Ok(lacking
@@ -169,15 +177,16 @@ impl Keys {
     /// The key of that name, if it may verify access tokens. An unknown one is looked for in the database, at most every ten seconds.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is away, or was when it was asked a moment ago.
     pub(in crate::kernel) async fn verifier(&self, kid: &str) -> Result<Option<Arc<Verifier>>> {
         if let Some(known) = self.shelf().verifiers.get(kid) {
             return Ok(Some(known.clone()));
         }
         let mut read = self.inner.read.lock().await;
-        if read.is_none_or(|instant| instant.elapsed() >= PAUSE) {
-            *read = Some(Instant::now());
-            self.read().await?;
+        match &*read {
+            Some(look) if look.worked && look.at.elapsed() < PAUSE => {}
+            Some(look) if !look.worked && look.at.elapsed() < RETRY => return Err(DATABASE_UNAVAILABLE.into()),
+            _ => self.look(&mut read).await?,
         }
         Ok(self.shelf().verifiers.get(kid).cloned())
     }
@@ -267,8 +276,16 @@ impl Keys {
 
     async fn reload(&self) -> Result<()> {
         let mut read = self.inner.read.lock().await;
-        *read = Some(Instant::now());
-        self.read().await
+        self.look(&mut read).await
+    }
+
+    async fn look(&self, last: &mut Option<Look>) -> Result<()> {
+        let read = self.read().await;
+        *last = Some(Look {
+            at: Instant::now(),
+            worked: read.is_ok(),
+        });
+        read
     }
 
     async fn read(&self) -> Result<()> {
@@ -316,14 +333,6 @@ impl Keys {
         .await?;
         self.reload().await
     }
-}
-
-fn known(keyring: &Keyring, kek: &str) -> anyhow::Result<()> {
-    ensure!(
-        keyring.has(kek),
-        "signing keys are sealed under the key-encryption key {kek:?}: add it to secrets.keks"
-    );
-    Ok(())
 }
 
 fn active_of(tx: &mut Kernel<'_>, (workspace, purpose): (Uuid, Use), keyring: &Keyring) -> Result<Option<Signer>> {

@@ -146,7 +146,8 @@ impl Pair {
     }
 }
 
-fn place(workspace: Option<Uuid>, kid: &str) -> Aad {
+/// Where the private half of a key stands.
+pub fn place(workspace: Option<Uuid>, kid: &str) -> Aad {
     Aad::new(workspace, "signing_keys", "private_sealed", kid)
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{FRESH, Keys, call, queries};
-use crate::kernel::error::Error;
+use super::{FRESH, Keys, call, keks, queries};
+use crate::kernel::{db::Kernel, error::Error};
 
 /// How often it is asked which keys there are. A withdrawn key is believed for no longer: it may be in somebody else's hands.
 const LOOK: Duration = Duration::from_secs(1);
@@ -12,9 +12,13 @@ const LOOK: Duration = Duration::from_secs(1);
 type States = Vec<(String, String)>;
 
 impl Keys {
-    /// Reads the keys when they change and every minute, and moves on those whose time has come. Never returns.
+    /// Once there are any: reads the keys when they change and every minute, and moves on those whose time has come. Never returns.
     pub async fn keep(self) {
         let mut tried = States::new();
+        // A process that was not let in yet makes no key, and enters none.
+        while !self.is_ready() {
+            tokio::time::sleep(LOOK).await;
+        }
         loop {
             if let Err(error) = self.advance(None).await {
                 tracing::warn!(%error, "the signing keys could not be looked after; another try in a minute");
@@ -37,7 +41,13 @@ impl Keys {
         while Instant::now() < until {
             tokio::time::sleep(LOOK).await;
             let call = call("keys.glance");
-            let there = self.inner.db.unscoped(&call, queries::keys::own_states).await;
+            let keyring = self.inner.keyring.clone();
+            let glance = move |tx: &mut Kernel<'_>| {
+                // Taken out by somebody who thought that nobody seals with it any more: this process still does.
+                keks::glance(tx, &keyring)?;
+                queries::keys::own_states(tx)
+            };
+            let there = self.inner.db.unscoped(&call, glance).await;
             // A database that is away says nothing; the minute's reading says so.
             if let Ok(there) = there
                 && there != self.shelf().states
