@@ -147,7 +147,7 @@ fn whoever_moves_jobs_between_lanes_and_whoever_pushes_into_both_do_not_meet_cro
 }
 
 /// Wants a job of this kind in the home workspace.
-fn want(world: &World, lane: &str, kind: &str, job: Uuid) {
+pub(crate) fn want(world: &World, lane: &str, kind: &str, job: Uuid) {
     let home = world.home().uuid();
     world.admin(&format!(
         "BEGIN; SELECT set_config('app.workspace', '{home}', true);

@@ -4,10 +4,21 @@ use std::{
     fs::{self, File},
     net::TcpListener,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
-use crate::world::{Wire, World, patience::within};
+use guildhall::kernel::jobs::{self, JobContext, Lane, Runner};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::{
+    queue::want,
+    world::{
+        Wire, World,
+        patience::{until, within},
+    },
+};
 
 /// A process that is killed with the test.
 struct Process(Child);
@@ -125,4 +136,49 @@ async fn nobody_fills_the_log_with_what_is_no_http() {
         !said.contains("stream error") && !said.contains("parse error"),
         "{said}"
     );
+}
+
+#[actix_web::test]
+async fn a_worker_does_no_more_at_once_after_the_database_failed_it() {
+    let world = World::new().await;
+    world.run_jobs().await;
+    let doors = Arc::new(Semaphore::new(0));
+    let mut runner = Runner::new(world.deployment.db.clone());
+    let open = doors.clone();
+    runner.on("test.long", Lane::System, move |context: JobContext| {
+        let open = open.clone();
+        async move {
+            open.acquire().await.expect("it is never closed").forget();
+            let job = context.job.clone();
+            let ended = context.db.tenant(context.scope(), move |tx| jobs::finish(tx, &job));
+            ended.await
+        }
+    });
+    runner.at_once(Lane::System, 3);
+    let long = |count: usize| (0..count).for_each(|_| want(&world, "system", "test.long", Uuid::new_v4()));
+    let at_work = || world.count("SELECT count(*) FROM run_leases WHERE kind = 'test.long'");
+    let worker = runner.start().expect("a worker");
+    long(2);
+    until("two are at work", async || at_work() == 2).await;
+    let failing = world.meanwhile(
+        "CREATE SEQUENCE guildhall.failed;
+         CREATE FUNCTION guildhall.fail() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+           BEGIN PERFORM nextval('guildhall.failed'); RAISE EXCEPTION 'on purpose'; END $$;
+         CREATE TRIGGER fail BEFORE DELETE ON guildhall.run_queue FOR EACH ROW EXECUTE FUNCTION guildhall.fail()",
+        "DROP TRIGGER fail ON guildhall.run_queue; DROP FUNCTION guildhall.fail; DROP SEQUENCE guildhall.failed",
+    );
+    long(5);
+    until("claiming has failed", async || {
+        world.count("SELECT count(*) FROM failed WHERE is_called") > 0
+    })
+    .await;
+    drop(failing);
+    until("it goes on", async || at_work() > 2).await;
+    assert_eq!(at_work(), 3);
+    doors.add_permits(7);
+    until("all are done", async || {
+        at_work() == 0 && world.count("SELECT count(*) FROM run_queue") == 0
+    })
+    .await;
+    worker.drain(Duration::from_secs(10)).await;
 }

@@ -67,7 +67,12 @@ impl World {
 
     /// A world in a database that is nobody else's, before or after.
     pub async fn apart(database: Database) -> World {
-        World::in_database(Borrowed::apart(database), &[]).await
+        World::apart_with(database, &[]).await
+    }
+
+    /// The same with settings of its own.
+    pub async fn apart_with(database: Database, settings: &[(&str, &str)]) -> World {
+        World::in_database(Borrowed::apart(database), settings).await
     }
 
     async fn in_database(database: Borrowed, settings: &[(&str, &str)]) -> World {

@@ -1,13 +1,39 @@
 //! Processes of a world beside the test's own.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    io::Read,
+    process::{Child, Command, Stdio},
+};
 
 use super::World;
 
-/// A worker in a process of its own. It is killed with the test.
+/// A process of its own. It is killed with the test.
 pub struct Process(Child);
 
 impl Process {
+    /// One that says what it does at its end.
+    pub fn of(mut command: Command) -> Process {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Process(command.spawn().expect("a process"))
+    }
+
+    pub fn is_over(&mut self) -> bool {
+        self.0.try_wait().expect("asked").is_some()
+    }
+
+    /// What it said, and whether it was content, once it is over.
+    pub fn said(mut self) -> (String, bool) {
+        let mut text = String::new();
+        let (mut out, mut err) = (self.0.stdout.take().expect("kept"), self.0.stderr.take().expect("kept"));
+        out.read_to_string(&mut text).expect("a text");
+        err.read_to_string(&mut text).expect("a text");
+        let well = self.0.wait().expect("ended").success();
+        (text, well)
+    }
+
     pub fn worker(world: &World) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
         command

@@ -9,10 +9,13 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 use uuid::Uuid;
 
-use super::{Runner, places, spawn};
+use super::{Runner, spawn};
 use crate::kernel::{
     error::Result,
     jobs::{Lane, queries},
@@ -33,8 +36,10 @@ pub(super) fn start(runner: &Arc<Runner>, draining: &watch::Receiver<bool>) -> V
     let mut loops = Vec::new();
     for (&lane, &slots) in &runner.slots {
         let (runner, draining) = (runner.clone(), draining.clone());
+        // Made once: what is at work when claiming fails keeps its places.
+        let places = Arc::new(Semaphore::new(slots));
         loops.push(supervise(lane.name(), move || {
-            claim(runner.clone(), lane, slots, draining.clone())
+            claim(runner.clone(), lane, places.clone(), draining.clone())
         }));
     }
     loops.push(periodic("promote", Duration::from_millis(250), runner, promote));
@@ -124,8 +129,12 @@ async fn repeat<F: Future<Output = Result<()>>>(period: Duration, mut round: imp
 }
 
 /// Claims while there are free places. Ends when the process drains.
-async fn claim(runner: Arc<Runner>, lane: Lane, slots: usize, mut draining: watch::Receiver<bool>) -> Result<()> {
-    let places = places(slots);
+async fn claim(
+    runner: Arc<Runner>,
+    lane: Lane,
+    places: Arc<Semaphore>,
+    mut draining: watch::Receiver<bool>,
+) -> Result<()> {
     let wakes = runner.db.wakes().clone();
     let mut pause = SOONEST;
     while !*draining.borrow() {

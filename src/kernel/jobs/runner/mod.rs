@@ -18,7 +18,7 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, watch},
     task::JoinHandle,
 };
 use uuid::Uuid;
@@ -349,9 +349,4 @@ impl Drop for Worker {
         self.abort();
         self.runner.held.abort_all();
     }
-}
-
-/// Places of a lane.
-fn places(slots: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(slots))
 }
