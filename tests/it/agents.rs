@@ -38,6 +38,18 @@ async fn an_agent_is_published_as_it_is_made_and_its_draft_goes_on() {
         .header("if-match", tag)
         .await
         .refused("version-mismatch");
+    let same = json!({ "name": "Scout", "config": { "temperature": 0.5 } });
+    let again = owner
+        .patch(&path, same)
+        .header("if-match", changed.header("etag"))
+        .await
+        .ok();
+    assert_eq!(again.body["version"], changed.body["version"]);
+    let told = world
+        .audit()
+        .into_iter()
+        .filter(|entry| entry.starts_with("agent.updated "));
+    assert_eq!(told.count(), 1, "what changes nothing is told to nobody");
 
     let second = owner
         .post(&format!("{path}/publish"), json!({ "note": "Warmer" }))

@@ -68,7 +68,14 @@ pub(in crate::features::agents) fn delete(
         number: None,
         previous: Some(label.number),
     };
-    outbox::emit(tx, LABEL_MOVED.of(agent, &moved))?;
+    tell(tx, &moved)
+}
+
+/// Tells of a label that means another version, or none any more. The entry names it: its subject is the agent.
+fn tell(tx: &mut Tenant<'_>, moved: &LabelMove) -> Result<()> {
+    let event = LABEL_MOVED.of(moved.agent_id, moved);
+    let name = format!("labels.{}", moved.label);
+    outbox::emit(tx, event.moving(&name, moved.previous, moved.number))?;
     Ok(())
 }
 
@@ -101,6 +108,6 @@ pub(super) fn point(tx: &mut Tenant<'_>, agent: AgentId, name: &str, number: i32
         number: Some(number),
         previous: label.previous,
     };
-    outbox::emit(tx, LABEL_MOVED.of(agent, &moved))?;
+    tell(tx, &moved)?;
     Ok(label)
 }

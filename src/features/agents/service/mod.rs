@@ -186,7 +186,9 @@ pub(super) fn update(
     row.draft_sha256 = compile::fingerprint(row.framework, &row.config).to_vec();
     let row = unique(queries::update(tx.conn(), &row))?;
     let agent = shown(tx, row)?;
-    outbox::emit(tx, AGENT_UPDATED.of(id, &agent).was(&before))?;
+    if agent.version != before.version {
+        outbox::emit(tx, AGENT_UPDATED.of(id, &agent).was(&before))?;
+    }
     Ok(agent)
 }
 
@@ -232,7 +234,7 @@ pub(super) fn set_state(tx: &mut Tenant<'_>, id: AgentId, seen: &IfMatch, state:
     let row = queries::update(tx.conn(), &row)?;
     let agent = shown(tx, row)?;
     let event = match state {
-        State::Archived => AGENT_ARCHIVED_EVENT.of(id, &agent),
+        State::Archived => AGENT_ARCHIVED_EVENT.of(id, &agent).after(&before),
         State::Active => AGENT_UPDATED.of(id, &agent).was(&before),
     };
     outbox::emit(tx, event)?;

@@ -120,17 +120,17 @@ pub(in crate::features::agents) fn retire(
     number: VersionNumber,
 ) -> Result<AgentVersion> {
     queries::lock(tx.conn(), agent)?;
-    let version = get(tx, agent, number)?;
-    if version.retired_at.is_some() {
-        return Ok(version);
+    let before = get(tx, agent, number)?;
+    if before.retired_at.is_some() {
+        return Ok(before);
     }
-    if !version.labels.is_empty() {
-        return Err(VERSION_IN_USE.with("labels", &version.labels).into());
+    if !before.labels.is_empty() {
+        return Err(VERSION_IN_USE.with("labels", &before.labels).into());
     }
     let now = tx.now()?;
     let row = queries::retire(tx.conn(), agent, number, now)?;
     let version = shown(tx, row)?;
-    outbox::emit(tx, VERSION_RETIRED_EVENT.of(version.id, &version))?;
+    outbox::emit(tx, VERSION_RETIRED_EVENT.of(version.id, &version).after(&before))?;
     Ok(version)
 }
 

@@ -16,6 +16,7 @@ use self::{
     output::{Bounded, write_plainly},
     tags::Tag,
 };
+use crate::kernel;
 
 /// What a template can read: `input`, `state`, `run`.
 pub type Binding = Map<String, Value>;
@@ -82,8 +83,15 @@ impl From<minijinja::Error> for Fault {
 /// What is wrong with it, and what would fail whatever the values are.
 pub fn check(source: &str) -> Result<(), Fault> {
     let tags = read(source)?;
-    let template = ENVIRONMENT.template_from_str(source)?;
-    names::judge(source, &tags, &template, &ENVIRONMENT)
+    deep(|| {
+        let template = ENVIRONMENT.template_from_str(source)?;
+        names::judge(source, &tags, &template, &ENVIRONMENT)
+    })
+}
+
+/// Does what the engine does with a template: it takes 150 expressions inside each other, and goes into each of them.
+fn deep<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Result<T, Fault> {
+    kernel::deep(work).unwrap_or_else(|_| Err(Fault::new("It cannot be read now.")))
 }
 
 /// The tags of a template that is not too long.
@@ -119,12 +127,14 @@ pub fn render_all<'a>(sources: impl IntoIterator<Item = &'a str>, bindings: &Bin
 
 fn render_within(room: usize, source: &str, context: &Context) -> Result<String, Fault> {
     read(source)?;
-    let mut text = Bounded::of(room);
-    fuelled(source, context)?
-        .template_from_str(source)?
-        .render_captured_to(context.values.clone(), &mut text)?;
-    context.paid()?;
-    Ok(text.into_text())
+    deep(|| {
+        let mut text = Bounded::of(room);
+        fuelled(source, context)?
+            .template_from_str(source)?
+            .render_captured_to(context.values.clone(), &mut text)?;
+        context.paid()?;
+        Ok(text.into_text())
+    })
 }
 
 /// What renders a template, with the fuel that it may have.
@@ -148,16 +158,18 @@ pub fn evaluate(source: &str, bindings: &Binding) -> Result<Value, Fault> {
         return render(source, bindings).map(Value::String);
     };
     let context = Context::of(bindings);
-    let environment = fuelled(source, &context)?;
-    let value = environment
-        .compile_expression(expression)?
-        .eval(context.values.clone())?;
-    let value = match value.kind() {
-        ValueKind::Undefined => Err(Fault::new(format!("{expression} is missing."))),
-        ValueKind::Invalid => Err(Fault::new(format!("{expression} has no value."))),
-        _ => document(&value, expression),
-    };
-    context.paid().and(value)
+    deep(|| {
+        let environment = fuelled(source, &context)?;
+        let value = environment
+            .compile_expression(expression)?
+            .eval(context.values.clone())?;
+        let value = match value.kind() {
+            ValueKind::Undefined => Err(Fault::new(format!("{expression} is missing."))),
+            ValueKind::Invalid => Err(Fault::new(format!("{expression} has no value."))),
+            _ => document(&value, expression),
+        };
+        context.paid().and(value)
+    })
 }
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -205,6 +217,24 @@ mod tests {
 
     fn fault(source: &str) -> String {
         render(source, &bindings()).expect_err("refused").detail
+    }
+
+    #[test]
+    fn however_deep_a_template_is_nested_it_is_answered() {
+        let outcome = |depth: usize| {
+            let source = format!(
+                "{{{{ input.topic{}{} }}}}",
+                "|default(input.topic".repeat(depth),
+                ")".repeat(depth)
+            );
+            // On a stack as small as those of the threads that serve.
+            let small = std::thread::Builder::new().stack_size(2 << 20);
+            let judged = small.spawn(move || (check(&source).is_ok(), evaluate(&source, &bindings()).is_ok()));
+            judged.expect("a thread").join().expect("no overflow")
+        };
+        assert_eq!(outcome(100), (true, true));
+        assert_eq!(outcome(140), (true, true));
+        assert_eq!(outcome(1_000), (false, false));
     }
 
     #[test]

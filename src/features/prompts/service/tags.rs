@@ -80,9 +80,20 @@ pub(super) enum Called {
     Test,
 }
 
+/// A filter or a test, and what it is given beside the value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Invocation {
+    pub(super) called: Called,
+    pub(super) name: String,
+    /// How many arguments have no name,
+    pub(super) unnamed: usize,
+    /// and what the others are called.
+    pub(super) named: Vec<String>,
+}
+
 impl Tag<'_> {
     /// The filters and tests that it has its values go through.
-    pub(super) fn calls(&self) -> Vec<(Called, String)> {
+    pub(super) fn calls(&self) -> Vec<Invocation> {
         let plain = plain(self.inner);
         let filters = plain
             .match_indices('|')
@@ -94,9 +105,61 @@ impl Tag<'_> {
             let negated = after.strip_prefix("not").filter(|rest| !rest.starts_with(is_word));
             (!is_part).then_some((Called::Test, negated.unwrap_or(after)))
         });
-        let named = filters.chain(tests).map(|(called, text)| (called, name_at(text)));
-        named.filter(|(_, name)| !name.is_empty()).collect()
+        let calls = filters.chain(tests).map(|(called, text)| {
+            let (text, name) = (text.trim_start(), name_at(text));
+            let given = arguments(&text[name.len()..]);
+            let named: Vec<_> = given.iter().filter_map(|argument| name_of(argument)).collect();
+            Invocation {
+                called,
+                name,
+                unnamed: given.len() - named.len(),
+                named,
+            }
+        });
+        calls.filter(|call| !call.name.is_empty()).collect()
     }
+
+    /// Whether it divides by a zero that it writes itself.
+    pub(super) fn divides_by_zero(&self) -> bool {
+        let plain = plain(self.inner);
+        plain.match_indices(['/', '%']).any(|(place, _)| {
+            let divisor = plain[place + 1..].trim_start_matches('/').trim_start();
+            let end = divisor.find(|c: char| !is_word(c) && c != '.').unwrap_or(divisor.len());
+            divisor[..end].parse() == Ok(0.0)
+        })
+    }
+}
+
+/// What stands between the parentheses that a text begins with, argument by argument.
+fn arguments(text: &str) -> Vec<&str> {
+    let Some(inner) = text.trim_start().strip_prefix('(') else {
+        return Vec::new();
+    };
+    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
+    for (place, c) in inner.char_indices() {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' if depth == 0 => {
+                found.push(&inner[start..place]);
+                break;
+            }
+            ')' | ']' => depth -= 1,
+            ',' if depth == 0 => {
+                found.push(&inner[start..place]);
+                start = place + 1;
+            }
+            _ => {}
+        }
+    }
+    found.retain(|argument| !argument.trim().is_empty());
+    found
+}
+
+/// The name of an argument that has one.
+fn name_of(argument: &str) -> Option<String> {
+    let (name, value) = argument.split_once('=')?;
+    let is_name = !name.trim().is_empty() && name.trim().chars().all(is_word) && !value.starts_with('=');
+    is_name.then(|| name.trim().to_owned())
 }
 
 fn is_word(c: char) -> bool {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{Queryable, Selectable};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -15,6 +15,7 @@ use crate::{
     },
     kernel::{
         id::{Id, Resource},
+        jsonb::Jsonb,
         page::{Filters, Unfit},
     },
 };
@@ -90,8 +91,7 @@ pub struct Step {
     pub model: Option<String>,
     /// The tokens of its calls.
     #[schema(value_type = TokenUsage)]
-    #[serde(serialize_with = "in_full")]
-    pub usage: Value,
+    pub usage: Jsonb<TokenUsage>,
     /// What it cost, in micros of a US dollar.
     pub cost_micros: i64,
     /// When it was made.
@@ -105,12 +105,6 @@ pub struct Step {
     #[schema(required)]
     #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub finished_at: Option<DateTime<Utc>>,
-}
-
-/// All of its members, also of a step that called nobody.
-fn in_full<S: Serializer>(usage: &Value, serializer: S) -> Result<S::Ok, S::Error> {
-    let usage: TokenUsage = serde_json::from_value(usage.clone()).unwrap_or_default();
-    usage.serialize(serializer)
 }
 
 /// A step in a list. What it was given and what came out is shown by `GET /runs/{id}/steps/{number}`.

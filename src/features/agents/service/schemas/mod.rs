@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use self::shape::Shape;
 use crate::kernel::{
+    self,
     crypto::sha256,
     error::{FieldCode, FieldError},
 };
@@ -27,8 +28,6 @@ const DEAREST: u64 = 4_000_000;
 const ALL_TOLD: u64 = 20_000;
 /// Checks that go deeper have a stack of their own.
 const DEEP: usize = 150;
-/// The size of that stack, in bytes.
-const STACK: usize = 64 << 20;
 
 /// A schema that can be used.
 struct Schema {
@@ -137,17 +136,7 @@ fn compiled(schema: &Value) -> Result<Validator, String> {
 
 /// Does something that goes deep on a stack that is large enough for it.
 fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("schema".into())
-            .stack_size(STACK)
-            .spawn_scoped(scope, work);
-        let thread = thread.map_err(|_| "It cannot be checked now.".to_owned())?;
-        match thread.join() {
-            Ok(done) => Ok(done),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
+    kernel::deep(work).map_err(|_| "It cannot be checked now.".to_owned())
 }
 
 /// The beginning of a text that may be long.
