@@ -337,6 +337,7 @@ CREATE TABLE licenses (
   overrides           jsonb NOT NULL DEFAULT '{}',
   starts_at           timestamptz,
   started_at          timestamptz,                                  -- when the term began to run; written once
+  term_anchor         timestamptz,                                  -- where its months are counted from, if not from started_at
   term_ends_at        timestamptz,                                  -- what term and renewals by periods give
   expires_at          timestamptz,                                  -- the later of that and the renewals until a date; null: never
   maintenance_ends_at timestamptz,

@@ -21,7 +21,7 @@ pub(super) use self::{
     renewals::standing_renewals,
 };
 use super::model::{
-    Facts, FactsSql, Issue, LicenseDetails, LicenseFilters, Question, Renewal, RenewalTerm, Row, State,
+    Facts, FactsSql, Issue, License, LicenseDetails, LicenseFilters, Question, Renewal, RenewalTerm, Row, State, Term,
 };
 use crate::{
     any_of,
@@ -33,6 +33,7 @@ use crate::{
     },
     in_order_of_change,
     kernel::{
+        clock,
         db::Context,
         id::{CustomerId, Id, LicenseId},
         jsonb::Jsonb,
@@ -215,7 +216,7 @@ pub(super) fn shift_renewals(
         .load(conn)?;
     for (reference, until) in standing {
         diesel::update(license_renewals::table.find((id.uuid(), reference)))
-            .set(license_renewals::until.eq(until.and_then(|until| until.checked_add_signed(by))))
+            .set(license_renewals::until.eq(until.map(|until| clock::later(until, by))))
             .execute(conn)?;
     }
     Ok(())
@@ -238,7 +239,7 @@ pub(super) fn revoke(conn: &mut PgConnection, id: LicenseId, now: DateTime<Utc>)
 }
 
 /// Notes a renewal. False if the same one was noted before.
-pub(super) fn insert_renewal(conn: &mut PgConnection, license: &Row, renewal: &Renewal) -> QueryResult<bool> {
+pub(super) fn insert_renewal(conn: &mut PgConnection, license: &License, renewal: &Renewal) -> QueryResult<bool> {
     let (kind, until, periods) = match renewal.term {
         RenewalTerm::Until(until) => ("until", Some(until), None),
         RenewalTerm::Periods(periods) => ("periods", None, Some(periods)),
@@ -289,12 +290,13 @@ pub(super) fn renewed_until(conn: &mut PgConnection, id: LicenseId) -> QueryResu
 pub(super) fn prolong(
     conn: &mut PgConnection,
     id: LicenseId,
-    term_ends_at: Option<DateTime<Utc>>,
+    term: Term,
     expires_at: Option<DateTime<Utc>>,
 ) -> QueryResult<Row> {
     diesel::update(licenses::table.find(id.uuid()))
         .set((
-            licenses::term_ends_at.eq(term_ends_at),
+            licenses::term_anchor.eq(term.anchor),
+            licenses::term_ends_at.eq(term.ends_at),
             licenses::expires_at.eq(expires_at),
         ))
         .returning(Row::as_returning())

@@ -45,7 +45,10 @@ fn follow(tx: &mut Tenant<'_>, events: &[Event]) -> Result<()> {
     if events.iter().filter(comes).any(watched) {
         service::sweep_soon(tx)?;
     }
-    let counts = |event: &Event| event.kind.starts_with("machine.") || event.kind == "license.revoked";
+    let counts = |event: &Event| {
+        let kind = event.kind.as_str();
+        matches!(kind, "machine.activated" | "machine.deactivated" | "license.revoked")
+    };
     if tx.workspace() == WorkspaceId::PLATFORM || !events.iter().any(counts) {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use crate::{
     kernel::{
         check::{Check, Validate, tidy, trimmed_option},
         error::FieldCode,
-        http::Reply,
+        http::{Reply, Versioned},
         id::LicenseId,
         page::{Filters, Unfit, id_filter},
     },
@@ -122,8 +122,8 @@ impl Reply for Activated {
     fn location(&self) -> Option<String> {
         (!self.already_active).then(|| format!("/api/v1/machines/{}", self.machine.id))
     }
-    fn version(&self) -> Option<i64> {
-        Some(self.machine.version)
+    fn tag(&self) -> Option<String> {
+        Some(self.machine.tag())
     }
     fn body(&self) -> Option<&Activated> {
         Some(self)

@@ -1,21 +1,25 @@
 //! Rows of machines, and the counters that their places are taken from.
 
 mod overdue;
+mod places;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl,
-    QueryResult, RunQueryDsl, SelectableHelper, sql_types,
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, RunQueryDsl,
+    SelectableHelper,
 };
 use uuid::Uuid;
 
-pub(super) use self::overdue::{are_watched, bury, died_at, forget, licenses_with_overdue, overdue};
+pub(super) use self::{
+    overdue::{are_watched, bury, died_at, forget, licenses_with_overdue, overdue},
+    places::{Share, give, lock_places, places, resize, take},
+};
 use super::model::{Machine, MachineFilters, MachineState, NewMachine, Taker};
 use crate::{
     any_of,
     features::{
         licenses::{Facts, MachineId, State},
-        schema::licensing::{customer_metadata, license_counters, licenses, machines},
+        schema::licensing::{customer_metadata, licenses, machines},
     },
     in_order_of_change,
     kernel::{
@@ -25,121 +29,6 @@ use crate::{
     },
     tagged,
 };
-
-/// What a machine takes of a licence's limits.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Share {
-    pub(super) machines: i32,
-    pub(super) cores: i64,
-    pub(super) memory_mb: i64,
-    pub(super) disk_mb: i64,
-}
-
-impl Share {
-    pub(super) fn of(cores: Option<i32>, memory_mb: Option<i32>, disk_mb: Option<i32>) -> Share {
-        Share {
-            machines: 1,
-            cores: i64::from(cores.unwrap_or(0)),
-            memory_mb: i64::from(memory_mb.unwrap_or(0)),
-            disk_mb: i64::from(disk_mb.unwrap_or(0)),
-        }
-    }
-
-    pub(super) fn and(self, other: Share) -> Share {
-        Share {
-            machines: self.machines + other.machines,
-            cores: self.cores + other.cores,
-            memory_mb: self.memory_mb + other.memory_mb,
-            disk_mb: self.disk_mb + other.disk_mb,
-        }
-    }
-}
-
-impl From<&Machine> for Share {
-    fn from(machine: &Machine) -> Share {
-        Share::of(machine.cores, machine.memory_mb, machine.disk_mb)
-    }
-}
-
-/// Takes a share if all of it is free: one conditional statement on one row, which stays locked until the commit. False: it is not.
-pub(super) fn take(conn: &mut PgConnection, license: LicenseId, share: Share) -> QueryResult<bool> {
-    use license_counters::dsl as c;
-    let own = c::license_counters
-        .filter(c::license_id.eq(license.uuid()))
-        .filter(c::holder.eq(license.uuid()));
-    let fits = own
-        .filter(
-            c::machines_max
-                .is_null()
-                .or((c::machines + share.machines).nullable().le(c::machines_max)),
-        )
-        .filter(
-            c::cores_max
-                .is_null()
-                .or((c::cores + share.cores).nullable().le(c::cores_max)),
-        )
-        .filter(
-            c::memory_mb_max
-                .is_null()
-                .or((c::memory_mb + share.memory_mb).nullable().le(c::memory_mb_max)),
-        )
-        .filter(
-            c::disk_mb_max
-                .is_null()
-                .or((c::disk_mb + share.disk_mb).nullable().le(c::disk_mb_max)),
-        );
-    let taken = diesel::update(fits)
-        .set((
-            c::machines.eq(c::machines + share.machines),
-            c::cores.eq(c::cores + share.cores),
-            c::memory_mb.eq(c::memory_mb + share.memory_mb),
-            c::disk_mb.eq(c::disk_mb + share.disk_mb),
-        ))
-        .execute(conn)?;
-    Ok(taken == 1)
-}
-
-diesel::define_sql_function! {
-    /// Nothing to compare with is not over it.
-    #[sql_name = "coalesce"]
-    fn or_false(known: sql_types::Nullable<sql_types::Bool>, otherwise: sql_types::Bool) -> sql_types::Bool;
-}
-
-/// Gives a share back. What was over the limit is so no more once it fits. Answers how many counters changed: one, or the books are wrong.
-pub(super) fn give(conn: &mut PgConnection, license: LicenseId, share: Share) -> QueryResult<usize> {
-    use license_counters::dsl as c;
-    let own = c::license_counters
-        .filter(c::license_id.eq(license.uuid()))
-        .filter(c::holder.eq(license.uuid()));
-    let still_over = or_false((c::machines - share.machines).nullable().gt(c::machines_max), false)
-        .or(or_false((c::cores - share.cores).nullable().gt(c::cores_max), false))
-        .or(or_false(
-            (c::memory_mb - share.memory_mb).nullable().gt(c::memory_mb_max),
-            false,
-        ))
-        .or(or_false(
-            (c::disk_mb - share.disk_mb).nullable().gt(c::disk_mb_max),
-            false,
-        ));
-    diesel::update(own)
-        .set((
-            c::machines.eq(c::machines - share.machines),
-            c::cores.eq(c::cores - share.cores),
-            c::memory_mb.eq(c::memory_mb - share.memory_mb),
-            c::disk_mb.eq(c::disk_mb - share.disk_mb),
-            c::over_limit.eq(c::over_limit.and(still_over)),
-        ))
-        .execute(conn)
-}
-
-/// Locks a licence's counter until the commit. Who needs several locks takes them in this order: the licence, its counter, its machines.
-pub(super) fn lock_places(conn: &mut PgConnection, license: LicenseId) -> QueryResult<()> {
-    let own = license_counters::table.find((license.uuid(), license.uuid()));
-    own.select(license_counters::holder)
-        .for_no_key_update()
-        .first::<Uuid>(conn)
-        .map(drop)
-}
 
 /// Locks a licence that is about to be changed until the commit.
 pub(super) fn lock_license(conn: &mut PgConnection, license: LicenseId) -> QueryResult<()> {
@@ -155,14 +44,6 @@ pub(super) fn is_live(conn: &mut PgConnection, license: LicenseId) -> QueryResul
     licenses::table
         .find(license.uuid())
         .select(licenses::state.eq(State::Active))
-        .first(conn)
-}
-
-/// How many machines a licence has, and how many it may have.
-pub(super) fn places(conn: &mut PgConnection, license: LicenseId) -> QueryResult<(i32, Option<i32>)> {
-    license_counters::table
-        .find((license.uuid(), license.uuid()))
-        .select((license_counters::machines, license_counters::machines_max))
         .first(conn)
 }
 
@@ -224,6 +105,18 @@ pub(super) fn of_fingerprint(
         .optional()
 }
 
+/// What the licence's machine with this fingerprint takes of its limits at present.
+pub(super) fn share_of(conn: &mut PgConnection, license: LicenseId, hash: &[u8; 32]) -> QueryResult<Option<Share>> {
+    let sizes: Option<(Option<i32>, Option<i32>, Option<i32>)> = machines::table
+        .filter(machines::license_id.eq(license.uuid()))
+        .filter(machines::fingerprint_hash.eq(hash.as_slice()))
+        .filter(machines::state.ne(MachineState::Deactivated))
+        .select((machines::cores, machines::memory_mb, machines::disk_mb))
+        .first(conn)
+        .optional()?;
+    Ok(sizes.map(|(cores, memory_mb, disk_mb)| Share::of(cores, memory_mb, disk_mb)))
+}
+
 /// Brings what is known of a machine up to date. `anew` raises its generation and begins its heartbeat again.
 pub(super) fn refresh(
     conn: &mut PgConnection,
@@ -235,6 +128,10 @@ pub(super) fn refresh(
         new.name.as_ref().map(|name| machines::name.eq(name)),
         new.hostname.as_ref().map(|name| machines::hostname.eq(name)),
         new.platform.as_ref().map(|name| machines::platform.eq(name)),
+        new.external_id.as_ref().map(|id| machines::external_id.eq(id)),
+        new.cores.map(|cores| machines::cores.eq(cores)),
+        new.memory_mb.map(|size| machines::memory_mb.eq(size)),
+        new.disk_mb.map(|size| machines::disk_mb.eq(size)),
     );
     let again = anew.map(|(generation, due_at)| {
         (

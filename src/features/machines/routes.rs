@@ -34,7 +34,8 @@ pub fn routes(routes: &mut ServiceConfig) {
 /// Activate a machine.
 ///
 /// By the customer's software with its key (`Authorization: License …`), or by the vendor with `license_id`. A machine that has its place
-/// already is answered with 200 and takes no second one.
+/// already is answered with 200 and takes no second one; what is said of it holds from now on: its names, its sizes, of which the licence must
+/// have as much left, and the vendor's own key for it. What is not said stays.
 #[utoipa::path(operation_id = "machines_activate", request_body = NewMachine,
                responses((status = 201, description = "It has a place now.", body = Activated),
                          (status = 200, description = "It had its place already.", body = Activated)),

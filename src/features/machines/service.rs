@@ -112,9 +112,9 @@ pub fn activate(tx: &mut Tenant<'_>, license: LicenseId, new: &NewMachine, hash:
 fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> Result<Activated> {
     licenses::usable(facts)?;
     if facts.machine.is_some()
-        && let Some(known) = queries::of_fingerprint(tx.conn(), facts.license, &hash)?
+        && let Some(known) = again(tx, facts, new, hash)?
     {
-        return again(tx, facts, known, new);
+        return Ok(known);
     }
     if is_first(facts) {
         queries::lock_license(tx.conn(), facts.license)?;
@@ -125,9 +125,9 @@ fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> 
         taken = queries::take(tx.conn(), facts.license, share)?;
     }
     if !taken {
-        return match queries::of_fingerprint(tx.conn(), facts.license, &hash)? {
-            Some(twin) => again(tx, facts, twin, new),
-            None => Err(full(tx, facts)?),
+        return match again(tx, facts, new, hash)? {
+            Some(twin) => Ok(twin),
+            None => Err(full(tx, facts, share)?),
         };
     }
     if !queries::is_live(tx.conn(), facts.license)? {
@@ -140,10 +140,7 @@ fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> 
     }
     let Some(machine) = enter(tx, facts, new, hash)? else {
         return_share(tx, facts.license, share)?;
-        return match queries::of_fingerprint(tx.conn(), facts.license, &hash)? {
-            Some(twin) => again(tx, facts, twin, new),
-            None => Err(FINGERPRINT_TAKEN.into()),
-        };
+        return again(tx, facts, new, hash)?.ok_or_else(|| FINGERPRINT_TAKEN.into());
     };
     Ok(Activated {
         machine,
@@ -182,8 +179,21 @@ fn enter(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -
     Ok(Some(machine))
 }
 
-/// A machine that has its place already. One that was overdue begins a new generation: whoever still holds the old one is told.
-fn again(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, new: &NewMachine) -> Result<Activated> {
+/// A machine that has its place already: what is said of it is so from now on. One that was overdue begins a new generation: whoever still
+/// holds the old one is told. `None`: there is no such machine.
+fn again(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> Result<Option<Activated>> {
+    let resizes = is_resized(tx, facts, new, &hash)?;
+    let Some(machine) = queries::of_fingerprint(tx.conn(), facts.license, &hash)? else {
+        return Ok(None);
+    };
+    let new = &NewMachine {
+        // Equal when we looked: whoever made it another size since then came after us, and theirs stays.
+        cores: new.cores.filter(|_| resizes),
+        memory_mb: new.memory_mb.filter(|_| resizes),
+        disk_mb: new.disk_mb.filter(|_| resizes),
+        ..new.clone()
+    };
+    let known = Share::from(&machine);
     let late = heartbeat::overdue(&machine, facts).is_some();
     let dead = machine.state == super::model::MachineState::Dead;
     let anew = (late || dead).then(|| (machine.generation + 1, first_due(&facts.terms.rules, facts.now)));
@@ -191,20 +201,42 @@ fn again(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, new: &NewMachine)
     let changes = anew.is_some()
         || is_other(&new.name, &machine.name)
         || is_other(&new.hostname, &machine.hostname)
-        || is_other(&new.platform, &machine.platform);
+        || is_other(&new.platform, &machine.platform)
+        || is_other(&new.external_id, &machine.external_id)
+        || known.told(new) != known;
     let after = match changes {
         true => queries::refresh(tx.conn(), machine.id, new, anew)?,
         false => machine.clone(),
     };
+    let more = Share::from(&after).less(known);
+    while more != Share::default() && queries::resize(tx.conn(), facts.license, more)? == 0 {
+        if overdue::reap(tx, facts)? == 0 {
+            return Err(full(tx, facts, more)?);
+        }
+    }
     if dead {
-        outbox::emit(tx, MACHINE_RESURRECTED.of(after.id, &after))?;
+        outbox::emit(tx, MACHINE_RESURRECTED.of(after.id, &after).after(&machine))?;
     } else if changes {
         outbox::emit(tx, MACHINE_UPDATED.of(after.id, &after).was(&machine))?;
     }
-    Ok(Activated {
+    Ok(Some(Activated {
         machine: after,
         already_active: true,
-    })
+    }))
+}
+
+/// Whether what is said of a machine's sizes is otherwise than what is known. Then its licence's counter is locked, whose turn is before the
+/// machine's.
+fn is_resized(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: &[u8; 32]) -> Result<bool> {
+    if Share::default().told(new) == Share::default() {
+        return Ok(false);
+    }
+    let known = queries::share_of(tx.conn(), facts.license, hash)?;
+    let resized = known.is_some_and(|known| known.told(new) != known);
+    if resized {
+        queries::lock_places(tx.conn(), facts.license)?;
+    }
+    Ok(resized)
 }
 
 /// Gives a share back. A counter that is not there is an error of ours, not a machine less.
@@ -221,12 +253,12 @@ fn return_share(tx: &mut Tenant<'_>, license: LicenseId, share: Share) -> Result
 }
 
 /// The refusal that says who takes the places.
-fn full(tx: &mut Tenant<'_>, facts: &Facts) -> Result<Error> {
+fn full(tx: &mut Tenant<'_>, facts: &Facts, wanted: Share) -> Result<Error> {
     let (used, _) = queries::places(tx.conn(), facts.license)?;
     let max = facts.terms.rules.max_machines;
     let takers = queries::takers(tx.conn(), facts.license, LISTED)?;
     let detail = match max {
-        Some(max) if used >= max => format!("{used} of {max} machines are in use."),
+        Some(max) if wanted.machines > 0 && used >= max => format!("{used} of {max} machines are in use."),
         _ => "The licence has not enough cores, memory or disk left.".to_owned(),
     };
     Ok(MACHINE_LIMIT_REACHED

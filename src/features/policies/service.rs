@@ -175,12 +175,13 @@ fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values) -> Result<()
 pub(super) fn archive(tx: &mut Tenant<'_>, id: PolicyId, seen: &IfMatch) -> Result<Policy> {
     let row = queries::lock(tx.conn(), id)?;
     seen.allows(row.version)?;
-    if row.archived_at.is_some() {
-        return shown(tx, row);
+    let before = shown(tx, row)?;
+    if before.archived_at.is_some() {
+        return Ok(before);
     }
     let now = tx.now()?;
     let row = queries::archive(tx.conn(), id, now)?;
     let policy = shown(tx, row)?;
-    outbox::emit(tx, POLICY_ARCHIVED.of(id, &policy))?;
+    outbox::emit(tx, POLICY_ARCHIVED.of(id, &policy).after(&before))?;
     Ok(policy)
 }

@@ -198,6 +198,7 @@ diesel::table! {
         overrides -> Jsonb,
         starts_at -> Nullable<Timestamptz>,
         started_at -> Nullable<Timestamptz>,
+        term_anchor -> Nullable<Timestamptz>,
         term_ends_at -> Nullable<Timestamptz>,
         expires_at -> Nullable<Timestamptz>,
         maintenance_ends_at -> Nullable<Timestamptz>,

@@ -109,6 +109,9 @@ async fn a_deactivated_machine_frees_its_place_once() {
     stale.refused("version-mismatch");
     shop.owner.delete(&path).header("if-match", &tag).await.gone();
     shop.owner.delete(&path).await.refused("not-found");
+    // Whoever did not hear the answer asks again as before.
+    let again = shop.owner.delete(&path).header("if-match", &tag).await;
+    again.refused("not-found");
     assert_eq!(shop.owner.get(&path).await.ok().body["state"], "deactivated");
     shop.activate(&licence, "b").await.created();
     shop.activate(&licence, "a").await.refused("machine-limit-reached");
@@ -228,4 +231,71 @@ async fn bad_machines_are_told_everything() {
         with(json!({ "fingerprint": fingerprint })).await.created();
     }
     assert_eq!(shop.places(&licence), (3, 3));
+}
+
+#[actix_web::test]
+async fn a_machine_that_grew_takes_as_much_more_of_the_limits_as_there_is() {
+    let shop = Shop::new().await;
+    let rules = json!({ "max_machines": 3, "max_cores": 6, "max_memory_mb": 1_000 });
+    let licence = shop.licence(rules).await;
+    let ask = |fingerprint: &str, more: Value| {
+        let mut body = json!({ "license_id": licence.id, "fingerprint": fingerprint });
+        super::merge(&mut body, more);
+        shop.owner.post("/licenses/activate", body)
+    };
+    let made = ask("a", json!({ "cores": 2, "memory_mb": 400 })).await.created();
+    ask("b", json!({ "cores": 1 })).await.created();
+    let taken = |what: &str| {
+        let id = licence.uuid();
+        let counted = format!("SELECT {what}::bigint AS count FROM license_counters WHERE license_id = '{id}'");
+        shop.world.count(&counted)
+    };
+
+    let more = json!({ "cores": 5, "memory_mb": 100, "disk_mb": 7, "external_id": "asset-1" });
+    let grown = ask("a", more.clone()).await.ok();
+    for (field, value) in more.as_object().into_iter().flatten() {
+        assert_eq!(&grown.body[field], value, "{field}");
+    }
+    assert_eq!(
+        (taken("machines"), taken("cores"), taken("memory_mb"), taken("disk_mb")),
+        (2, 6, 100, 7)
+    );
+    assert_eq!(shop.events("machine.updated"), 1);
+    let log = shop.owner.get("/audit-entries?action=machine.updated").await.ok();
+    let changes = &log.body["data"][0]["changes"];
+    assert_eq!(
+        (&changes["cores"], &changes["external_id"]),
+        (&json!([2, 5]), &json!([null, "asset-1"]))
+    );
+    // The same again, and what says nothing of it, change nothing.
+    for same in [more, json!({})] {
+        let same = ask("a", same).await.ok();
+        assert_eq!(same.body["version"], grown.body["version"]);
+    }
+    // More than there is takes nothing at all, whoever asks.
+    for (fingerprint, more) in [
+        ("a", json!({ "cores": 6, "memory_mb": 50 })),
+        ("b", json!({ "cores": 2, "name": "Larger" })),
+    ] {
+        let refused = ask(fingerprint, more).await.refused("machine-limit-reached");
+        assert_eq!(
+            refused.body["detail"],
+            "The licence has not enough cores, memory or disk left."
+        );
+    }
+    let software = shop.software(&licence.key);
+    let body = json!({ "fingerprint": "b", "cores": 2 });
+    software
+        .post("/licenses/activate", body)
+        .await
+        .refused("machine-limit-reached");
+    assert_eq!((taken("cores"), taken("memory_mb")), (6, 100));
+    // What shrinks leaves room, and what goes gives back what it had last.
+    ask("a", json!({ "cores": 3 })).await.ok();
+    ask("b", json!({ "cores": 3 })).await.ok();
+    shop.owner.delete(&format!("/machines/{}", made.id())).await.gone();
+    assert_eq!(
+        (taken("machines"), taken("cores"), taken("memory_mb"), taken("disk_mb")),
+        (1, 3, 0, 0)
+    );
 }

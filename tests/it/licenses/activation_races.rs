@@ -191,3 +191,39 @@ async fn overdue_machines_make_room_once_for_all_who_wait() {
     assert_eq!((statuses(&answers, 201), statuses(&answers, 409)), (3, 37));
     assert_eq!((shop.places(&licence), shop.events("machine.deactivated")), ((3, 3), 3));
 }
+
+#[actix_web::test]
+async fn machines_that_grow_together_get_what_there_is_and_not_one_core_more() {
+    let shop = Shop::new().await;
+    let licence = shop.licence(json!({ "max_machines": 20, "max_cores": 28 })).await;
+    let ask = |n: usize, cores: i32| {
+        let body = json!({ "license_id": licence.id, "fingerprint": format!("m{n}"), "cores": cores });
+        (shop.owner.clone(), "/licenses/activate".to_owned(), Some(body))
+    };
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        let (caller, path, body) = ask(n, 1);
+        ids.push(caller.post(&path, body.expect("one")).await.created().id());
+    }
+    // Some go meanwhile: each gives back what it has just then, whichever comes first.
+    let gone = ids[..4]
+        .iter()
+        .map(|id| (shop.owner.clone(), format!("/machines/{id}"), None));
+    let answers = at_once(&shop, &licence, (0..20).map(|n| ask(n, 3)).chain(gone)).await;
+    assert_eq!(statuses(&answers[20..], 204), 4);
+    let cores = |of: &str| {
+        let id = licence.uuid();
+        shop.world.count(&format!(
+            "SELECT sum(cores)::bigint AS count FROM {of} WHERE license_id = '{id}'"
+        ))
+    };
+    let counted = cores("license_counters");
+    assert_eq!(
+        cores("(SELECT * FROM machines WHERE state <> 'deactivated') living"),
+        counted
+    );
+    assert!(counted <= 28, "{counted} of 28 cores");
+    let (grown, refused) = (statuses(&answers[..20], 200), statuses(&answers[..20], 409));
+    assert!(grown > 0 && refused > 0, "{grown} grown, {refused} refused");
+    assert_eq!(grown + refused + statuses(&answers[..20], 201), 20);
+}

@@ -26,6 +26,30 @@ async fn who_retries_a_change_by_its_key_is_answered_as_before() {
 }
 
 #[actix_web::test]
+async fn time_alone_makes_another_answer_of_a_licence_but_no_other_version() {
+    let shop = Shop::new().await;
+    let licence = shop
+        .licence(json!({ "term_count": 1, "term_unit": "day", "expiring_days": 0 }))
+        .await;
+    let before = shop.owner.get(&licence.path()).await.ok();
+    let tag = before.header("etag").to_owned();
+    let again = shop.owner.get(&licence.path()).header("if-none-match", &tag).await;
+    assert_eq!(again.status.as_u16(), 304);
+    shop.world.clock.advance(chrono::Duration::hours(25));
+    let after = shop.owner.get(&licence.path()).header("if-none-match", &tag).await.ok();
+    assert_eq!(
+        (before.text_at("/status"), after.text_at("/status")),
+        ("active".to_owned(), "expired".to_owned())
+    );
+    assert_eq!(before.body["version"], after.body["version"]);
+    let renamed = shop
+        .owner
+        .patch(&licence.path(), json!({ "name": "Late" }))
+        .header("if-match", &tag);
+    assert_eq!(renamed.await.ok().body["version"], 2);
+}
+
+#[actix_web::test]
 async fn every_machine_of_a_revoked_licence_is_told_of_however_many_there_are() {
     let shop = Shop::new().await;
     let licence = shop

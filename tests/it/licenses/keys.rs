@@ -149,3 +149,40 @@ async fn what_is_noted_with_a_licence_changes_by_version() {
         .await
         .refused("forbidden");
 }
+
+#[actix_web::test]
+async fn a_workspace_that_is_named_beside_a_key_is_the_keys_own() {
+    let shop = Shop::new().await;
+    let licence = shop.licence(json!({ "max_machines": 2 })).await;
+    let home = shop.world.home().to_string();
+    let slug = shop.owner.get("/workspace").await.ok().text_at("/slug");
+    let named = |name: &str| shop.software(&licence.key).with("guildhall-workspace", name);
+    for own in [&home, &slug] {
+        let verdict = named(own).post("/licenses/validate", json!({})).await.ok();
+        assert_eq!(verdict.body["code"], "valid", "{own}");
+    }
+    let machine = shop.activate(&licence, "m").await.created().id();
+    let elsewhere = shop.world.elsewhere().to_string();
+    for other in [&elsewhere, "wsp_01jd8qv4x2fkr9s3m5n7p0t1wz", "nowhere-at-all"] {
+        let software = named(other);
+        software
+            .post("/licenses/validate", json!({}))
+            .await
+            .refused("workspace-mismatch");
+        let activation = json!({ "fingerprint": "n" });
+        software
+            .post("/licenses/activate", activation)
+            .await
+            .refused("workspace-mismatch");
+        software
+            .delete(&format!("/machines/{machine}"))
+            .await
+            .refused("workspace-mismatch");
+    }
+    assert_eq!(shop.places(&licence), (1, 1));
+    // A key that leads nowhere leads nowhere, whatever is named.
+    let unknown = shop
+        .software("gld_test_lk_nobody")
+        .with("guildhall-workspace", &elsewhere);
+    unknown.get("/licenses/me").await.refused("license-unknown");
+}

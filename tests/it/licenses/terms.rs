@@ -118,10 +118,123 @@ async fn times_that_no_calendar_knows_are_refused() {
     }
     let refused = shop.owner.post(&licence.verb("renew"), json!({ "periods": 120 })).await;
     assert_eq!(refused.refused("state-conflict").body["state"], "too_far");
-    let last = json!({ "policy_id": policy, "starts_at": "9999-12-31T23:59:59Z" });
-    let last = shop.owner.post("/licenses", last).await.created();
+    let last = |policy: &str| json!({ "policy_id": policy, "starts_at": "9999-12-31T23:59:59Z" });
+    let refused = shop.owner.post("/licenses", last(&policy)).await;
+    refused.invalid("/starts_at", "too-large");
+    let endless = shop.policy_as("endless", json!({})).await;
+    let last = shop.owner.post("/licenses", last(&endless)).await.created();
     assert_eq!(last.body["status"], "not_started");
     shop.owner.get("/licenses").await.ok();
+}
+
+/// What is lifted is lifted, and the end is the last one that can be written.
+#[actix_web::test]
+async fn a_suspension_at_the_end_of_time_takes_nothing_beyond_it() {
+    let shop = Shop::new().await;
+    let rules = json!({ "term_count": 1, "term_unit": "month", "suspended_time": "stops_clock" });
+    let licence = shop.licence(rules).await;
+    let until = json!({ "until": "9999-12-31T12:00:00Z", "ref": "a" });
+    shop.owner.post(&licence.verb("renew"), until).await.ok();
+    shop.owner.post(&licence.verb("suspend"), json!({})).await.ok();
+    shop.world.clock.advance(TimeDelta::days(5));
+    let lifted = shop.owner.post(&licence.verb("reinstate"), json!({})).await.ok();
+    assert_eq!(lifted.body["expires_at"], "9999-12-31T23:59:59.999Z");
+    assert_eq!(lifted.body["status"], "active");
+}
+
+/// Renews by a period, and answers when the licence ends then.
+async fn next_end(shop: &Shop, licence: &Licence) -> DateTime<Utc> {
+    let renewed = shop.owner.post(&licence.verb("renew"), json!({ "periods": 1 })).await;
+    instant(&renewed.ok().body["expires_at"])
+}
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().expect("a time")
+}
+
+#[actix_web::test]
+async fn a_months_end_that_was_cut_short_comes_back_renewal_by_renewal() {
+    let shop = Shop::new().await;
+    let monthly = shop.policy(json!({ "term_count": 1, "term_unit": "month" })).await;
+    let yearly = json!({ "term_count": 1, "term_unit": "year" });
+    let yearly = shop.policy_as("yearly", yearly).await;
+    for (policy, ends) in [
+        (
+            &monthly,
+            [
+                "2099-01-31T12:00:00Z",
+                "2099-02-28T12:00:00Z",
+                "2099-03-31T12:00:00Z",
+                "2099-04-30T12:00:00Z",
+                "2099-05-31T12:00:00Z",
+            ],
+        ),
+        (
+            &yearly,
+            [
+                "2088-02-29T12:00:00Z",
+                "2089-02-28T12:00:00Z",
+                "2090-02-28T12:00:00Z",
+                "2091-02-28T12:00:00Z",
+                "2092-02-29T12:00:00Z",
+            ],
+        ),
+    ] {
+        let licence = shop.issue(policy, json!({ "starts_at": ends[0] })).await;
+        assert_eq!(expires_at(&shop, &licence).await, at(ends[1]));
+        for end in &ends[2..] {
+            assert_eq!(next_end(&shop, &licence).await, at(end));
+        }
+        let at_once = shop.issue(policy, json!({ "starts_at": ends[0] })).await;
+        shop.owner
+            .post(&at_once.verb("renew"), json!({ "periods": 3 }))
+            .await
+            .ok();
+        assert_eq!(expires_at(&shop, &at_once).await, at(ends[4]));
+    }
+}
+
+#[actix_web::test]
+async fn months_go_on_from_where_they_were_counted_through_suspensions_and_other_terms() {
+    let shop = Shop::new().await;
+    let rules = json!({ "term_count": 1, "term_unit": "month", "suspended_time": "stops_clock" });
+    let policy = shop.policy(rules).await;
+    for (start, hours, end, next) in [
+        // The place that the months are counted from moves along.
+        (
+            "2099-01-31T12:00:00Z",
+            1,
+            "2099-02-28T13:00:00Z",
+            "2099-03-31T13:00:00Z",
+        ),
+        // Where that would give another end than was promised, they are counted from the end.
+        (
+            "2099-01-29T12:00:00Z",
+            48,
+            "2099-03-02T12:00:00Z",
+            "2099-04-02T12:00:00Z",
+        ),
+    ] {
+        let licence = shop.issue(&policy, json!({ "starts_at": start })).await;
+        shop.owner.post(&licence.verb("suspend"), json!({})).await.ok();
+        shop.world.clock.advance(TimeDelta::hours(hours));
+        shop.owner.post(&licence.verb("reinstate"), json!({})).await.ok();
+        near(expires_at(&shop, &licence).await, at(end));
+        near(next_end(&shop, &licence).await, at(next));
+    }
+    let licence = shop
+        .issue(&policy, json!({ "starts_at": "2099-01-31T12:00:00Z" }))
+        .await;
+    for (unit, end) in [
+        ("year", "2100-02-28T12:00:00Z"),
+        ("month", "2100-03-31T12:00:00Z"),
+        ("week", "2100-04-07T12:00:00Z"),
+        ("month", "2100-05-07T12:00:00Z"),
+    ] {
+        let path = format!("/policies/{policy}?apply=existing");
+        shop.owner.patch(&path, json!({ "term_unit": unit })).await.ok();
+        assert_eq!(next_end(&shop, &licence).await, at(end), "{unit}");
+    }
 }
 
 #[actix_web::test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Licence, Shop, codes, reasons, sound};
+use crate::world::patience::until;
 
 /// The code of the verdict, which is sound.
 async fn code(shop: &Shop, licence: &Licence, scope: Value) -> String {
@@ -204,4 +205,25 @@ async fn nobody_may_rely_on_a_verdict_past_the_licences_end() {
     let end = &licence.body["expires_at"];
     assert_eq!((&verdict["fresh_until"], &verdict["grace_until"]), (end, end));
     assert_eq!(codes(&verdict, "notices"), ["expiring", "trial"]);
+}
+
+#[actix_web::test]
+async fn a_vendor_who_did_not_pay_sells_nothing_and_their_customers_go_on() {
+    let shop = Shop::new().await;
+    let licence = shop.licence(json!({ "max_machines": 2 })).await;
+    let home = shop.world.home().uuid();
+    shop.world.admin(&format!(
+        "UPDATE guildhall.workspace_plans SET access = 'read_only' WHERE workspace_id = '{home}'"
+    ));
+    let issue = json!({ "policy_id": licence.body["policy_id"] });
+    until("the debt is known", async || {
+        shop.owner.post("/licenses", issue.clone()).await.status == 402
+    })
+    .await;
+    assert_eq!(shop.verdict(&licence, json!({})).await["valid"], true);
+    let machine = json!({ "fingerprint": "a computer" });
+    shop.software(&licence.key)
+        .post("/licenses/activate", machine)
+        .await
+        .created();
 }

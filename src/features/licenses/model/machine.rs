@@ -20,7 +20,7 @@ crate::events! {
     /// A machine was deactivated, by somebody or because it gave no sign of life: its place is free.
     pub MACHINE_DEACTIVATED: Machine = "machine.deactivated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
         example {"state": "deactivated", "deactivated_at": "2026-11-20T17:30:00.123Z"};
-    /// A machine was activated again: by another name, or anew after it was silent for too long.
+    /// A machine was activated again: by another name, with other sizes or another `external_id`, or anew after it was silent for too long.
     pub MACHINE_UPDATED: Machine = "machine.updated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
         example {"name": "Ann's new laptop", "version": 2};
     /// A machine gave no sign of life in time. It keeps its place.

@@ -192,6 +192,10 @@ impl Versioned for License {
     fn version(&self) -> i64 {
         self.version
     }
+
+    fn tag(&self) -> String {
+        format!("\"{}-{}\"", self.version, self.status)
+    }
 }
 
 /// A licence that was just issued: the only time that its key is shown.
@@ -208,6 +212,10 @@ impl Versioned for IssuedLicense {
     fn version(&self) -> i64 {
         self.license.version
     }
+
+    fn tag(&self) -> String {
+        self.license.tag()
+    }
 }
 
 impl Located for IssuedLicense {
@@ -215,6 +223,23 @@ impl Located for IssuedLicense {
 
     fn path(&self) -> String {
         format!("/api/v1/licenses/{}", self.license.id)
+    }
+}
+
+/// A licence's term, as far as it is its own: what renewals until a date give stands beside it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Term {
+    /// Where its months are counted from, so that a month's end that was cut short comes back.
+    pub anchor: Option<DateTime<Utc>>,
+    pub ends_at: Option<DateTime<Utc>>,
+}
+
+impl From<&Row> for Term {
+    fn from(row: &Row) -> Term {
+        Term {
+            anchor: row.term_anchor.or(row.started_at),
+            ends_at: row.term_ends_at,
+        }
     }
 }
 
@@ -234,6 +259,7 @@ pub struct Row {
     pub overrides: Jsonb<Overrides>,
     pub starts_at: Option<DateTime<Utc>>,
     pub started_at: Option<DateTime<Utc>>,
+    pub term_anchor: Option<DateTime<Utc>>,
     pub term_ends_at: Option<DateTime<Utc>>,
     pub expires_at: Option<DateTime<Utc>>,
     pub check_in_due_at: Option<DateTime<Utc>>,

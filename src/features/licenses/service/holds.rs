@@ -5,7 +5,7 @@ use crate::{
         licenses::{
             model::{
                 HoldReason, LICENSE_REINSTATED, LICENSE_REVOKED, LICENSE_SUSPENDED, License, MACHINE_DEACTIVATED,
-                NewHold, Reinstatement, Revocation, Row, State, Suspension,
+                NewHold, Reinstatement, Revocation, Row, State, Suspension, Term,
             },
             queries,
             service::{renewal, shown},
@@ -13,6 +13,7 @@ use crate::{
         policies::SuspendedTime,
     },
     kernel::{
+        clock,
         db::Tenant,
         entitlements,
         error::{Result, STATE_CONFLICT},
@@ -71,8 +72,9 @@ pub fn place(tx: &mut Tenant<'_>, id: LicenseId, hold: &NewHold) -> Result<Licen
 
 fn place_on(tx: &mut Tenant<'_>, row: Row, hold: &NewHold) -> Result<License> {
     alive(&row)?;
+    let before = shown(tx, row.clone())?;
     if !queries::place(tx.conn(), &row, hold)? {
-        return shown(tx, row);
+        return Ok(before);
     }
     let now = tx.now()?;
     let row = match row.state {
@@ -80,7 +82,7 @@ fn place_on(tx: &mut Tenant<'_>, row: Row, hold: &NewHold) -> Result<License> {
         _ => queries::suspend(tx.conn(), row.id, now)?,
     };
     let license = shown(tx, row)?;
-    let event = LICENSE_SUSPENDED.of(license.id, &license);
+    let event = LICENSE_SUSPENDED.of(license.id, &license).after(&before);
     outbox::emit(tx, event.noting("note", hold.note.as_deref()))?;
     Ok(license)
 }
@@ -96,8 +98,9 @@ pub fn lift(tx: &mut Tenant<'_>, id: LicenseId, reason: HoldReason, reference: &
 
 fn lift_from(tx: &mut Tenant<'_>, row: Row, reason: HoldReason, reference: &str) -> Result<License> {
     alive(&row)?;
+    let before = shown(tx, row.clone())?;
     if !queries::lift(tx.conn(), row.id, reason, reference)? {
-        return shown(tx, row);
+        return Ok(before);
     }
     let row = match queries::is_held(tx.conn(), row.id)? {
         true => {
@@ -107,12 +110,12 @@ fn lift_from(tx: &mut Tenant<'_>, row: Row, reason: HoldReason, reference: &str)
         false => revive(tx, row)?,
     };
     let license = shown(tx, row)?;
-    outbox::emit(tx, LICENSE_REINSTATED.of(license.id, &license))?;
+    outbox::emit(tx, LICENSE_REINSTATED.of(license.id, &license).after(&before))?;
     Ok(license)
 }
 
 /// The last hold is gone. Where the suspension stopped the clock, term and renewals end that much later, each by itself: one that is taken
-/// back later takes its share along.
+/// back later takes its share along. Where the term's months are counted from moves as well, so that they go on from the moved end.
 fn revive(tx: &mut Tenant<'_>, row: Row) -> Result<Row> {
     let now = tx.now()?;
     let row_alive = queries::revive(tx.conn(), row.id)?;
@@ -122,8 +125,12 @@ fn revive(tx: &mut Tenant<'_>, row: Row) -> Result<Row> {
     };
     let by = now - since;
     queries::shift_renewals(tx.conn(), row.id, since, by)?;
-    let term_ends_at = row.term_ends_at.map(|end| end.checked_add_signed(by).unwrap_or(end));
-    renewal::settle(tx, row.id, term_ends_at)
+    let term = Term::from(&row);
+    let moved = Term {
+        anchor: term.anchor.map(|start| clock::later(start, by)),
+        ends_at: term.ends_at.map(|end| clock::later(end, by)),
+    };
+    renewal::settle(tx, row.id, moved)
 }
 
 /// Refuses what is over for good.
@@ -157,8 +164,9 @@ pub fn revoke(tx: &mut Tenant<'_>, id: LicenseId) -> Result<License> {
 }
 
 fn end(tx: &mut Tenant<'_>, row: Row, note: Option<&str>) -> Result<License> {
+    let before = shown(tx, row.clone())?;
     if row.state == State::Revoked {
-        return shown(tx, row);
+        return Ok(before);
     }
     let now = tx.now()?;
     let row = queries::revoke(tx.conn(), row.id, now)?;
@@ -174,7 +182,8 @@ fn end(tx: &mut Tenant<'_>, row: Row, note: Option<&str>) -> Result<License> {
         )?;
     }
     let license = shown(tx, row)?;
-    outbox::emit(tx, LICENSE_REVOKED.of(license.id, &license).noting("note", note))?;
+    let event = LICENSE_REVOKED.of(license.id, &license).after(&before);
+    outbox::emit(tx, event.noting("note", note))?;
     Ok(license)
 }
 

@@ -25,9 +25,10 @@ use crate::{
     },
     kernel::{
         access::Actor,
+        clock,
         db::Tenant,
         directory, entitlements,
-        error::{EXTERNAL_ID_TAKEN, OnConstraint, Result},
+        error::{EXTERNAL_ID_TAKEN, FieldCode, OnConstraint, Result, invalid},
         http::IfMatch,
         id::{Id, LicenseId},
         outbox,
@@ -100,6 +101,10 @@ pub fn issue(tx: &mut Tenant<'_>, wanted: &Issue, key: &Token) -> Result<IssuedL
         _ => None,
     };
     let expires_at = wanted.expires_at.or_else(|| end_of_term(&terms.rules, started_at?));
+    if expires_at > Some(clock::LAST) {
+        let detail = "The term would end after the year 9999.";
+        return Err(invalid("/starts_at", FieldCode::TooLarge, detail));
+    }
     let new = NewRow {
         id: LicenseId::new(now),
         policy: &policy,
@@ -152,13 +157,14 @@ pub(super) fn rotate(
     let row = queries::lock(tx.conn(), id)?;
     seen.allows(row.version)?;
     holds::alive(&row)?;
+    let before = shown(tx, row.clone())?;
     let now = tx.now()?;
     let until = now + TimeDelta::seconds(i64::from(wanted.overlap_seconds));
     queries::retire_key(tx.conn(), id, now, until)?;
     enter_key(tx, &row, key)?;
     let row = queries::touch(tx.conn(), id, now)?;
     let license = shown(tx, row)?;
-    outbox::emit(tx, LICENSE_KEY_ROTATED.of(id, &license))?;
+    outbox::emit(tx, LICENSE_KEY_ROTATED.of(id, &license).after(&before))?;
     Ok(IssuedLicense {
         license,
         key: key.expose().to_owned(),

@@ -1,18 +1,19 @@
 //! Prolonging. A renewal by periods moves the term's end; one until a date only stands beside it: the expiry is the later of both, so the
 //! order in which invoices arrive does not matter, and one that is refunded can be taken back.
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::{
     features::{
         licenses::{
-            model::{LICENSE_RENEWED, License, NewRenewal, Renewal, RenewalTerm, Row, State},
+            model::{LICENSE_RENEWED, License, NewRenewal, Renewal, RenewalTerm, Row, State, Term},
             queries,
             service::shown,
         },
         policies::{RenewalBasis, Rules},
     },
     kernel::{
+        clock,
         db::Tenant,
         error::{FieldCode, Result, STATE_CONFLICT, invalid},
         http::IfMatch,
@@ -20,9 +21,6 @@ use crate::{
         outbox,
     },
 };
-
-/// Beyond it not all calendars go.
-const LAST_YEAR: i32 = 9_999;
 
 /// Prolongs a licence because somebody said so.
 pub(in crate::features::licenses) fn renew_seen(
@@ -64,24 +62,30 @@ fn prolong(tx: &mut Tenant<'_>, row: Row, renewal: &Renewal) -> Result<License> 
         return conflict("perpetual", "The licence never expires.");
     }
     let now = tx.now()?;
-    let term_ends_at = match renewal.term {
-        RenewalTerm::Until(_) => row.term_ends_at,
+    let term = match renewal.term {
+        RenewalTerm::Until(_) => Term::from(&row),
         RenewalTerm::Periods(_) if row.started_at.is_none() && row.term_ends_at.is_none() => {
             return conflict("not_started", "The licence's term has not begun.");
         }
-        RenewalTerm::Periods(periods) => match later(&row.terms.rules, row.term_ends_at, now, periods) {
-            Some(end) if end.year() > LAST_YEAR => {
+        RenewalTerm::Periods(periods) => match later(&row.terms.rules, Term::from(&row), now, periods) {
+            Some(term) if term.ends_at > Some(clock::LAST) => {
                 return conflict("too_far", "The term would end after the year 9999.");
             }
-            Some(end) => Some(end),
+            Some(term) => term,
             None => return conflict("perpetual", "The policy has no term to renew by."),
         },
     };
-    if !queries::insert_renewal(tx.conn(), &row, renewal)? {
-        return shown(tx, row);
+    let before = shown(tx, row)?;
+    if !queries::insert_renewal(tx.conn(), &before, renewal)? {
+        return Ok(before);
     }
-    let license = set(tx, &row, term_ends_at)?;
-    outbox::emit(tx, LICENSE_RENEWED.of(license.id, &license))?;
+    let license = set(tx, before.id, term)?;
+    let event = LICENSE_RENEWED.of(license.id, &license).after(&before);
+    let event = match renewal.term {
+        RenewalTerm::Periods(periods) => event.noting("periods", Some(periods)),
+        RenewalTerm::Until(until) => event.noting("until", Some(clock::written(until))),
+    };
+    outbox::emit(tx, event.noting("ref", Some(&renewal.reference)))?;
     Ok(license)
 }
 
@@ -92,11 +96,14 @@ fn prolong(tx: &mut Tenant<'_>, row: Row, renewal: &Renewal) -> Result<License> 
 pub fn reverse_renewal(tx: &mut Tenant<'_>, id: LicenseId, reference: &str) -> Result<License> {
     let row = queries::lock(tx.conn(), id)?;
     let now = tx.now()?;
+    let term = Term::from(&row);
+    let before = shown(tx, row)?;
     if !queries::reverse_renewal(tx.conn(), id, reference, now)? {
-        return shown(tx, row);
+        return Ok(before);
     }
-    let license = set(tx, &row, row.term_ends_at)?;
-    outbox::emit(tx, LICENSE_RENEWED.of(license.id, &license))?;
+    let license = set(tx, id, term)?;
+    let event = LICENSE_RENEWED.of(license.id, &license).after(&before);
+    outbox::emit(tx, event.moving("ref", reference, None::<()>))?;
     Ok(license)
 }
 
@@ -108,31 +115,32 @@ pub fn renewals(tx: &mut Tenant<'_>, id: LicenseId) -> Result<Vec<(String, DateT
     Ok(queries::standing_renewals(tx.conn(), id)?)
 }
 
-fn set(tx: &mut Tenant<'_>, row: &Row, term_ends_at: Option<DateTime<Utc>>) -> Result<License> {
-    let row = settle(tx, row.id, term_ends_at)?;
+fn set(tx: &mut Tenant<'_>, id: LicenseId, term: Term) -> Result<License> {
+    let row = settle(tx, id, term)?;
     shown(tx, row)
 }
 
 /// Lets a licence, which is locked, expire when its term ends or its latest renewal until a date does, whichever is later.
-pub(super) fn settle(tx: &mut Tenant<'_>, id: LicenseId, term_ends_at: Option<DateTime<Utc>>) -> Result<Row> {
+pub(super) fn settle(tx: &mut Tenant<'_>, id: LicenseId, term: Term) -> Result<Row> {
     let until = queries::renewed_until(tx.conn(), id)?;
-    Ok(queries::prolong(tx.conn(), id, term_ends_at, term_ends_at.max(until))?)
+    Ok(queries::prolong(tx.conn(), id, term, term.ends_at.max(until))?)
 }
 
-/// Where the term ends after so many more periods; `None`: the policy has no term.
-fn later(
-    rules: &Rules,
-    term_ends_at: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-    periods: i32,
-) -> Option<DateTime<Utc>> {
-    let end = term_ends_at.unwrap_or(now);
+/// The term with so many more periods; `None`: the policy has no term. Months that go on where the term ends are counted from where it began;
+/// what begins now begins anew.
+fn later(rules: &Rules, term: Term, now: DateTime<Utc>, periods: i32) -> Option<Term> {
+    let end = term.ends_at.unwrap_or(now);
     let from = match rules.renewal_basis {
         RenewalBasis::FromExpiry => end,
         RenewalBasis::FromNow => now,
         RenewalBasis::FromNowIfExpired => end.max(now),
     };
-    rules.term()?.after(from, periods)
+    let anchor = term.anchor.filter(|_| from == end).unwrap_or(from);
+    let (anchor, end) = rules.term()?.onward(anchor, from, periods)?;
+    Some(Term {
+        anchor: Some(anchor),
+        ends_at: Some(end),
+    })
 }
 
 #[cfg(test)]
@@ -157,12 +165,33 @@ mod tests {
             (RenewalBasis::FromNowIfExpired, 5, 1, 11),
             (RenewalBasis::FromNowIfExpired, 15, 1, 16),
         ] {
-            assert_eq!(
-                later(&rules(basis), Some(day(expires)), day(10), periods),
-                Some(day(end)),
-                "{basis}"
-            );
+            let term = Term {
+                anchor: None,
+                ends_at: Some(day(expires)),
+            };
+            let renewed = later(&rules(basis), term, day(10), periods);
+            assert_eq!(renewed.and_then(|term| term.ends_at), Some(day(end)), "{basis}");
+            let perpetual = later(&Rules::default(), term, day(10), 1);
+            assert_eq!(perpetual, None);
         }
-        assert_eq!(later(&Rules::default(), None, day(10), 1), None);
+    }
+
+    #[test]
+    fn a_term_that_begins_anew_is_counted_from_there() {
+        let at = |month: u32, day: u32| Utc.with_ymd_and_hms(2027, month, day, 0, 0, 0).unwrap();
+        let rules = Rules {
+            term_count: Some(1),
+            term_unit: Some(Unit::Month),
+            renewal_basis: RenewalBasis::FromNowIfExpired,
+            ..Rules::default()
+        };
+        let mut term = Term {
+            anchor: Some(at(1, 5)),
+            ends_at: Some(at(3, 5)),
+        };
+        for (now, end) in [(at(3, 31), at(4, 30)), (at(4, 20), at(5, 31)), (at(5, 20), at(6, 30))] {
+            term = later(&rules, term, now, 1).expect("a term");
+            assert_eq!((term.anchor, term.ends_at), (Some(at(3, 31)), Some(end)));
+        }
     }
 }

@@ -123,7 +123,8 @@ fn lifetime(facts: &Facts, standing: &Standing<'_>, code: Code) -> (DateTime<Utc
     let alive = |instant: DateTime<Utc>| dies_at.map_or(instant, |due| instant.min(due + DRIFT));
     let fresh = facts.now + TimeDelta::seconds(i64::from(rules.validation_ttl_seconds));
     let grace = fresh + TimeDelta::seconds(i64::from(rules.offline_grace_seconds));
-    (alive(capped(fresh)), capped(grace))
+    // A machine that nobody asked about may be overdue: then its verdict is worth no more than this answer.
+    (alive(capped(fresh)).max(facts.now), capped(grace))
 }
 
 /// What to know of a valid licence.

@@ -151,8 +151,9 @@ fn revive(tx: &mut Tenant<'_>, facts: &Facts, machine: Machine, died_at: DateTim
         return Ok(Heard::Lost);
     }
     let anew = Some((machine.generation + 1, next_due(rules, facts.now)));
-    let machine = queries::refresh(tx.conn(), machine.id, &NewMachine::default(), anew)?;
-    outbox::emit(tx, MACHINE_RESURRECTED.of(machine.id, &machine))?;
+    let before = machine;
+    let machine = queries::refresh(tx.conn(), before.id, &NewMachine::default(), anew)?;
+    outbox::emit(tx, MACHINE_RESURRECTED.of(machine.id, &machine).after(&before))?;
     Ok(Heard::Alive(Pulse {
         due_at: machine.heartbeat_due_at,
         generation: machine.generation,

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 
-use super::{ABSENCE, Doorkeeper, Verdict, looking};
+use super::{ABSENCE, Doorkeeper, Verdict, looking, queries};
 use crate::kernel::{
     access::{Access, Actor, Call, PermissionSet, Reach, Scope},
     directory::{self, Place},
     entitlements::Plan,
-    error::{Result, UNAUTHENTICATED},
+    error::{Result, UNAUTHENTICATED, WORKSPACE_MISMATCH},
+    id::WorkspaceId,
     secret::{Token, TokenKind},
 };
 
@@ -42,11 +43,22 @@ impl Directory {
 }
 
 impl Doorkeeper {
-    /// Checksum, then the directory: it says whose licence it is, and nothing of whether the key is valid. The holder has no permission of
-    /// the workspace, and nothing that its plan allows; the operations of licences know what the licence itself may do.
-    pub(super) async fn judge_license(&self, hash: Option<[u8; 32]>, call: &Arc<Call>) -> Verdict {
+    /// Checksum, then the directory: it says whose licence it is, and nothing of whether the key is valid. A workspace that is named beside it
+    /// has to be its own. The holder has no permission of the workspace, and nothing that its plan allows; the operations of licences know what
+    /// the licence itself may do.
+    pub(super) async fn judge_license(
+        &self,
+        hash: Option<[u8; 32]>,
+        header: Option<&str>,
+        call: &Arc<Call>,
+    ) -> Verdict {
         let hash = hash.ok_or(LICENSE_UNKNOWN)?;
         let place = self.place(hash, call).await?.ok_or(LICENSE_UNKNOWN)?;
+        if let Some(named) = header
+            && !self.is_called(place.workspace, named, call).await?
+        {
+            return Err(WORKSPACE_MISMATCH.into());
+        }
         let plan = self.directory.plan.clone();
         let scope = Scope::grant(
             place.workspace,
@@ -64,6 +76,19 @@ impl Doorkeeper {
     /// The hash of a well-formed licence key of this deployment.
     pub(super) fn license_hash(&self, text: &str) -> Option<[u8; 32]> {
         Token::parse_as(text, TokenKind::LicenseKey, self.mode).map(|token| token.digest())
+    }
+
+    /// Whether the workspace is meant by this id or slug. Slugs move, so they are looked up each time: hardly any software says one.
+    async fn is_called(&self, workspace: WorkspaceId, named: &str, call: &Call) -> Result<bool> {
+        if let Ok(id) = named.parse::<WorkspaceId>() {
+            return Ok(id == workspace);
+        }
+        let (call, slug) = (looking(call), named.to_owned());
+        let asked = self.db.unscoped(&call, move |tx| {
+            let now = tx.now()?;
+            Ok(queries::leads_to(tx.conn(), &slug, workspace, now)?)
+        });
+        Box::pin(asked).await
     }
 
     async fn place(&self, hash: [u8; 32], call: &Call) -> Result<Option<Place>> {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, JoinOnDsl, NullableExpressionMethods, OptionalExtension, PgConnection,
-    QueryDsl, QueryResult, Queryable, RunQueryDsl,
+    QueryDsl, QueryResult, Queryable, RunQueryDsl, dsl::exists,
 };
 use serde_json::Value;
 
@@ -77,6 +77,20 @@ pub(super) fn former_slugs(
         .filter(workspace_slugs::until.gt(now))
         .select((workspace_slugs::workspace_id, workspace_slugs::slug))
         .load(conn)
+}
+
+/// Whether a slug leads to this workspace: its own, or one that it gave up lately.
+pub(super) fn leads_to(
+    conn: &mut PgConnection,
+    slug: &str,
+    workspace: WorkspaceId,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let own = workspaces::table.find(workspace).filter(workspaces::slug.eq(slug));
+    let former = workspace_slugs::table
+        .find((workspace, slug))
+        .filter(workspace_slugs::until.gt(now));
+    diesel::select(exists(own).or(exists(former))).get_result(conn)
 }
 
 /// A key with what the door needs.

@@ -375,6 +375,16 @@ fn a_verdict_on_a_machine_is_fresh_until_it_would_be_dead() {
 }
 
 #[test]
+fn a_verdict_is_fresh_when_it_is_given_whatever_machine_nobody_asked_about() {
+    let mut facts = sound();
+    facts.machine = Some(MachineFacts {
+        due_at: Some(now() - DRIFT - TimeDelta::seconds(1)),
+        ..machine()
+    });
+    assert_eq!(judge(&facts, Asked::default()).fresh_until, now());
+}
+
+#[test]
 fn every_code_can_be_reached() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = BTreeSet::from([unknown(Asked::default(), now()).code]);
