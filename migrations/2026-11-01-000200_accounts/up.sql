@@ -144,6 +144,12 @@ CREATE TABLE signing_keys (
 CREATE UNIQUE INDEX signing_keys_active_key ON signing_keys (use, workspace_id, alg) NULLS NOT DISTINCT WHERE state = 'active';
 CREATE INDEX signing_keys_use_idx ON signing_keys (use, workspace_id, state);
 
+-- The key-encryption keys under which something may be sealed: a process enters its own before it seals, and none starts that lacks one.
+CREATE TABLE keks (
+  id    text NOT NULL CONSTRAINT keks_pkey PRIMARY KEY,
+  since timestamptz NOT NULL DEFAULT app_now()
+);
+
 -- ── Signing in through others (class kernel) ─────────────────────────────────────────────────────────────────────────────────────────
 
 CREATE TABLE login_providers (
@@ -340,7 +346,8 @@ CREATE TABLE user_idempotency_keys (
 CREATE INDEX user_idempotency_keys_expires_at_idx ON user_idempotency_keys (expires_at);
 
 SELECT make_kernel_table(t) FROM unnest(ARRAY[
-  'users', 'pending_registrations', 'sessions', 'one_time_tokens', 'credential_throttles', 'user_devices', 'signing_keys', 'login_providers',
+  'users', 'pending_registrations', 'sessions', 'one_time_tokens', 'credential_throttles', 'user_devices', 'signing_keys', 'keks',
+  'login_providers',
   'oauth_flows', 'user_identities', 'external_issuers', 'external_subjects', 'external_denied_sids', 'mfa_factors', 'webauthn_credentials',
   'recovery_codes', 'security_events', 'user_preferences', 'notifications', 'user_idempotency_keys']::regclass[]) t;
 
@@ -444,7 +451,7 @@ CREATE INDEX memberships_custom_role_id_idx ON memberships (workspace_id, custom
 CREATE INDEX memberships_reseller_id_idx ON memberships (workspace_id, reseller_id) WHERE reseller_id IS NOT NULL;
 CREATE INDEX memberships_owners_idx ON memberships (workspace_id) WHERE role = 'owner' AND state = 'active';
 CREATE TRIGGER bump_version BEFORE UPDATE ON memberships FOR EACH ROW
-  EXECUTE FUNCTION bump_version('display_name', 'email', 'avatar_url', 'last_active_at');
+  EXECUTE FUNCTION bump_version('avatar_url', 'last_active_at');
 SELECT make_shared_table('memberships', reseller => 'own',
   tenant => 'SELECT, INSERT, UPDATE',
   kernel => 'SELECT, INSERT, UPDATE (display_name, email, avatar_url, last_active_at)');

@@ -4,9 +4,11 @@
 mod model;
 mod queries;
 mod routes;
+mod sealed;
 mod service;
 
 pub use model::{Algorithm, Jwk, Jwks, Me, PROBLEMS, Use};
 pub use routes::{roots, routes};
+pub(in crate::kernel) use sealed::SEALED;
 pub(in crate::kernel) use service::read_token;
 pub use service::{Identity, Issuer, Keys, Signer};

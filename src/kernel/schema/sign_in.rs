@@ -23,6 +23,15 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
+    /// The key-encryption keys under which something may be sealed.
+    keks (id) {
+        id -> Text,
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
     /// Where people may sign in from.
     login_providers (id) {
         id -> Uuid,

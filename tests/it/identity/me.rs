@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{login, someone};
 use crate::world::World;
@@ -103,6 +103,25 @@ async fn preferences_are_merged_and_bounded() {
     assert_eq!(merged.body["app"], json!({ "panel": { "open": true, "width": 3 } }));
     assert_eq!(merged.body["notifications"], notices);
     assert_eq!(session.caller.get("/me/preferences").await.ok().body, merged.body);
+
+    for (change, notifications) in [
+        (
+            json!({ "runs": { "email": null }, "billing": { "digest": false } }),
+            json!({ "runs": { "email": true, "in_app": true, "digest": true },
+                    "billing": { "email": true, "in_app": true, "digest": false } }),
+        ),
+        (
+            json!({ "runs": null }),
+            json!({ "billing": { "email": true, "in_app": true, "digest": false } }),
+        ),
+        (Value::Null, json!({})),
+    ] {
+        let change = json!({ "notifications": change });
+        let changed = session.caller.patch("/me/preferences", change).await.ok();
+        assert_eq!(changed.body["notifications"], notifications);
+    }
+    let cleared = session.caller.patch("/me/preferences", json!({ "app": null })).await;
+    assert_eq!(cleared.ok().body["app"], json!({}));
 
     let other = world.elsewhere().to_string();
     for (change, pointer, code) in [

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{OTHER, PASSWORD, login, mailed_token, mails, renew, someone, together, try_login};
-use crate::world::{Answer, World};
+use crate::world::{Answer, World, gate::Gate};
 
 async fn forgot(world: &World, email: &str) {
     world.clock.advance(chrono::Duration::seconds(61));
@@ -106,7 +106,6 @@ async fn a_token_of_one_kind_is_never_taken_for_another() {
         "",
         "nonsense",
     ] {
-        reset(&world, token, OTHER).await;
         let refused = reset(&world, token, OTHER).await;
         assert!(
             ["one-time-token-invalid", "validation-failed"].contains(&refused.text_at("/code").as_str()),
@@ -287,4 +286,20 @@ async fn nothing_that_signs_somebody_in_is_stored_as_it_is() {
         world.count("SELECT count(*) FROM guildhall.users t WHERE strpos(t::text, '$argon2id$') > 0") > 0,
         "the search finds what is there"
     );
+}
+
+#[actix_web::test]
+async fn a_change_of_the_password_keeps_nobody_from_signing_out() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    let (here, there) = (login(&world, &person).await, login(&world, &person).await);
+    let gate = Gate::on_update(&world, "users", "NEW.password_hash <> OLD.password_hash");
+    let new = json!({ "current_password": PASSWORD, "new_password": OTHER });
+    let change = async {
+        here.caller.post("/me/password", new).await.gone();
+    };
+    let leave = async {
+        there.caller.act("/auth/logout").await.gone();
+    };
+    gate.meet(change, leave, "nothing waits").await;
 }

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{OTHER, PASSWORD, mailed_token, mails, plain, someone, together, try_login};
 use crate::world::{Answer, World};
@@ -35,7 +35,10 @@ async fn a_stranger_proves_an_address_and_becomes_a_person() {
     let token = mailed_token(&world, &ann, "verify_email");
     let proof = json!({ "token": token, "client_token": pending.text_at("/client_token") });
     let verified = verify(&world, proof.clone()).await.ok();
-    assert_eq!(verified.body, json!({ "status": "verified", "email": ann }));
+    assert_eq!(
+        verified.body,
+        json!({ "status": "verified", "email": ann, "username": null })
+    );
     verify(&world, proof).await.refused("one-time-token-invalid");
 
     let signed_in = try_login(&world, &format!("ANN@{domain}"), PASSWORD).await.ok();
@@ -318,18 +321,27 @@ async fn a_public_name_belongs_to_one_person() {
         .await
         .accepted();
     let token = mailed_token(&world, &world.email("ann"), "verify_email");
-    verify(
+    let late = world
+        .anonymous()
+        .post("/auth/register", named(&world.email("late")))
+        .await
+        .accepted();
+    let verified = verify(
         &world,
         json!({ "token": token, "client_token": pending.text_at("/client_token") }),
     )
-    .await
-    .ok();
+    .await;
+    let token = mailed_token(&world, &world.email("late"), "verify_email");
+    let proof = json!({ "token": token, "client_token": late.text_at("/client_token") });
+    assert_eq!(verify(&world, proof).await.ok().body["username"], Value::Null);
 
     world
         .anonymous()
         .post("/auth/register", named(&world.email("eve")))
         .await
         .refused("username-taken");
+    let verified = verified.ok();
+    assert_eq!(verified.text_at("/username"), "ann_1");
     let answer = try_login(&world, "ann_1", PASSWORD).await.ok();
     assert_eq!(answer.text_at("/user/username"), "ann_1");
     let reserved = json!({ "email": &world.email("eve"), "password": PASSWORD, "username": "admin" });

@@ -4,6 +4,7 @@ mod address;
 mod inputs;
 mod keys;
 mod people;
+mod preferences;
 mod sessions;
 mod tokens;
 
@@ -11,9 +12,9 @@ pub use address::Address;
 pub use inputs::{Forgotten, Login, NewPassword, Proof, Registration, Renewal, Resend, Reset, StepUp, Transport};
 pub use keys::{Algorithm, Discovery, Jwk, Jwks, KeyRow, KeyState, Use};
 pub use people::{
-    Me, MePatch, PlatformRole, Preferences, PreferencesPatch, SecurityEvent, SecurityEventFilters, SecurityEventPage,
-    Theme, User, WorkspacePermissions,
+    Me, MePatch, PlatformRole, SecurityEvent, SecurityEventFilters, SecurityEventPage, User, WorkspacePermissions,
 };
+pub use preferences::{Notices, Preferences, PreferencesPatch, Theme};
 pub use sessions::{
     EndedSessions, Pending, PendingStatus, Session, SessionFilters, SessionList, SessionRow, SignIn, SignInStatus,
     SignedIn, SteppedUp, Verified, VerifiedStatus,

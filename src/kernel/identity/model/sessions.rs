@@ -169,12 +169,14 @@ pub struct Pending {
 
 /// A proven address.
 #[derive(Serialize, ToSchema)]
-#[schema(example = json!({"status": "verified", "email": "ann@example.com"}))]
+#[schema(example = json!({"status": "verified", "email": "ann@example.com", "username": "ann"}))]
 pub struct Verified {
     /// Where it stands.
     pub status: VerifiedStatus,
     /// The address.
     pub email: String,
+    /// The public name that was chosen; null if none was, or if somebody else had it first: then another one can be chosen by `PATCH /me`.
+    pub username: Option<String>,
 }
 
 /// Proof of who is signed in, renewed.

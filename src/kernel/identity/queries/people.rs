@@ -18,6 +18,7 @@ use crate::{
         identity::model::{MePatch, SecurityEvent, SecurityEventFilters, User},
         page::PageQuery,
         schema::{memberships, security_events, user_devices, users},
+        workspaces::Member,
     },
 };
 
@@ -35,7 +36,7 @@ pub(in crate::kernel::identity) fn lock(tx: &mut Kernel<'_>, id: UserId) -> Resu
     Ok(users::table
         .find(id)
         .filter(users::state.ne("deleted"))
-        .for_update()
+        .for_no_key_update()
         .select(User::as_select())
         .first(tx.conn())?)
 }
@@ -117,15 +118,19 @@ pub(in crate::kernel::identity) fn update(tx: &mut Kernel<'_>, id: UserId, patch
 }
 
 /// Tells the person's workspaces what they are called and look like now.
-pub(in crate::kernel::identity) fn tell_workspaces(tx: &mut Kernel<'_>, user: &User) -> Result<()> {
-    diesel::update(memberships::table.filter(memberships::user_id.eq(user.id)))
+pub(in crate::kernel::identity) fn tell_workspaces(
+    tx: &mut Kernel<'_>,
+    user: &User,
+) -> Result<Vec<(WorkspaceId, Member)>> {
+    let told = diesel::update(memberships::table.filter(memberships::user_id.eq(user.id)))
         .set((
             memberships::display_name.eq(&user.display_name),
             memberships::email.eq(&user.email),
             memberships::avatar_url.eq(&user.avatar_url),
         ))
-        .execute(tx.conn())?;
-    Ok(())
+        .returning((memberships::workspace_id, Member::as_returning()))
+        .get_results(tx.conn())?;
+    Ok(told)
 }
 
 /// Stores a new password hash. What was issued before ends with its session, which is the caller's to end.

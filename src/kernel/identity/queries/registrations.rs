@@ -118,7 +118,7 @@ pub(in crate::kernel::identity) fn invitation(
         .optional()?)
 }
 
-/// Whether anybody waits with that public name.
+/// Whether somebody has an account with that address.
 pub(in crate::kernel::identity) fn has_account(tx: &mut Kernel<'_>, email: &str) -> Result<bool> {
     use crate::kernel::schema::users;
     let same = users::table.filter(users::email.eq(email).and(users::state.ne("deleted")));

@@ -22,7 +22,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use keys::Keys;
+pub(in crate::kernel::identity) use sessions::place as place_of_refresh_key;
 pub use signer::Signer;
+pub(in crate::kernel::identity) use signer::place as place_of_signing_key;
 pub use tokens::Issuer;
 pub(in crate::kernel) use tokens::read as read_token;
 

@@ -1,9 +1,11 @@
 //! What people see and change of themselves.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::kernel::{
-    access::Call,
+    access::{Actor, Call},
     check::{Check, tidy},
     db::Kernel,
     error::{FieldCode, Result, missing},
@@ -11,13 +13,15 @@ use crate::kernel::{
     id::UserId,
     identity::{
         model::{
-            Me, MePatch, PlatformRole, Preferences, PreferencesPatch, SecurityEvent, SecurityEventFilters, Theme, User,
+            Me, MePatch, Notices, PlatformRole, Preferences, PreferencesPatch, SecurityEvent, SecurityEventFilters,
+            Theme, User,
         },
         queries,
     },
+    outbox,
     page::{Page, PageQuery},
     patch::merge,
-    workspaces::PLATFORM,
+    workspaces::{MEMBER_UPDATED, Member, PLATFORM},
 };
 
 /// The frontend's own preferences are at most so large, as JSON, in bytes.
@@ -58,7 +62,7 @@ pub fn patch(tx: &mut Kernel<'_>, call: &Call, user: UserId, seen: &IfMatch, mut
     queries::people::update(tx, user, &change)?;
     let after = queries::people::get(tx, user)?;
     if after.version != before.version {
-        queries::people::tell_workspaces(tx, &after)?;
+        tell_workspaces(tx, call, &before, &after)?;
         let fields = changed_fields(&before, &after);
         queries::people::note(
             tx,
@@ -70,6 +74,41 @@ pub fn patch(tx: &mut Kernel<'_>, call: &Call, user: UserId, seen: &IfMatch, mut
         )?;
     }
     shown(tx, after)
+}
+
+/// Shows the workspaces whom they have there by now: as their member, who has another name for all who look.
+fn tell_workspaces(tx: &mut Kernel<'_>, call: &Call, before: &User, after: &User) -> Result<()> {
+    let known = queries::people::tell_workspaces(tx, after)?;
+    if before.display_name == after.display_name {
+        return Ok(());
+    }
+    let actor = Actor::User {
+        id: after.id,
+        impersonator: None,
+    };
+    // Where they were when they did so is no business of their workspaces, and names do not stay in a log that nobody can change.
+    let call = &Call {
+        ip: None,
+        user_agent: None,
+        ..call.clone()
+    };
+    for (workspace, member) in known.into_iter().filter(|(_, member)| member.state != "removed") {
+        let was = Member {
+            display_name: before.display_name.clone(),
+            ..member.clone()
+        };
+        outbox::emit_in(
+            tx,
+            workspace,
+            actor,
+            call,
+            MEMBER_UPDATED
+                .of(member.id, &member)
+                .was(&was)
+                .hiding(Some("display_name")),
+        )?;
+    }
+    Ok(())
 }
 
 fn changed_fields(before: &User, after: &User) -> Vec<&'static str> {
@@ -121,13 +160,12 @@ pub fn change_preferences(
     {
         return Err(missing("/default_workspace_id", "workspace"));
     }
-    let mut notifications = before.notifications.clone();
-    for (group, notices) in change.notifications.iter().flatten() {
-        notifications[group.word()] = serde_json::to_value(notices).map_err(anyhow::Error::from)?;
-    }
+    let notifications = notices(&before, change)?;
     let mut app = before.app.clone();
-    if let Some(changed) = &change.app {
-        merge(&mut app, &Value::Object(changed.clone()));
+    match &change.app {
+        None => {}
+        Some(None) => app = json!({}),
+        Some(Some(changed)) => merge(&mut app, &Value::Object(changed.clone())),
     }
     if app.to_string().len() > LARGEST {
         let mut check = Check::default();
@@ -138,6 +176,25 @@ pub fn change_preferences(
     let date_format = change.date_format.as_ref().unwrap_or(&before.date_format);
     let workspace = change.default_workspace_id.unwrap_or(before.default_workspace_id);
     queries::preferences::update(tx, user, (theme, date_format, workspace), (notifications, app))
+}
+
+/// Which notices come how after the change.
+fn notices(before: &Preferences, change: &PreferencesPatch) -> Result<Value> {
+    let mut groups: BTreeMap<String, Notices> =
+        serde_json::from_value(before.notifications.clone()).map_err(anyhow::Error::from)?;
+    match &change.notifications {
+        None => {}
+        Some(None) => groups.clear(),
+        Some(Some(changed)) => {
+            for (group, notices) in changed {
+                let known = groups.remove(group.word());
+                if let Some(notices) = notices {
+                    groups.insert(group.word().to_owned(), notices.applied(known.unwrap_or_default()));
+                }
+            }
+        }
+    }
+    Ok(serde_json::to_value(groups).map_err(anyhow::Error::from)?)
 }
 
 /// A page of what happened to an account.

@@ -8,7 +8,7 @@ use super::{
     Desk,
     letters::{self, Letter, RESET_MINUTES},
     registration::token,
-    sessions,
+    sessions, sign_in,
 };
 use crate::kernel::{
     access::Call,
@@ -73,6 +73,7 @@ pub fn reset(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, text: &Secret<String
     let user = queries::people::lock(tx, found.user)?;
     // Whoever reads the mailbox has proved that it is theirs.
     queries::people::set_verified(tx, user.id, now)?;
+    sign_in::forget_guesses(tx, &user)?;
     changed(tx, desk, call, &user, hash, None, "password_reset")?;
     Ok(user.id)
 }

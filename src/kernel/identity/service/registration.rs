@@ -207,6 +207,7 @@ pub fn verify(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, proof: &Proof, type
     Ok(Verified {
         status: VerifiedStatus::Verified,
         email: waiting.email,
+        username: user.username,
     })
 }
 

@@ -83,7 +83,8 @@ pub fn key_of(row: &SessionRow, keyring: &Keyring) -> Result<Option<Secret<Vec<u
     Ok(sealed.map(|sealed| keyring.open(&place(row.id), sealed)).transpose()?)
 }
 
-fn place(session: SessionId) -> Aad {
+/// Where the key stands that makes the refresh tokens of a session.
+pub fn place(session: SessionId) -> Aad {
     Aad::new(None, "sessions", "refresh_key_sealed", session.uuid())
 }
 

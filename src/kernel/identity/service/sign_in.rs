@@ -58,18 +58,17 @@ pub fn admit(
         Some(address) => queries::people::by_email(tx, address.as_str())?,
         None => queries::people::by_username(tx, &identifier.to_lowercase())?,
     };
-    // One count for an account, by whatever name it is tried.
-    let key = match (&user, &address) {
-        (Some(user), _) => user.id.to_string(),
-        (None, Some(address)) => address.folded(),
-        (None, None) => identifier.to_lowercase(),
+    // Counted by what was typed, and not by whose it is: a wait that both names of a person share would tell which address is whose.
+    let typed = match &address {
+        Some(address) => address.folded(),
+        None => identifier.to_lowercase(),
     };
     // Asked for unknown accounts too, so that they cost the same.
     let device = crypto::sha256(device.unwrap_or_default().as_bytes());
     let owner = user.as_ref().map_or(UserId::nil(), |user| user.id);
-    let bucket = match queries::people::knows_device(tx, owner, &device, now)? {
-        true => &LOGIN_DEVICE,
-        false => &LOGIN_ACCOUNT,
+    let (bucket, key) = match queries::people::knows_device(tx, owner, &device, now)? {
+        true => (&LOGIN_DEVICE, owner.to_string()),
+        false => (&LOGIN_ACCOUNT, typed),
     };
     if let Some(wait) = throttles::take(tx, bucket, &key)? {
         return Ok(Err(wait));
@@ -136,6 +135,21 @@ pub fn finish(
         me,
         workspaces: own,
     })
+}
+
+/// Whoever reads the account's mail has set a password that nobody has guessed at yet: what was guessed, at either of its names or from a device
+/// of its owner's, counts no more.
+///
+/// # Errors
+/// The database's.
+pub(super) fn forget_guesses(tx: &mut Kernel<'_>, user: &User) -> Result<()> {
+    let address = user.email.as_deref().and_then(Address::parse);
+    let names = [address.map(|address| address.folded()), user.username.clone()];
+    throttles::clear(tx, &LOGIN_DEVICE, &user.id.to_string())?;
+    names
+        .into_iter()
+        .flatten()
+        .try_for_each(|name| throttles::clear(tx, &LOGIN_ACCOUNT, &name))
 }
 
 /// Notes a wrong password for the owner of the account to read. After the answer, so that it takes no time that a stranger could measure.

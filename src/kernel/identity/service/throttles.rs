@@ -41,7 +41,7 @@ const fn streak(name: &'static str) -> Bucket {
 
 /// Passwords from one address.
 pub const LOGIN_IP: Bucket = window("login_ip", 10, 60);
-/// Passwords for one account.
+/// Passwords for one account, by the name that was typed.
 pub const LOGIN_ACCOUNT: Bucket = streak("login_account");
 /// Passwords for one account from a device that its owner uses: strangers cannot lock that out.
 pub const LOGIN_DEVICE: Bucket = streak("login_device");
