@@ -44,7 +44,8 @@ CREATE UNIQUE INDEX webhook_endpoints_subscription_key ON webhook_endpoints (wor
   WHERE source_ref IS NOT NULL;
 CREATE INDEX webhook_endpoints_created_at_idx ON webhook_endpoints (workspace_id, created_at, id);
 CREATE INDEX webhook_endpoints_updated_at_idx ON webhook_endpoints (workspace_id, updated_at, id);
-CREATE TRIGGER bump_version BEFORE UPDATE ON webhook_endpoints FOR EACH ROW EXECUTE FUNCTION
+CREATE TRIGGER bump_version BEFORE UPDATE ON webhook_endpoints FOR EACH ROW
+  WHEN (NOT is_rewrapped(OLD.headers_sealed, NEW.headers_sealed)) EXECUTE FUNCTION
   bump_version('first_failure_at', 'last_failure_at', 'last_success_at', 'exhausted_in_row', 'refused_in_row');
 SELECT make_tenant_table('webhook_endpoints', reseller => 'own');
 
@@ -105,6 +106,11 @@ CREATE INDEX webhook_deliveries_event_type_idx ON webhook_deliveries (workspace_
 CREATE INDEX webhook_deliveries_last_status_idx ON webhook_deliveries (workspace_id, last_status, created_at, id);
 -- What arrived is nearly all of it, and found by walking.
 CREATE INDEX webhook_deliveries_state_idx ON webhook_deliveries (workspace_id, state, created_at, id) WHERE state <> 'delivered';
+-- What went wrong at one endpoint, however much went wrong at others. What goes well is in none of the two, and costs nothing here.
+CREATE INDEX webhook_deliveries_endpoint_id_state_idx ON webhook_deliveries (workspace_id, endpoint_id, state, created_at, id)
+  WHERE state IN ('exhausted', 'skipped', 'cancelled');
+CREATE INDEX webhook_deliveries_endpoint_id_last_status_idx ON webhook_deliveries (workspace_id, endpoint_id, last_status, created_at, id)
+  WHERE last_status >= 300;
 CREATE INDEX webhook_deliveries_event_id_idx ON webhook_deliveries (workspace_id, event_id);
 CREATE INDEX webhook_deliveries_subject_id_idx ON webhook_deliveries (workspace_id, subject_id, created_at, id);
 SELECT make_tenant_table('webhook_deliveries', reseller => 'own');

@@ -32,6 +32,9 @@ CREATE TABLE stripe_connections (
 CREATE UNIQUE INDEX stripe_connections_workspace_id_key ON stripe_connections (workspace_id) WHERE state <> 'disconnected';
 CREATE INDEX stripe_connections_id_idx ON stripe_connections (id);  -- the door knows the connection only
 CREATE TRIGGER bump_version BEFORE UPDATE ON stripe_connections FOR EACH ROW
+  WHEN (NOT (is_rewrapped(OLD.key_sealed, NEW.key_sealed)
+             OR is_rewrapped(OLD.webhook_secrets_sealed[1], NEW.webhook_secrets_sealed[1])
+             OR is_rewrapped(OLD.webhook_secrets_sealed[2], NEW.webhook_secrets_sealed[2])))
   EXECUTE FUNCTION bump_version('last_event_at', 'last_reconciled_at', 'last_error');
 SELECT make_shared_table('stripe_connections', tenant => 'SELECT, INSERT, UPDATE, DELETE',
   kernel => 'SELECT (workspace_id, id, mode, state, account_id, webhook_secrets_sealed), INSERT, UPDATE (mode, state, api_version)');

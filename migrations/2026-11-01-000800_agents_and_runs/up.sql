@@ -180,6 +180,8 @@ CREATE INDEX runs_updated_at_idx ON runs (workspace_id, updated_at, id);
 CREATE INDEX runs_agent_id_idx ON runs (workspace_id, agent_id, created_at, id);
 CREATE INDEX runs_agent_id_status_idx ON runs (workspace_id, agent_id, status, created_at, id);
 CREATE INDEX runs_kind_idx ON runs (workspace_id, kind, created_at, id);
+-- Of executions nearly all is said by their status alone; the others are few beside them, however many of those failed.
+CREATE INDEX runs_kind_status_idx ON runs (workspace_id, kind, status, created_at, id) WHERE kind <> 'execution';
 CREATE INDEX runs_status_idx ON runs (workspace_id, status, created_at, id);
 CREATE INDEX runs_subject_idx ON runs (workspace_id, subject, created_at, id) WHERE subject IS NOT NULL;
 CREATE INDEX runs_parent_run_id_idx ON runs (workspace_id, parent_run_id) WHERE parent_run_id IS NOT NULL;

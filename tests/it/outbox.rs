@@ -116,7 +116,12 @@ async fn what_rolls_back_leaves_no_event_no_entry_and_no_job() {
                 let done = context
                     .db
                     .tenant(context.scope(), move |tx| {
-                        let id = outbox::emit(tx, PET_NAMED.of(UserId::from_uuid(wanted), &Pet { name: "Tim" }))?;
+                        let id = outbox::emit(
+                            tx,
+                            PET_NAMED
+                                .of(UserId::from_uuid(wanted), &Pet { name: "Tim" })
+                                .noting("name", Some("Tim")),
+                        )?;
                         tell.lock().expect("no panic").push(id);
                         let next = Push::now(Lane::System, "test.next", JobId(wanted));
                         jobs::push(tx, next)?;
@@ -184,8 +189,7 @@ async fn a_relay_finishes_what_it_has_when_its_process_ends() {
         world.admin(&format!(
             "WITH event AS (INSERT INTO guildhall.outbox (workspace_id, id, type, api_version, data, actor_type, actor_id) \
              VALUES ('{home}', guildhall.uuid_at(now()), 'test.happened', '2026-11-01', '{{}}', 'system', NULL) RETURNING id) \
-             INSERT INTO guildhall.outbox_queue (workspace_id, event_id, due_at) SELECT '{home}', id, now() - interval '1 s' FROM event \
-             ON CONFLICT DO NOTHING"
+             INSERT INTO guildhall.outbox_queue (workspace_id, event_id, due_at) SELECT '{home}', id, now() - interval '1 s' FROM event"
         ));
     }
     let (began, door) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::RwLock::new(())));
@@ -203,6 +207,7 @@ async fn a_relay_finishes_what_it_has_when_its_process_ends() {
     until("the relay is at work", || began.load(SeqCst) > 0).await;
     let opening = async { drop(shut) };
     futures_util::future::join(worker.drain(Duration::from_secs(10)), opening).await;
+    assert!(began.load(SeqCst) >= homes.len());
     assert_eq!(
         world.count("SELECT count(*) FROM outbox_queue WHERE lease_until > now()"),
         0

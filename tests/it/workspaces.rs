@@ -372,3 +372,29 @@ async fn a_key_knows_its_own_workspace_and_no_other() {
         }
     }
 }
+
+#[actix_web::test]
+async fn a_member_who_takes_another_name_is_another_version_of_the_member() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    world.join(world.home(), person.user, "viewer");
+    let (owner, session) = (world.owner(), login(&world, &person).await);
+    let member = format!("/members/{}", member_of(&owner, person.user).await);
+    session.caller.patch("/me", json!({ "display_name": "One" })).await.ok();
+    let before = owner.get(&member).await.ok();
+    let tag = before.header("etag").to_owned();
+    session.caller.patch("/me", json!({ "locale": "de" })).await.ok();
+    let same = owner.get(&member).header("if-none-match", &tag).await;
+    assert_eq!(same.status.as_u16(), 304, "nobody sees another's language");
+    session
+        .caller
+        .patch("/me", json!({ "display_name": "Other" }))
+        .await
+        .ok();
+    let after = owner.get(&member).header("if-none-match", &tag).await.ok();
+    assert_eq!(
+        (&before.body["display_name"], &after.body["display_name"]),
+        (&json!("One"), &json!("Other"))
+    );
+    assert_eq!(world.audit(), ["member.updated by user", "member.updated by user"]);
+}

@@ -38,11 +38,12 @@ pub fn routes(routes: &mut ServiceConfig) {
 #[get("/billing")]
 async fn bill(can: Can<perm::BillingRead>, db: Data<Db>, _: NoQuery) -> Result<Json<Bill>> {
     let plan = plans::current(&db, can.scope()).await?;
-    let standing = match plans::buyer(&db, &can).await? {
+    let buyer = plans::buyer(&db, &can).await?;
+    let customer_id = buyer.as_ref().and_then(|buyer| buyer.reach().customer);
+    let standing = match buyer {
         Some(buyer) => Some(db.tenant(buyer, store::standing).await?),
         None => None,
     };
-    let customer_id = plans::customer_of(&db, can.scope()).await?;
     let standing = standing.unwrap_or_default();
     Ok(Json(Bill {
         plan,

@@ -69,7 +69,7 @@ pub(super) fn archive(tx: &mut Tenant<'_>, id: EntitlementId, seen: &IfMatch) ->
     }
     let now = tx.now()?;
     let after = queries::archive(tx.conn(), id, now)?;
-    outbox::emit(tx, ENTITLEMENT_ARCHIVED.of(id, &after))?;
+    outbox::emit(tx, ENTITLEMENT_ARCHIVED.of(id, &after).after(&before))?;
     Ok(after)
 }
 

@@ -90,6 +90,6 @@ pub(super) fn archive(tx: &mut Tenant<'_>, id: ProductId, seen: &IfMatch) -> Res
     }
     let now = tx.now()?;
     let after = queries::archive(tx.conn(), id, now)?;
-    outbox::emit(tx, PRODUCT_ARCHIVED.of(id, &after))?;
+    outbox::emit(tx, PRODUCT_ARCHIVED.of(id, &after).after(&before))?;
     Ok(after)
 }

@@ -57,6 +57,24 @@ impl Audience {
     }
 }
 
+/// What becomes of a thing when there is nothing more to say than that: it begins, it ends, or it was only tried.
+const SAY_ALL: [&str; 14] = [
+    "activated",
+    "archived",
+    "created",
+    "dead",
+    "deactivated",
+    "deleted",
+    "issued",
+    "joined",
+    "published",
+    "removed",
+    "retired",
+    "revoked",
+    "started",
+    "tested",
+];
+
 /// A type of event.
 pub struct EventInfo {
     /// `resource.happened`, never renamed.
@@ -88,6 +106,12 @@ impl EventInfo {
     /// The resource that it is about: the part before the dot.
     pub fn resource(&self) -> &'static str {
         self.name.split_once('.').map_or(self.name, |(resource, _)| resource)
+    }
+
+    /// Whether its name says all that was done. Of any other the audit entry says what changed.
+    pub fn says_all(&self) -> bool {
+        let happened = self.name.split_once('.').map(|(_, happened)| happened);
+        happened.is_some_and(|happened| SAY_ALL.contains(&happened))
     }
 }
 

@@ -12,4 +12,4 @@ pub use buyer::{OpensBill, buyer};
 pub use jobs::{PLAN, job, register, sweep};
 pub use model::{AnnouncedPlan, EVENTS, PlanPrice, PlanSource, PlanView, Projection, PublishedPlan};
 pub use seed::{SEEDS, SeedPlan, SeedPrice};
-pub use service::{bind_customer, current, customer_of, project, publish, published, without_source};
+pub use service::{bind_customer, current, project, publish, published, without_source};

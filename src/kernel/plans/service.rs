@@ -229,7 +229,7 @@ pub async fn published(db: &Db, call: &Call) -> Result<Vec<PublishedPlan>> {
 ///
 /// # Errors
 /// The database's.
-pub async fn customer_of(db: &Db, scope: &Scope) -> Result<Option<CustomerId>> {
+pub(super) async fn customer_of(db: &Db, scope: &Scope) -> Result<Option<CustomerId>> {
     let workspace = scope.workspace();
     db.unscoped(scope.call(), move |tx| Ok(queries::customer(tx.conn(), workspace)?))
         .await

@@ -5,6 +5,8 @@ mod queries;
 mod routes;
 mod service;
 
-pub use model::{EVENTS, Member, OwnWorkspace, OwnWorkspaceFilters, OwnWorkspaces, PLATFORM, PROBLEMS, Workspace};
+pub use model::{
+    EVENTS, MEMBER_UPDATED, Member, OwnWorkspace, OwnWorkspaceFilters, OwnWorkspaces, PLATFORM, PROBLEMS, Workspace,
+};
 pub use routes::routes;
 pub(in crate::kernel) use service::{found, may_found, of_person, own};

@@ -41,7 +41,7 @@ crate::events! {
     pub WORKSPACE_UPDATED: Workspace = "workspace.updated", group "workspace", filterable [], audience [audit, webhook, live];
     /// Somebody became a member.
     pub MEMBER_JOINED: Member = "member.joined", group "people", filterable ["role"], audience [audit, webhook, live];
-    /// A member's role changed.
+    /// A member got another role, or goes by another name.
     pub MEMBER_UPDATED: Member = "member.updated", group "people", filterable ["role"], audience [audit, webhook, live];
     /// A member left or was removed.
     pub MEMBER_REMOVED: Member = "member.removed", group "people", filterable ["role"], audience [audit, webhook, live],

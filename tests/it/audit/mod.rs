@@ -1,6 +1,7 @@
 //! The audit log: what is in it, who may read it, and the chain that seals it.
 
 mod chain;
+mod changes;
 mod refusals;
 
 use std::collections::BTreeSet;

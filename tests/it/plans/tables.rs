@@ -23,6 +23,8 @@ pub struct Registry {
     pub shared: BTreeMap<String, Vec<String>>,
     /// Values of every list's own filters, and of shared ones where the list's rows want others.
     pub lists: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// Filters of a list that are asked together.
+    pub pairs: BTreeMap<String, Vec<BTreeMap<String, String>>>,
 }
 
 impl Registry {

@@ -101,6 +101,27 @@ async fn an_endpoint_ends_at_a_time_that_calendars_know() {
 }
 
 #[actix_web::test]
+async fn what_changes_nothing_is_told_to_nobody() {
+    let (world, receiver) = (World::new().await, Receiver::new());
+    let owner = world.owner();
+    let end = (world.clock.now() + chrono::Duration::days(1)).to_rfc3339();
+    let wish = json!({ "url": receiver.url, "events": ["*"], "description": "Ours", "expires_at": end });
+    let made = owner.post("/webhook-endpoints", wish).await.created();
+    let shown = made.body["expires_at"].clone();
+    for same in [
+        json!({}),
+        json!({ "description": "Ours", "expires_at": shown, "events": ["*"] }),
+    ] {
+        let after = owner.patch(&made.path(), same).await.ok();
+        assert_eq!(after.body["version"], made.body["version"]);
+    }
+    owner.patch(&made.path(), json!({ "description": "Theirs" })).await.ok();
+    let told = world.audit();
+    let told = told.iter().filter(|entry| entry.contains("webhook_endpoint.updated"));
+    assert_eq!(told.count(), 1);
+}
+
+#[actix_web::test]
 async fn a_repetition_is_answered_whatever_the_address_stands_for_by_now() {
     let (world, receiver) = (World::new().await, Receiver::new());
     // Another server of the deployment, to which the address is forbidden.

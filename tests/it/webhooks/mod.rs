@@ -6,7 +6,7 @@ mod endpoints;
 mod killed;
 mod order;
 mod pace;
-mod receiver;
+pub mod receiver;
 mod under_way;
 mod unheard;
 
@@ -63,7 +63,7 @@ async fn listens(owner: &Caller, receiver: &Receiver, events: &[&str]) -> Answer
 }
 
 /// Whether a signature is what a receiver computes with the secret.
-fn verifies(got: &Got, secret: &str) -> bool {
+pub fn verifies(got: &Got, secret: &str) -> bool {
     let key = STANDARD.decode(secret.trim_start_matches("whsec_")).expect("base64");
     let signed = format!(
         "{}.{}.{}",

@@ -321,7 +321,7 @@ fn restrict(tx: &mut Tenant<'_>, row: &Subscription, licenses: &[Kept]) -> Resul
     };
     if before.state != DunningState::Restricted {
         let case = queries::move_case(tx.conn(), before.id, DunningState::Restricted, None)?;
-        outbox::emit(tx, DUNNING_RESTRICTED.of(case.id, &case))?;
+        outbox::emit(tx, DUNNING_RESTRICTED.of(case.id, &case).after(&before))?;
     }
     Ok(())
 }
@@ -341,7 +341,7 @@ fn close_case(tx: &mut Tenant<'_>, row: &Subscription, licenses: &[Kept], state:
     } else {
         DUNNING_LAPSED
     };
-    outbox::emit(tx, event.of(case.id, &case))?;
+    outbox::emit(tx, event.of(case.id, &case).after(&before))?;
     Ok(())
 }
 

@@ -201,7 +201,7 @@ pub(in crate::features::store) fn bind_account(
     customer: CustomerId,
     stripe_id: &str,
 ) -> Result<()> {
-    inbox::wait_for(tx, PLATFORM, stripe_id)?;
+    inbox::open(tx, PLATFORM, stripe_id)?;
     queries::bind_customer(tx.conn(), PLATFORM, customer, stripe_id)?;
     inbox::park_no_longer(tx, PLATFORM, &format!("customer:{stripe_id}"))?;
     Ok(())

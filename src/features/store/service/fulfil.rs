@@ -184,8 +184,8 @@ fn deliver(
         None => record(tx, sale, Some(&mapped), None)?,
     };
     let now = tx.now()?;
-    let order = queries::fulfil_order(tx.conn(), order.id, mapped.offer, &[license], now)?;
-    outbox::emit(tx, ORDER_FULFILLED.of(order.id, &order))?;
+    let fulfilled = queries::fulfil_order(tx.conn(), order.id, mapped.offer, &[license], now)?;
+    outbox::emit(tx, ORDER_FULFILLED.of(fulfilled.id, &fulfilled).after(&order))?;
     Ok(None)
 }
 
@@ -231,13 +231,15 @@ fn hold(
     mapped: Option<&Mapped>,
     because: HeldBecause,
 ) -> Result<()> {
+    let before = known.as_ref().and_then(|order| order.held_because);
     let order = match known {
         Some(order) if order.held_because == Some(because) => return Ok(()),
         // What it waits for now decides who looks at it again.
         Some(order) => queries::hold_order(tx.conn(), order.id, mapped.map(|mapped| mapped.offer), because)?,
         None => record(tx, sale, mapped, Some(because))?,
     };
-    outbox::emit(tx, ORDER_HELD.of(order.id, &order))?;
+    let event = ORDER_HELD.of(order.id, &order);
+    outbox::emit(tx, event.moving("held_because", before, because))?;
     Ok(())
 }
 

@@ -192,7 +192,11 @@ fn tell(tx: &mut Tenant<'_>, before: Option<&Subscription>, row: &Subscription) 
         Some(before) if before.ended_at.is_none() && row.ended_at.is_some() => {
             SUBSCRIPTION_ENDED.of(row.id, row).was(before)
         }
-        Some(before) => SUBSCRIPTION_CHANGED.of(row.id, row).was(before),
+        // What changed may be nothing that is shown: another method of payment, the next invoice.
+        Some(before) => {
+            let event = SUBSCRIPTION_CHANGED.of(row.id, row).was(before);
+            event.moving("version", before.version, row.version)
+        }
     };
     outbox::emit(tx, event)?;
     Ok(())
@@ -222,9 +226,10 @@ pub(super) fn invoices(
         if before.as_ref().is_none_or(|before| before.version != row.version) {
             queries::replace_lines(tx.conn(), row.id, &LineImage::all(row.id, customer, invoice))?;
         }
-        let was_paid = before.is_some_and(|before| before.paid_at.is_some());
+        let was_paid = before.as_ref().is_some_and(|before| before.paid_at.is_some());
         if row.paid_at.is_some() && !was_paid {
-            outbox::emit(tx, INVOICE_PAID.of(row.id, &row))?;
+            let status = before.as_ref().map(|before| &before.status);
+            outbox::emit(tx, INVOICE_PAID.of(row.id, &row).moving("status", status, &row.status))?;
         }
         rows.insert(invoice.id.clone(), row);
     }

@@ -142,23 +142,6 @@ pub struct EndpointPatch {
     pub expires_at: Option<Option<DateTime<Utc>>>,
 }
 
-impl EndpointPatch {
-    /// It changes nothing.
-    pub fn is_empty(&self) -> bool {
-        self.url.is_none()
-            && self.events.is_none()
-            && self.description.is_none()
-            && self.filter.is_none()
-            && self.payload.is_none()
-            && self.ordering.is_none()
-            && self.max_hold_seconds.is_none()
-            && self.rate_per_s.is_none()
-            && self.max_in_flight.is_none()
-            && self.headers.is_none()
-            && self.expires_at.is_none()
-    }
-}
-
 impl Validate for EndpointPatch {
     fn validate(&self, check: &mut Check) {
         if let Some(url) = &self.url {

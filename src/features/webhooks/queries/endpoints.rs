@@ -105,7 +105,8 @@ pub(in crate::features::webhooks) fn update_endpoint(
     change: &Change<'_>,
 ) -> QueryResult<Endpoint> {
     diesel::update(e::table.find(id))
-        .set(change)
+        // Something is always set, or there would be no statement.
+        .set((change, e::id.eq(id)))
         .returning(Endpoint::as_returning())
         .get_result(conn)
 }

@@ -108,14 +108,16 @@ pub fn patch(
     };
     judge(catalogue, chosen, &filter)?;
     // As it is shown, to the millisecond: whoever sends back what they were shown changes nothing.
-    let known = before.expires_at.map(|at| at.timestamp_millis());
-    let changed = patch
-        .expires_at
-        .flatten()
-        .filter(|at| known != Some(at.timestamp_millis()));
-    judge_end(tx, changed)?;
+    let shown = |end: Option<DateTime<Utc>>| end.map(|end| end.timestamp_millis());
+    let expires_at = patch.expires_at.filter(|end| shown(*end) != shown(before.expires_at));
+    judge_end(tx, expires_at.flatten())?;
     let workspace = tx.workspace();
-    let headers = patch.headers.as_ref();
+    // Those that cannot be opened any more are other ones.
+    let known = extra_headers(tx, keyring, id).ok();
+    let headers = patch
+        .headers
+        .as_ref()
+        .filter(|headers| Some(*headers) != known.as_ref());
     let change = queries::Change {
         url,
         description: patch.description.as_deref(),
@@ -130,19 +132,16 @@ pub fn patch(
         max_in_flight: patch.max_in_flight,
         headers_sealed: headers.map(|headers| seal_headers(keyring, workspace, id, headers)),
         header_names: headers.map(|headers| headers.keys().cloned().collect()),
-        expires_at: patch.expires_at,
+        expires_at,
     };
-    if patch.is_empty() {
-        return Ok(before);
-    }
     let after = queries::update_endpoint(tx.conn(), id, &change)?;
-    if after.version == before.version {
-        return Ok(after);
-    }
     if after.expires_at != before.expires_at {
         fan_out::wake(tx, id, None)?;
     }
-    outbox::emit(tx, ENDPOINT_UPDATED.of(id, &after).was(&before))?;
+    if after.version != before.version {
+        let event = ENDPOINT_UPDATED.of(id, &after).was(&before);
+        outbox::emit(tx, event.hiding(headers.map(|_| "headers")))?;
+    }
     Ok(after)
 }
 
@@ -277,7 +276,7 @@ pub fn rotate(
     let now = tx.now()?;
     queries::retire_secrets(tx.conn(), id, now, now + Duration::seconds(rotation.grace_seconds))?;
     let secret = add_secret(tx, keyring, id)?;
-    outbox::emit(tx, SECRET_ROTATED.of(id, &endpoint))?;
+    outbox::emit(tx, SECRET_ROTATED.of(id, &endpoint).hiding(Some("secret")))?;
     Ok(CreatedEndpoint { endpoint, secret })
 }
 
@@ -323,11 +322,13 @@ pub fn extra_headers(tx: &mut Tenant<'_>, keyring: &Keyring, endpoint: EndpointI
     }
 }
 
-fn secret_place(workspace: WorkspaceId, kid: Uuid) -> Aad {
+/// Where a secret stands.
+pub fn secret_place(workspace: WorkspaceId, kid: Uuid) -> Aad {
     Aad::new(Some(workspace.uuid()), "webhook_secrets", "secret_sealed", kid)
 }
 
-fn headers_place(workspace: WorkspaceId, endpoint: EndpointId) -> Aad {
+/// Where the headers of an endpoint stand.
+pub fn headers_place(workspace: WorkspaceId, endpoint: EndpointId) -> Aad {
     Aad::new(
         Some(workspace.uuid()),
         "webhook_endpoints",
