@@ -1,35 +1,54 @@
 //! Logs and error reports. Ids, never names or addresses; no bodies, cookies, queries or headers.
 
-use std::{io::IsTerminal, sync::Arc};
+mod lines;
+
+use std::{
+    io::{IsTerminal, Stderr, stderr},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use sentry::protocol::{Event, Exception, Level};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+use self::lines::Lines;
 use crate::kernel::config::{Config, LogFormat};
 
-/// What ends error reporting when it is dropped.
-pub struct Reporting(#[expect(dead_code, reason = "held for its Drop")] Option<sentry::ClientInitGuard>);
+/// What ends error reporting when it is dropped, and lets the last lines leave.
+pub struct Reporting {
+    _sentry: Option<sentry::ClientInitGuard>,
+    lines: Lines<Stderr>,
+}
+
+impl Drop for Reporting {
+    fn drop(&mut self) {
+        self.lines.leave();
+    }
+}
 
 /// Starts logging and, where a DSN is set, error reporting. Once per process.
 ///
 /// # Errors
-/// A log level that cannot be read.
+/// A log level that cannot be read; no thread to write lines.
 pub fn start(config: &Config) -> Result<Reporting> {
     let filter = filter(&config.log.level)?;
-    let lines = fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+    let lines = Lines::new(stderr());
+    let layer = fmt::layer()
+        .with_writer(lines.clone())
+        .with_ansi(stderr().is_terminal())
         .with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
-    // A second start in one process keeps the first one's log: tests begin many servers.
-    let _ = match config.log.format {
+    let started = match config.log.format {
         LogFormat::Json => registry
-            .with(lines.json().flatten_event(true).with_current_span(false))
+            .with(layer.json().flatten_event(true).with_current_span(false))
             .try_init(),
-        LogFormat::Text => registry.with(lines.compact()).try_init(),
+        LogFormat::Text => registry.with(layer.compact()).try_init(),
     };
-    Ok(Reporting(config.sentry.dsn.as_ref().map(|dsn| {
+    // A second start in one process keeps the first one's log: tests begin many servers.
+    if started.is_ok() {
+        lines.keep_leaving()?;
+    }
+    let sentry = config.sentry.dsn.as_ref().map(|dsn| {
         let mut options = sentry::ClientOptions::default();
         options.dsn = dsn.expose().parse().ok();
         options.release = Some(env!("CARGO_PKG_VERSION").into());
@@ -37,7 +56,8 @@ pub fn start(config: &Config) -> Result<Reporting> {
         options.max_breadcrumbs = 0;
         options.before_send = Some(Arc::new(|event| Some(scrubbed(event))));
         sentry::init(options)
-    })))
+    });
+    Ok(Reporting { _sentry: sentry, lines })
 }
 
 /// What is logged. Two write an error for what anybody can bring about: the server's parser for each request that it cannot read, and the
@@ -106,6 +126,21 @@ pub fn without_secrets(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_anybody_can_bring_about_is_logged_where_it_is_asked_for() {
+        for target in ["actix_http::h1::dispatcher", "rustls_platform_verifier"] {
+            let off = |level: &str| {
+                filter(level)
+                    .expect("a level")
+                    .to_string()
+                    .contains(&format!("{target}=off"))
+            };
+            assert!(off("info") && off("warn,guildhall=debug"), "{target}");
+            let named = format!("info,{}=debug", target.split("::").next().expect("a crate"));
+            assert!(!off(&named) && !off("trace"), "{target}");
+        }
+    }
 
     #[test]
     fn what_looks_like_a_credential_leaves_no_trace() {
