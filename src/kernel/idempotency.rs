@@ -1,6 +1,8 @@
 //! One effect for one key: the key, the fingerprint and the answer are stored in the effect's own transaction. A twin waits on the
 //! unique index until the first has committed, then replays it.
 
+mod sealed;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
@@ -10,13 +12,15 @@ use diesel::{
 use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 
+pub(in crate::kernel) use sealed::SEALED;
+
 use crate::kernel::{
     access::Actor,
     crypto::{self, Aad, Keyring, Sealed},
     db::{Kernel, Tenant},
     error::{Error, IDEMPOTENCY_IN_PROGRESS, IDEMPOTENCY_KEY_REUSED, OVERLOADED, Problem, Result},
     http::Reply,
-    id::UserId,
+    id::{Id, Resource, UserId},
     schema::{idempotency_keys, user_idempotency_keys},
 };
 
@@ -57,8 +61,16 @@ pub enum Once<R> {
 pub struct Stored {
     pub(in crate::kernel) status: u16,
     pub(in crate::kernel) location: Option<String>,
-    pub(in crate::kernel) version: Option<i64>,
+    pub(in crate::kernel) tag: Option<String>,
     pub(in crate::kernel) body: Option<Box<RawValue>>,
+}
+
+impl Stored {
+    /// The id of the thing that was answered.
+    pub fn id<T: Resource>(&self) -> Option<Id<T>> {
+        let body: Value = serde_json::from_str(self.body.as_ref()?.get()).ok()?;
+        body["id"].as_str()?.parse().ok()
+    }
 }
 
 /// How long an answer is kept.
@@ -151,10 +163,10 @@ impl<'a> Request<'a> {
 
     fn place(&self, home: &Home) -> Aad {
         match home {
-            Home::Workspace { workspace, .. } => {
-                Aad::new(Some(*workspace), "idempotency_keys", "body_sealed", self.hash)
+            Home::Workspace { workspace, principal } => {
+                sealed::place_in(*workspace, principal, &self.key.route, &self.hash)
             }
-            Home::Person(_) => Aad::new(None, "user_idempotency_keys", "body_sealed", self.hash),
+            Home::Person(user) => sealed::place_of(*user, &self.key.route, &self.hash),
         }
     }
 }
@@ -198,7 +210,7 @@ fn begin(conn: &mut PgConnection, home: &Home, request: &Request<'_>, now: DateT
     Ok(Some(Stored {
         status: status as u16,
         location: headers["location"].as_str().map(str::to_owned),
-        version: headers["version"].as_i64(),
+        tag: headers["tag"].as_str().map(str::to_owned),
         body,
     }))
 }
@@ -217,7 +229,7 @@ fn finish<R: Reply>(conn: &mut PgConnection, home: &Home, request: &Request<'_>,
         }
         body => (body, None),
     };
-    let headers = serde_json::json!({ "location": answer.location(), "version": answer.version() });
+    let headers = serde_json::json!({ "location": answer.location(), "tag": answer.tag() });
     store(conn, home, request, i32::from(answer.status()), headers, open, sealed)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 mod waiting;
 
-use actix_web::{HttpRequest, HttpResponse, Responder, get, post, web::Data};
+use actix_web::{HttpRequest, HttpResponse, Responder, get, http::header::HeaderValue, post, web::Data};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::waiting::{Patience, Waited, settled};
@@ -20,8 +20,8 @@ use crate::{
         access::{Can, Scope, perm},
         db::Db,
         error::Result,
-        http::{Accepted, IdempotencyKey, IfMatch, Json, NoQuery, Path, Paths, Tagged, Valid},
-        idempotency::{Once, once},
+        http::{Accepted, IdempotencyKey, IfMatch, Json, NoQuery, Path, Paths, REPLAYED, Tagged, Valid},
+        idempotency::{Once, Stored, once},
         page::PageQuery,
     },
 };
@@ -84,14 +84,31 @@ async fn execute(
             };
             Ok(asked.granted(wait, outcome))
         }
-        before @ Once::Before(_) => Ok(Waited::not(Executed::Accepted(before))),
+        Once::Before(answer) => again(&db, &scope, asked, answer).await,
     }
+}
+
+/// The answer to an execution that was asked for before: as it was then, or the run as it ended where the caller waits for that.
+async fn again(db: &Db, scope: &Scope, asked: Patience, before: Stored) -> Result<Waited<Executed>> {
+    let wait = asked.within(scope.call());
+    let Some(id) = before.id::<Run>().filter(|_| !wait.is_zero()) else {
+        return Ok(Waited::not(Executed::Accepted(Once::Before(before))));
+    };
+    let run = db.tenant(scope.clone(), move |tx| service::get(tx, id)).await?;
+    let (run, wait) = settled(db, scope, run, wait).await;
+    let outcome = match run.status.is_final() && !wait.is_zero() {
+        true => Executed::OverBefore(Json(run)),
+        false => Executed::Accepted(Once::Before(before)),
+    };
+    Ok(asked.granted(wait, outcome))
 }
 
 /// The answer to an execution.
 enum Executed {
     Accepted(Once<Accepted<Run>>),
     Over(Json<Run>),
+    /// The same, of a run that was started by this key before.
+    OverBefore(Json<Run>),
 }
 
 impl Responder for Executed {
@@ -101,6 +118,13 @@ impl Responder for Executed {
         match self {
             Executed::Accepted(answer) => answer.respond_to(request),
             Executed::Over(answer) => answer.respond_to(request),
+            Executed::OverBefore(answer) => {
+                let mut response = answer.respond_to(request);
+                response
+                    .headers_mut()
+                    .insert(REPLAYED, HeaderValue::from_static("true"));
+                response
+            }
         }
     }
 }

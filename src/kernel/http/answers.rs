@@ -5,7 +5,7 @@ use actix_web::{
     body::BoxBody,
     http::{
         StatusCode,
-        header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION},
+        header::{CACHE_CONTROL, ETAG, HeaderName, IF_NONE_MATCH, LOCATION},
     },
 };
 use serde::Serialize;
@@ -15,10 +15,18 @@ use crate::kernel::{
     idempotency::Once,
 };
 
+/// Says that an answer was made before.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
 /// A thing whose version is its `ETag`.
 pub trait Versioned {
     /// Raised by every change that the thing shows.
     fn version(&self) -> i64;
+
+    /// The `ETag`. What shows something that the clock alone changes says it after the version, `"3-expired"`.
+    fn tag(&self) -> String {
+        format!("\"{}\"", self.version())
+    }
 }
 
 /// A successful answer that can be stored and replayed.
@@ -34,8 +42,8 @@ pub trait Reply {
     fn location(&self) -> Option<String> {
         None
     }
-    /// The version for the `ETag`.
-    fn version(&self) -> Option<i64> {
+    /// The `ETag`.
+    fn tag(&self) -> Option<String> {
         None
     }
     /// The body; `None` for an empty one.
@@ -63,8 +71,8 @@ impl<T: Serialize + Located + Versioned> Reply for Created<T> {
     fn location(&self) -> Option<String> {
         Some(self.0.path())
     }
-    fn version(&self) -> Option<i64> {
-        Some(self.0.version())
+    fn tag(&self) -> Option<String> {
+        Some(self.0.tag())
     }
     fn body(&self) -> Option<&T> {
         Some(&self.0)
@@ -97,8 +105,8 @@ impl<T: Serialize + Versioned> Reply for Tagged<T> {
     fn status(&self) -> u16 {
         200
     }
-    fn version(&self) -> Option<i64> {
-        Some(self.0.version())
+    fn tag(&self) -> Option<String> {
+        Some(self.0.tag())
     }
     fn body(&self) -> Option<&T> {
         Some(&self.0)
@@ -156,8 +164,7 @@ pub(in crate::kernel) fn write<R: Reply>(reply: &R, request: &HttpRequest) -> Ht
     if let Some(location) = reply.location() {
         response.insert_header((LOCATION, location));
     }
-    if let Some(version) = reply.version() {
-        let tag = format!("\"{version}\"");
+    if let Some(tag) = reply.tag() {
         response
             .insert_header((ETAG, tag.as_str()))
             .insert_header((CACHE_CONTROL, "private, no-cache"));
@@ -201,12 +208,12 @@ impl<R: Reply> Responder for Once<R> {
             Once::Now(reply) => write(&reply, request),
             Once::Before(stored) => {
                 let mut response = HttpResponse::build(StatusCode::from_u16(stored.status).expect("a real status"));
-                response.insert_header(("idempotency-replayed", "true"));
+                response.insert_header((REPLAYED, "true"));
                 if let Some(location) = stored.location {
                     response.insert_header((LOCATION, location));
                 }
-                if let Some(version) = stored.version {
-                    response.insert_header((ETAG, format!("\"{version}\"")));
+                if let Some(tag) = stored.tag {
+                    response.insert_header((ETAG, tag));
                 }
                 match stored.body {
                     Some(body) => response.content_type("application/json").body(body.get().to_owned()),

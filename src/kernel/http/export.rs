@@ -181,7 +181,7 @@ where
         Ok(Listing::Lines(told, lines))
     }
 
-    /// The first rows, unless there are too many. Who took them is written down first.
+    /// The first rows, unless there are too many. Who takes which is written down first.
     async fn begin(&mut self) -> Result<Bytes> {
         let whole = self.query.clone();
         self.query.slice(SLICE);
@@ -193,6 +193,7 @@ where
         }
         let entry = Entry {
             action: self.action,
+            changes: self.query.told(),
             ..Entry::default()
         };
         let write_down = move |tx: &mut Tenant<'_>| audit::note(tx, entry).map(drop);

@@ -7,6 +7,13 @@ use uuid::Uuid;
 use super::{echo, events, finish, is_at_work, ledger, start, worker};
 use crate::world::{Caller, World, patience::until};
 
+/// How many steps of a workspace are done at once.
+pub(super) fn steps_at_once(world: &World, most: u32) {
+    world.admin(&format!(
+        "UPDATE guildhall.workspace_slots SET max_running = {most} WHERE lane = 'steps'"
+    ));
+}
+
 /// The ledger's entries of a run.
 async fn entries(caller: &Caller, run: &str) -> Vec<Value> {
     let usage = caller.get(&format!("{run}/usage")).await.ok().body;
@@ -137,11 +144,7 @@ async fn a_run_that_rested_has_its_clock_again() {
     let wish = json!({ "input": { "say": "[[fail 503]]" }, "timeout_seconds": 60 });
     let answer = owner.post(&format!("{agent}/execute"), wish).await.accepted();
     let run = format!("/runs/{}", answer.text_at("/id"));
-    let steps = |most: u32| {
-        world.admin(&format!(
-            "UPDATE guildhall.workspace_slots SET max_running = {most} WHERE lane = 'steps'"
-        ));
-    };
+    let steps = |most: u32| steps_at_once(&world, most);
     // It waits for a newer worker for two hours, in which its clock strikes for nothing.
     steps(0);
     world.admin(&format!(

@@ -1,8 +1,10 @@
 //! What a run may not be, may not take and may not cost.
 
+use std::time::Instant;
+
 use serde_json::json;
 
-use super::{echo, events, finish, start, worker};
+use super::{echo, events, finish, holes::steps_at_once, start, worker};
 use crate::world::{
     World,
     patience::{a_while, until},
@@ -14,11 +16,7 @@ async fn time_runs_out_in_the_queue_and_at_work() {
     let owner = world.owner();
     let agent = echo(&owner).await;
     let worker = worker(&world);
-    let steps = |most: u32| {
-        world.admin(&format!(
-            "UPDATE guildhall.workspace_slots SET max_running = {most} WHERE lane = 'steps'"
-        ));
-    };
+    let steps = |most: u32| steps_at_once(&world, most);
     // Nobody does its first step.
     let late = start(&owner, &agent, "x").await;
     steps(0);
@@ -71,15 +69,20 @@ async fn only_what_is_started_counts_as_started() {
         let nowhere = owner.post("/agents/agt_nothing/execute", right.clone()).await;
         nowhere.refused("not-found");
     }
-    for _ in 0..10 {
-        owner.post(&execute, right.clone()).await.accepted();
-    }
-    // What the limit refuses took nothing, and gives nothing back.
-    for _ in 0..3 {
-        let refused = owner.post(&execute, right.clone()).await.refused("rate-limited");
+    // What the limit refuses takes nothing, and gives nothing back. Every six seconds there is one more.
+    let (begun, mut started) = (Instant::now(), 0);
+    for _ in 0..24 {
+        let answer = owner.post(&execute, right.clone()).await;
+        if answer.status == 202 {
+            started += 1;
+            continue;
+        }
+        let refused = answer.refused("rate-limited");
         assert_eq!(refused.body["bucket"], "execute");
         assert!(refused.header("ratelimit").starts_with("\"execute\";r=0;"));
     }
+    let more = begun.elapsed().as_secs() / 6 + 1;
+    assert!((10..=10 + more).contains(&started), "{started} were started");
 }
 
 #[actix_web::test]
@@ -260,6 +263,40 @@ async fn waiting_is_a_parameter_or_a_preference() {
         let answer = ask.header("prefer", preference).await.accepted();
         assert_eq!(answer.header("preference-applied"), "", "{query} {preference}");
     }
+}
+
+#[actix_web::test]
+async fn who_asks_again_by_the_same_key_may_wait_for_the_end_again() {
+    let world = World::with(&[("LIMITS__FACTOR", "1")]).await;
+    let owner = world.owner();
+    let execute = format!("{}/execute", echo(&owner).await);
+    let body = json!({ "input": { "say": "x" } });
+    let ask = || owner.post(&execute, body.clone()).header("idempotency-key", "a");
+    let first = ask().await.accepted();
+    let run = format!("/runs/{}", first.text_at("/id"));
+    finish(&world, &worker(&world), &owner, &run).await;
+    let again = ask().await.accepted();
+    assert_eq!(
+        (&again.body, again.header("idempotency-replayed")),
+        (&first.body, "true")
+    );
+    let waited = ask().header("prefer", "wait=5").await.ok();
+    assert_eq!(
+        (waited.text_at("/status"), waited.header("idempotency-replayed")),
+        ("completed".to_owned(), "true")
+    );
+    assert_eq!(waited.header("preference-applied"), "wait=5");
+    let another = owner.post(&execute, body.clone()).await.accepted();
+    let left = another
+        .header("ratelimit")
+        .strip_prefix("\"execute\";r=")
+        .map(str::to_owned);
+    let left = left.and_then(|left| left.split(';').next()?.parse::<u32>().ok());
+    assert!(
+        left >= Some(8),
+        "what started nothing took nothing: {}",
+        another.header("ratelimit")
+    );
 }
 
 #[actix_web::test]

@@ -48,6 +48,6 @@ pub(in crate::features::runs) fn cancel(
         turn.alarm = Some(clock::alarm(&turn.run, turn.now));
     }
     let run = shown(turn.tx, turn.run.clone())?;
-    outbox::emit(turn.tx, RUN_CANCEL_REQUESTED.of(id, &run))?;
+    outbox::emit(turn.tx, RUN_CANCEL_REQUESTED.of(id, &run).noting("mode", Some(mode)))?;
     turn.close(&JobEnd::Keep)
 }
