@@ -31,8 +31,8 @@ pub struct Stack {
     secrets: Value,
     /// How long the second start took, which finds everything made.
     pub start: Duration,
-    /// Whether there is a Redis.
-    pub redis: bool,
+    /// Where Redis is, if there is one.
+    pub redis: Option<String>,
 }
 
 impl Stack {
@@ -60,7 +60,7 @@ impl Stack {
             database: Url::parse(&text("database")?)?,
             secrets,
             start: begun.elapsed(),
-            redis: running["redis"].is_string(),
+            redis: running["redis"].as_str().map(str::to_owned),
             folder,
         })
     }
@@ -127,7 +127,7 @@ impl Stack {
             .env("GUILDHALL__SECRETS__SIGNING", self.secret("signing")?)
             .env("GUILDHALL__SERVER__PORT", port.to_string())
             .env("GUILDHALL__SERVER__ADMIN_PORT", "0")
-            .env("REDIS_URL", "off")
+            .env("REDIS_URL", self.redis.as_deref().unwrap_or("off"))
             .stdout(Stdio::null())
             .stderr(fs::File::create(self.folder.join("serve.log"))?)
             .spawn()?;

@@ -48,6 +48,8 @@ struct Pair {
     ceiling: f64,
     subject: Measured,
     spent: Spent,
+    /// Other processes took part of the machine.
+    disturbed: bool,
 }
 
 /// Lets ceiling and subject take turns. Pairs during which others were busy are made again, up to twice as many as were asked for.
@@ -66,17 +68,19 @@ async fn pairs<F: Future<Output = Result<f64>>>(
         let between = Usage::now()?;
         let measured = load::closed(subject, CALLERS, options.period()).await?;
         let after = Usage::now()?;
-        let disturbed = after.since(&before, bench.stack.process()).others;
+        let others = after.since(&before, bench.stack.process()).others;
+        let disturbed = others > 0.05;
         let pair = Pair {
             ceiling: reached,
             spent: after.since(&between, bench.stack.process()),
             subject: measured,
+            disturbed,
         };
         let told = format!("  {:.0}/s of {reached:.0}/s", pair.subject.rate());
-        if disturbed > 0.05 && tried < 2 * wanted {
+        if disturbed && tried < 2 * wanted {
             eprintln!(
                 "{told}, thrown away: other processes took {:.0} % of the machine",
-                disturbed * 100.0
+                others * 100.0
             );
             continue;
         }
@@ -166,6 +170,10 @@ fn ratio(path: &'static str, what: &str, pairs: &[Pair], should: f64) -> Vec<Row
     let ratios = || pairs.iter().map(|pair| pair.subject.rate() / pair.ceiling);
     let ratio = median(ratios().collect());
     let (worst, best) = (ratios().fold(f64::MAX, f64::min), ratios().fold(0.0, f64::max));
+    let disturbed = match pairs.iter().filter(|pair| pair.disturbed).count() {
+        0 => String::new(),
+        some => format!(", {some} of them disturbed"),
+    };
     let per_thousand = |seconds: f64, pair: &Pair| 1_000.0 * seconds / pair.subject.answers.len() as f64;
     let server = of(&|pair| per_thousand(pair.spent.server, pair));
     let children = of(&|pair| per_thousand(pair.spent.children, pair));
@@ -178,7 +186,7 @@ fn ratio(path: &'static str, what: &str, pairs: &[Pair], should: f64) -> Vec<Row
             path,
             what: what.to_owned(),
             figure: format!(
-                "{rate:.0}/s of {ceiling:.0}/s; of {} pairs {worst:.2} to {best:.2}",
+                "{rate:.0}/s of {ceiling:.0}/s; of {} pairs {worst:.2} to {best:.2}{disturbed}",
                 pairs.len()
             ),
             verdict: Verdict::AtLeast(ratio, should),

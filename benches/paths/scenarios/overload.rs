@@ -1,6 +1,6 @@
 //! Ten times what the server can do, offered for half a minute: what it still does, and how soon it is itself again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use hyper::{Method, StatusCode};
@@ -63,6 +63,9 @@ async fn flooded(path: &'static str, subject: &Subject, options: &Options) -> Re
     let normal = load::open(subject, peak / 2.0, line, options.period() * 2, PATIENCE).await?;
     let flood = load::open(subject, 10.0 * peak, CROWD, LONG, LATE).await?;
     let after = load::open(subject, peak / 2.0, line, options.period() * 2, PATIENCE).await?;
+    let mut back = Recovery::of(&normal, &after, options.period() * 2, peak / 2.0);
+    // What was still to be answered when the flood had ended is a part of it.
+    back.seconds += (flood.seconds - LONG.as_secs_f64()).max(0.0);
     let in_time = |(_, took): &&(u64, u64)| u128::from(*took) <= PATIENCE.as_micros();
     let goodput = flood.answers.iter().filter(in_time).count() as f64 / flood.seconds;
     let (shed, unsent) = (flood.shed, flood.unsent);
@@ -83,34 +86,63 @@ async fn flooded(path: &'static str, subject: &Subject, options: &Options) -> Re
         },
         Row {
             path,
-            what: "until half the peak is served as before".into(),
+            what: "until half the peak is served as before, for a second at least".into(),
             figure: format!(
-                "p99 before {:.1} ms, after {:.1} ms",
+                "p99 before {:.1} ms, after {:.1} ms; slow spells after it: {} of {}",
                 normal.quantile(0.99),
-                after.quantile(0.99)
+                after.quantile(0.99),
+                back.relapses,
+                back.spells
             ),
-            verdict: Verdict::AtMost(recovered(&normal, &after), 2.0, "s"),
+            verdict: Verdict::AtMost(back.seconds, 2.0, "s"),
         },
     ])
 }
 
-/// The end of the last quarter of a second whose p99 was worse than 15 ms and than that of the worst one before the flood, in seconds: the
-/// same load on the same machine has its hiccups without any flood.
-fn recovered(normal: &Measured, after: &Measured) -> f64 {
-    let usual = quarters(normal).into_iter().map(|(_, late)| late).fold(15.0, f64::max);
-    let slow = quarters(after).into_iter().rfind(|(_, late)| *late > usual);
-    slow.map_or(0.0, |(quarter, _)| (quarter + 1) as f64 * QUARTER as f64 / 1e6)
+/// How a server came back.
+struct Recovery {
+    /// Until a second began in which nothing was slow; never, if more than a tenth of the spells after that were slow again.
+    seconds: f64,
+    /// Spells after that, and how many of them were slow: the same load on the same machine has its hiccups without any flood.
+    spells: usize,
+    relapses: usize,
 }
 
-/// A quarter of a second, in microseconds.
-const QUARTER: u64 = 250_000;
-
-/// The p99 of each quarter of a second in which there was enough to speak of one.
-fn quarters(measured: &Measured) -> Vec<(u64, f64)> {
-    let mut quarters: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-    for (wanted, took) in &measured.answers {
-        quarters.entry(wanted / QUARTER).or_default().push(*took);
+impl Recovery {
+    fn of(normal: &Measured, after: &Measured, period: Duration, rate: f64) -> Recovery {
+        // Long enough for a quantile to mean something.
+        let spell = (20.0 / rate).max(0.25);
+        let count = (period.as_secs_f64() / spell) as usize;
+        let usual = spells(normal, spell, count).into_iter().map(late).fold(15.0, f64::max);
+        let expected = 0.9 * rate * spell;
+        let slow: Vec<bool> = spells(after, spell, count)
+            .into_iter()
+            .map(|took| (took.len() as f64) < expected || late(took) > usual)
+            .collect();
+        let calm = (1.0 / spell).ceil() as usize;
+        let back = slow.windows(calm).position(|spells| !spells.contains(&true));
+        let rest = back.map_or(&[][..], |back| &slow[back..]);
+        let relapses = rest.iter().filter(|slow| **slow).count();
+        let back = back.filter(|_| 10 * relapses <= rest.len());
+        Recovery {
+            seconds: back.map_or(f64::INFINITY, |back| back as f64 * spell),
+            spells: rest.len(),
+            relapses,
+        }
     }
-    let enough = quarters.into_iter().filter(|(_, took)| took.len() >= 5);
-    enough.map(|(quarter, took)| (quarter, quantile(took, 0.99))).collect()
+}
+
+/// How long the answers took, by the spell in which they were wanted; a spell in which nothing was answered is empty.
+fn spells(measured: &Measured, spell: f64, count: usize) -> Vec<Vec<u64>> {
+    let mut spells = vec![Vec::new(); count];
+    for (wanted, took) in &measured.answers {
+        if let Some(answers) = spells.get_mut((*wanted as f64 / 1e6 / spell) as usize) {
+            answers.push(*took);
+        }
+    }
+    spells
+}
+
+fn late(took: Vec<u64>) -> f64 {
+    quantile(took, 0.99)
 }
