@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::kernel::error::{Error, FieldCode, FieldError, Problem, Result, VALIDATION_FAILED};
+use crate::kernel::{
+    clock,
+    error::{Error, FieldCode, FieldError, Problem, Result, VALIDATION_FAILED},
+};
 
 /// An input that can be judged by itself, without the database.
 pub trait Validate {
@@ -83,11 +86,11 @@ impl Check {
 
     /// A time that calendars agree on: of the years 1970 to 9999.
     pub fn time(&mut self, pointer: &str, time: Option<DateTime<Utc>>) {
-        // The last millisecond of 9999. A leap second at the end of that year would be stored as the next one.
-        const LAST: i64 = 253_402_300_799_999;
         match time.map(|time| time.timestamp_millis()) {
             Some(millis) if millis < 0 => self.refuse(pointer, FieldCode::TooSmall, "Not before 1970."),
-            Some(millis) if millis > LAST => self.refuse(pointer, FieldCode::TooLarge, "Not after 9999."),
+            Some(millis) if millis > clock::LAST.timestamp_millis() => {
+                self.refuse(pointer, FieldCode::TooLarge, "Not after 9999.")
+            }
             _ => {}
         }
     }

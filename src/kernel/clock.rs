@@ -1,6 +1,6 @@
 //! The time, handed in. Nothing else in the house asks the operating system what time it is.
 
-use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use serde::Serializer;
 #[cfg(feature = "lab")]
 use std::sync::{
@@ -73,6 +73,14 @@ impl Clock {
 pub trait Moment {
     /// As [`written`] has it, if there is one.
     fn text(&self) -> Option<String>;
+}
+
+/// The last millisecond of 9999: RFC 3339 writes nothing later. A leap second at the end of that year would be stored as the next one.
+pub const LAST: DateTime<Utc> = DateTime::from_timestamp_millis(253_402_300_799_999).expect("a date");
+
+/// An instant so much later, but none that could not be written.
+pub fn later(at: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
+    at.checked_add_signed(by).map_or(LAST, |later| later.min(LAST))
 }
 
 /// An instant as answers, events and refusals write it: RFC 3339 in UTC with three decimals.

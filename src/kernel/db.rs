@@ -9,13 +9,13 @@ mod pool;
 
 pub use address::{address, told};
 pub use ask::{ById, Context};
-pub use pool::knock;
+pub use pool::{impatient, knock};
 
 use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    Connection, PgConnection, RunQueryDsl,
+    PgConnection, RunQueryDsl,
     connection::{AnsiTransactionManager, TransactionManager},
     dsl::sql,
     sql_types::Text,
@@ -56,7 +56,7 @@ impl Db {
     /// Opens both pools. Connections are made when they are first wanted, so an unreachable database is no error here.
     pub fn open(tenant_url: Secret<String>, kernel_url: Secret<String>, sizes: Sizes, clock: Clock) -> Db {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let (tenant_url, kernel_url) = (pool::impatient(tenant_url), pool::impatient(kernel_url));
+        let (tenant_url, kernel_url) = (pool::of_door(tenant_url), pool::of_door(kernel_url));
         Db {
             tenant: Pool::new(tenant_url, sizes.tenant),
             kernel: Pool::new(kernel_url.clone(), sizes.kernel),
@@ -161,8 +161,7 @@ impl Db {
     /// # Errors
     /// The database cannot be reached.
     pub(in crate::kernel) fn lifeline(&self) -> diesel::ConnectionResult<PgConnection> {
-        #[expect(clippy::disallowed_methods, reason = "the heartbeat's own connection")]
-        PgConnection::establish(self.kernel_url.expose()).map_err(told)
+        pool::open(&self.kernel_url)
     }
 
     /// The clock that the doors hand to the database.
@@ -175,7 +174,7 @@ impl Db {
         &self.gate
     }
 
-    /// True if both doors open within a second. For readiness and `doctor`.
+    /// True if both doors open within a second. For readiness.
     pub async fn answers(&self) -> bool {
         let (tenant, kernel) = (self.tenant.clone(), self.kernel.clone());
         tokio::task::spawn_blocking(move || tenant.get().is_ok() && kernel.get().is_ok())

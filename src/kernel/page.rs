@@ -15,6 +15,7 @@ use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Datelike, TimeZone, Utc};
 use serde::Serialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::kernel::{
@@ -97,6 +98,8 @@ pub struct PageQuery<F> {
     is_paged: bool,
     is_in_lines: bool,
     order: &'static str,
+    /// The filters as they were asked.
+    asked: BTreeMap<String, Vec<String>>,
     after: Option<(DateTime<Utc>, Uuid)>,
     /// What a cursor must have been made for.
     binding: [u8; 16],
@@ -136,6 +139,7 @@ impl<F: Filters> PageQuery<F> {
             is_paged,
             is_in_lines: false,
             order,
+            asked: pairs,
             after: None,
             binding,
             seals: seals.clone(),
@@ -175,6 +179,15 @@ impl<F: Filters> PageQuery<F> {
         Ok(self)
     }
 
+    /// What was asked for, as the audit log tells of it: the filters, and in which order.
+    pub fn told(&self) -> Value {
+        let asked = self.asked.iter().map(|(name, values)| match values.as_slice() {
+            [one] => (name.clone(), json!(one)),
+            several => (name.clone(), json!(several)),
+        });
+        asked.chain([("order".to_owned(), json!(self.order))]).collect()
+    }
+
     /// All rows are wanted, a line each.
     pub fn is_in_lines(&self) -> bool {
         self.is_in_lines
@@ -209,6 +222,7 @@ impl<F: Filters> PageQuery<F> {
             is_paged: self.is_paged,
             is_in_lines: self.is_in_lines,
             order: self.order,
+            asked: self.asked,
             after: self.after,
             binding: self.binding,
             seals: self.seals,

@@ -7,14 +7,18 @@ use anyhow::Context;
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl};
 use moka::sync::Cache;
 
-use crate::kernel::{
-    access::{Call, Class},
-    crypto::{self, Aad, Keyring, Sealed},
-    db::{Db, Kernel},
-    error::Result,
-    id::WorkspaceId,
-    schema::workspace_peppers,
-    secret::Secret,
+use crate::{
+    kernel::{
+        access::{Call, Class},
+        crypto::{self, Aad, Keyring, Sealed},
+        db::{Db, Kernel},
+        error::Result,
+        id::WorkspaceId,
+        keks::Part,
+        schema::workspace_peppers,
+        secret::Secret,
+    },
+    sealed_column,
 };
 
 /// A workspace's pepper, opened.
@@ -79,6 +83,14 @@ impl Peppers {
         Ok(pepper)
     }
 }
+
+/// What the KEKs of peppers wrap.
+pub(in crate::kernel) const SEALED: Part = Part::of::<Sealing>();
+
+sealed_column!(
+    Sealing, kernel, workspace_peppers.pepper_sealed and kek_id, (workspace_id: WorkspaceId), (),
+    |(workspace,), ()| place(*workspace)
+);
 
 fn place(workspace: WorkspaceId) -> Aad {
     Aad::new(

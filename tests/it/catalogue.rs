@@ -338,4 +338,5 @@ fn a_database_without_our_schema_is_refused_and_the_report_says_how_to_make_it()
     let report = report(&mut database.admin(), Depth::Boot);
     assert!(!report.allows_serving(false));
     assert!(report.to_string().contains("guildhall migrate up"), "{report}");
+    assert_eq!(report.findings.len(), 1, "{report}");
 }

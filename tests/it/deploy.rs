@@ -206,3 +206,36 @@ fn the_image_is_built_from_what_it_needs_and_runs_as_nobody() {
     needed.retain(|folder| left_out.lines().any(|line| line == folder));
     none("what the build needs and .dockerignore leaves out", needed);
 }
+
+/// Whatever a pod is, it has the files that all have: what every pod and every container is says so, and each template asks for both.
+#[test]
+fn files_of_ones_own_are_in_every_pod_of_the_chart() {
+    let helpers = file("helm/guildhall/templates/_helpers.tpl");
+    let values = file("helm/guildhall/values.yaml");
+    for (of, key, name) in [
+        ("pod", "volumes", "extraVolumes"),
+        ("container", "volumeMounts", "extraVolumeMounts"),
+    ] {
+        let (_, defined) = helpers
+            .split_once(&format!("{{{{- define \"guildhall.{of}\" -}}}}"))
+            .expect("what every one is");
+        let defined = defined.split("{{- define").next().unwrap_or_default();
+        let said =
+            format!("{{{{- with .Values.{name} }}}}\n{key}:\n  {{{{- toYaml . | nindent 2 }}}}\n{{{{- end }}}}\n");
+        assert!(defined.contains(&said), "guildhall.{of} has no {name}");
+        assert!(
+            values.contains(&format!("\n{name}: []\n")),
+            "{name} is nothing by itself"
+        );
+    }
+    for kind in ["serve", "worker", "migrate"] {
+        let text = file(&format!("helm/guildhall/templates/{kind}.yaml"));
+        let asks = ["guildhall.pod", "guildhall.container"];
+        assert!(
+            asks.iter().all(|what| text.contains(&format!("include \"{what}\" ."))),
+            "{kind}"
+        );
+        // Said twice, a key is an error or wins over what all have.
+        assert!(!text.contains("volumes:") && !text.contains("volumeMounts:"), "{kind}");
+    }
+}

@@ -24,6 +24,7 @@ mod door;
 mod hurry;
 mod identity;
 mod isolation;
+mod keks;
 mod licenses;
 mod lists;
 mod mail;

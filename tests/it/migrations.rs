@@ -1,6 +1,6 @@
 //! Bootstrap and migrations: repeated, raced, taken back; and rows that point at nothing.
 
-use std::thread;
+use std::{process::Command, thread};
 
 use diesel::PgConnection;
 use guildhall::app::migrate::{self, Bootstrap, Orphans};
@@ -222,4 +222,35 @@ fn migrations_change_no_rows_of_workspaces_and_nothing_that_a_running_process_st
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn a_schema_of_a_newer_binary_is_named_and_left_alone() {
+    let database = Database::migrated();
+    run(
+        &mut database.admin(),
+        "INSERT INTO guildhall.__diesel_schema_migrations (version) VALUES ('20991231000100')",
+    );
+    let migrate = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
+        command.arg("migrate").args(arguments);
+        command.env("DATABASE_MIGRATOR_URL", database.urls.migrator.expose());
+        let said = command.output().expect("it runs");
+        (
+            said.status.success(),
+            String::from_utf8_lossy(&said.stderr).into_owned(),
+        )
+    };
+    let (well, said) = migrate(&["up"]);
+    assert!(
+        well && said.contains("20991231000100, of a newer guildhall than this one"),
+        "{said}"
+    );
+    let (well, said) = migrate(&["down", "--yes"]);
+    assert!(
+        !well && said.contains("20991231000100, which this guildhall does not know"),
+        "{said}"
+    );
+    let kept = migrate::applied(database.urls.migrator.expose()).expect("applied");
+    assert_eq!(kept.last().map(String::as_str), Some("20991231000100"));
 }

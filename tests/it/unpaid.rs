@@ -51,6 +51,12 @@ async fn an_unpaid_workspace_reads_ends_and_deletes_and_serves_its_customers() {
         let body = (!reads).then(|| json!({}));
         let answer = owner.ask(method.clone(), &path, body.clone()).await;
         if answer.status != 402 {
+            let status = answer.status.as_u16();
+            assert!(
+                status < 500 && status != 401 && status != 403,
+                "{}: {status}",
+                operation.id
+            );
             works.insert((reads, operation.id));
             continue;
         }

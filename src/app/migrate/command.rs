@@ -43,7 +43,7 @@ pub fn run(command: Migrate, config: &Config) -> Result<()> {
         Migrate::Up => {
             let ran = up(migrator(config)?)?;
             match ran.len() {
-                0 => eprintln!("migrate: nothing to do, the schema is {}", newest()),
+                0 => eprintln!("migrate: nothing to do, {}", told(&applied(migrator(config)?)?)),
                 n => eprintln!("migrate: ran {n}: {}", ran.join(", ")),
             }
         }
@@ -51,7 +51,13 @@ pub fn run(command: Migrate, config: &Config) -> Result<()> {
             if !yes {
                 bail!("this loses the data of the tables that go; repeat it with --yes");
             }
-            let gone = down(migrator(config)?, count)?;
+            let url = migrator(config)?;
+            if let Some(newer) = applied(url)?.into_iter().max().filter(|there| *there > newest()) {
+                bail!(
+                    "the schema is {newer}, which this guildhall does not know: take it back with the one that made it"
+                );
+            }
+            let gone = down(url, count)?;
             eprintln!("migrate: took back {}", gone.join(", "));
         }
         Migrate::Status => {
@@ -62,6 +68,15 @@ pub fn run(command: Migrate, config: &Config) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Which schema there is, where nothing is missing of ours.
+fn told(applied: &[String]) -> String {
+    let ours = newest();
+    match applied.iter().max() {
+        Some(there) if *there > ours => format!("the schema is {there}, of a newer guildhall than this one ({ours})"),
+        _ => format!("the schema is {ours}"),
+    }
 }
 
 /// Makes roles and database, and says how they are reached.

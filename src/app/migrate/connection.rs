@@ -8,7 +8,7 @@ use crate::kernel::{db, secret::Secret};
 
 /// Opens a connection.
 pub(super) fn connect(url: &str) -> Result<PgConnection> {
-    let url = db::address("the database's address", &Secret::new(url.to_owned()))?;
+    let url = db::impatient(db::address("the database's address", &Secret::new(url.to_owned()))?);
     #[expect(clippy::disallowed_methods, reason = "migrations run before the two doors exist")]
     let link = PgConnection::establish(url.expose()).map_err(db::told);
     link.with_context(|| format!("PostgreSQL cannot be reached at {}", without_password(url.expose())))

@@ -331,6 +331,6 @@ fn headers() -> Value {
     json!({
         "RequestId": {"description": "Names the request in our logs.", "schema": {"type": "string"}},
         "Version": {"description": "The API version that answered.", "schema": {"type": "string", "example": API_VERSION}},
-        "ETag": {"description": "Which version this is, for `If-Match` and `If-None-Match`.", "schema": {"type": "string", "example": "\"3\""}}
+        "ETag": {"description": "Which version this is, and where time alone changes what is shown, what it made of it: for `If-Match` and `If-None-Match`.", "schema": {"type": "string", "example": "\"3\""}}
     })
 }

@@ -111,12 +111,12 @@ impl Config {
         };
         let mut layers = Layers::builder();
         for (name, embedded) in [("default.toml", include_str!("../../../config/default.toml")), own] {
-            layers = layers.add_source(toml(name, &text_of(name, embedded)?)?);
+            layers = layers.add_source(layer(name, &text_of(name, embedded)?)?);
         }
         if let Some(file) = variables.get("GUILDHALL_CONFIG").filter(|file| !file.is_empty()) {
             let text = std::fs::read_to_string(file)
                 .with_context(|| format!("GUILDHALL_CONFIG names {file}, which cannot be read"))?;
-            layers = layers.add_source(toml(file, &text)?);
+            layers = layers.add_source(layer(file, &text)?);
         }
         for (name, key) in ALIASES {
             layers =
@@ -125,24 +125,14 @@ impl Config {
         let mut own = own_variables(variables)?;
         for key in LISTS {
             let name = format!("GUILDHALL__{}", key.to_uppercase().replace('.', "__"));
-            let Some(text) = own.get_mut(&name) else { continue };
-            let entries: Vec<&str> = text.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
-            if entries.is_empty() {
-                layers = layers.set_override(key, Vec::<String>::new())?;
-                own.remove(&name);
-            } else {
-                *text = entries.join(",");
-            }
+            let Some(text) = own.remove(&name) else { continue };
+            let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+            layers = layers.set_override(key, entries.collect::<Vec<_>>())?;
         }
-        let mut source = Variables::with_prefix("GUILDHALL")
+        let source = Variables::with_prefix("GUILDHALL")
             .prefix_separator("__")
             .separator("__")
             .source(Some(own.into_iter().collect()));
-        source = LISTS
-            .iter()
-            .fold(source.try_parsing(true).list_separator(","), |source, key| {
-                source.with_list_parse_key(key)
-            });
         let layers = layers.add_source(source).build()?;
         let mut config: Config = serde_path_to_error::deserialize(layers)
             .map_err(|error| anyhow::anyhow!("configuration key {}: {}", error.path(), error.inner()))?;
@@ -171,18 +161,22 @@ impl Config {
 /// The variables that set keys, by name.
 ///
 /// # Errors
-/// One that would set nothing: it stands below a key that has a value, or is an underscore short.
+/// One that would set nothing: it stands below a key that has a value, is an underscore short, or not in capitals.
 fn own_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<BTreeMap<String, String>> {
     let (own, others): (BTreeMap<_, _>, BTreeMap<_, _>) = variables
         .into_iter()
         .partition(|(name, _)| name.starts_with("GUILDHALL__"));
     for name in others.keys() {
         ensure!(
-            !(name.starts_with("GUILDHALL_") && name.contains("__")),
-            "{name} sets nothing: variables that set keys are called GUILDHALL__SECTION__KEY, with two underscores each time"
+            !(name.to_ascii_uppercase().starts_with("GUILDHALL_") && name.contains("__")),
+            "{name} sets nothing: variables that set keys are called GUILDHALL__SECTION__KEY, in capitals, with two underscores each time"
         );
     }
     for name in own.keys() {
+        ensure!(
+            !name.contains(|letter: char| letter.is_ascii_lowercase()),
+            "{name} sets nothing: variables that set keys are in capitals"
+        );
         let above = own.keys().find(|key| name.starts_with(&format!("{key}__")));
         ensure!(
             above.is_none(),
@@ -196,14 +190,26 @@ fn own_variables(variables: impl IntoIterator<Item = (String, String)>) -> Resul
 /// A file's text as a layer.
 ///
 /// # Errors
-/// It is no TOML: where.
-fn toml(name: &str, text: &str) -> Result<File<config::FileSourceString, FileFormat>> {
-    if let Err(error) = toml::from_str::<toml::Table>(text) {
+/// It is no TOML: where. It has a fraction: at which key.
+fn layer(name: &str, text: &str) -> Result<File<config::FileSourceString, FileFormat>> {
+    let table = toml::from_str::<toml::Table>(text).map_err(|error| {
         // What stands in the line may be a secret.
         let line = error.span().map_or(1, |at| text[..at.start].matches('\n').count() + 1);
-        bail!("{name} is no TOML: line {line}: {}", error.message());
+        anyhow::anyhow!("{name} is no TOML: line {line}: {}", error.message())
+    })?;
+    if let Some(key) = fraction(&table) {
+        bail!("configuration key {key}: {name} has a fraction there, and no key is one");
     }
     Ok(File::from_str(text, FileFormat::Toml))
+}
+
+/// A key with a fraction, which would be rounded where a whole number is wanted.
+fn fraction(table: &toml::Table) -> Option<String> {
+    table.iter().find_map(|(key, value)| match value {
+        toml::Value::Float(_) => Some(key.clone()),
+        toml::Value::Table(below) => fraction(below).map(|below| format!("{key}.{below}")),
+        _ => None,
+    })
 }
 
 /// The file beside the working directory if it is there, else the copy in the binary.

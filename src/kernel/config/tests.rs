@@ -44,6 +44,19 @@ fn an_unknown_key_is_named() {
     assert!(refusal(Environment::Development, &[("GUILDHALL__SERVER__PORT", "high")]).contains("server.port"));
     let below = [("GUILDHALL__SERVER__PORT", "8081"), ("GUILDHALL__SERVER__PORT__X", "1")];
     assert!(refusal(Environment::Development, &below).starts_with("GUILDHALL__SERVER__PORT__X is an unknown key"));
+    for text in ["18393.7", "1e3", " 8081", "0x10", "-1", "70000"] {
+        let refused = refusal(Environment::Development, &[("GUILDHALL__SERVER__PORT", text)]);
+        assert!(refused.contains("server.port"), "{text}: {refused}");
+    }
+    for name in [
+        "guildhall__server__port",
+        "Guildhall__SERVER__PORT",
+        "GUILDHALL__SERVER__Port",
+        "guildhall_server__port",
+    ] {
+        let refused = refusal(Environment::Development, &[(name, "8081")]);
+        assert!(refused.starts_with(&format!("{name} sets nothing")), "{refused}");
+    }
     let short = refusal(Environment::Development, &[("GUILDHALL_SERVER__PORT", "1")]);
     assert!(short.starts_with("GUILDHALL_SERVER__PORT sets nothing"), "{short}");
 }
@@ -62,13 +75,28 @@ fn a_list_may_be_spaced_or_empty() {
     assert!(proxies("").is_empty() && proxies(" , ").is_empty());
 }
 
-#[test]
-fn a_file_that_is_no_toml_is_named() {
-    let path = std::env::temp_dir().join(format!("guildhall-{}.toml", std::process::id()));
-    std::fs::write(&path, "[server]\nport = \"S3CRET").expect("written");
+/// What a file of one's own with this text is refused by, and the file's name.
+fn refused_file(text: &str) -> (String, String) {
+    let path = std::env::temp_dir().join(format!("guildhall-{}.toml", uuid::Uuid::new_v4()));
+    std::fs::write(&path, text).expect("written");
     let name = path.to_str().expect("text");
     let refused = refusal(Environment::Development, &[("GUILDHALL_CONFIG", name)]);
     std::fs::remove_file(&path).expect("removed");
+    (refused, name.to_owned())
+}
+
+#[test]
+fn fractions_are_not_rounded_to_whole_numbers() {
+    let (refused, _) = refused_file("[server]\nport = 8081.7");
+    assert!(refused.contains("server.port"), "{refused}");
+    // What is written with digits alone is text where text is wanted, as it was written.
+    let config = load(Environment::Development, &[("GUILDHALL__REDIS__PREFIX", "007.50")]);
+    assert_eq!(config.expect("acceptable").redis.prefix, "007.50");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_named() {
+    let (refused, name) = refused_file("[server]\nport = \"S3CRET");
     assert!(
         refused.starts_with(&format!("{name} is no TOML: line 2: ")) && !refused.contains("S3CRET"),
         "{refused}"

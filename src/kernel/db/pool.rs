@@ -88,8 +88,7 @@ impl r2d2::ManageConnection for Manager {
     type Error = diesel::r2d2::Error;
 
     fn connect(&self) -> Result<Link, Self::Error> {
-        #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
-        match PgConnection::establish(self.url.expose()) {
+        match open(&self.url) {
             Ok(conn) => {
                 self.failed.store(0, Ordering::Relaxed);
                 let used = Instant::now();
@@ -97,7 +96,7 @@ impl r2d2::ManageConnection for Manager {
             }
             Err(error) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                Err(diesel::r2d2::Error::ConnectionError(told(error)))
+                Err(diesel::r2d2::Error::ConnectionError(error))
             }
         }
     }
@@ -132,32 +131,46 @@ impl<E: Error> r2d2::HandleError<E> for Telling {
 
 /// How long a silent server is believed; libpq alone would wait for the kernel's quarter of an hour. Seconds, `tcp_user_timeout` in
 /// milliseconds; <https://www.postgresql.org/docs/current/libpq-connect.html>.
-const PATIENCE: [(&str, &str); 6] = [
+const PATIENCE: [(&str, &str); 5] = [
     ("connect_timeout", "2"),
     ("tcp_user_timeout", "5000"),
     ("keepalives_idle", "10"),
     ("keepalives_interval", "3"),
     ("keepalives_count", "3"),
-    ("target_session_attrs", "read-write"),
 ];
+/// What a door wants besides: of several servers the one that takes writes.
+const WRITES: [(&str, &str); 1] = [("target_session_attrs", "read-write")];
+
+/// Opens a connection. Blocks.
+///
+/// # Errors
+/// Why it could not be opened, without the address.
+pub(super) fn open(address: &Secret<String>) -> diesel::ConnectionResult<PgConnection> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
+    PgConnection::establish(address.expose()).map_err(told)
+}
 
 /// Opens a connection as a door would, and closes it. Blocks.
 ///
 /// # Errors
-/// Why it could not be opened, without the address.
+/// As of [`open`].
 pub fn knock(address: &Secret<String>) -> diesel::ConnectionResult<()> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "looks whether a door opens, before there are any"
-    )]
-    let opened = PgConnection::establish(impatient(address.clone()).expose());
-    opened.map(drop).map_err(told)
+    open(&of_door(address.clone())).map(drop)
 }
 
 /// The same address, with whatever it does not say itself about [`PATIENCE`].
-pub(super) fn impatient(address: Secret<String>) -> Secret<String> {
+pub fn impatient(address: Secret<String>) -> Secret<String> {
+    with(&address, &PATIENCE)
+}
+
+/// The same for a door.
+pub(super) fn of_door(address: Secret<String>) -> Secret<String> {
+    with(&impatient(address), &WRITES)
+}
+
+fn with(address: &Secret<String>, settings: &[(&str, &str)]) -> Secret<String> {
     let mut text = address.expose().clone();
-    for (name, value) in PATIENCE {
+    for (name, value) in settings {
         if !text.contains(&format!("{name}=")) {
             let joint = if text.contains('?') { '&' } else { '?' };
             text += &format!("{joint}{name}={value}");
@@ -173,7 +186,7 @@ mod tests {
     use super::*;
 
     fn told(address: &str) -> String {
-        impatient(Secret::new(address.to_owned())).expose().clone()
+        of_door(Secret::new(address.to_owned())).expose().clone()
     }
 
     #[test]

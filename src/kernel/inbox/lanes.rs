@@ -164,19 +164,15 @@ pub fn move_to<'e>(
     open(tx, lane.connection, name)
 }
 
-fn open(tx: &mut Tenant<'_>, connection: ConnectionId, lane: &str) -> Result<()> {
-    let workspace = tx.workspace();
-    queries::open_lane(tx.conn(), workspace, connection, lane)?;
-    tx.wake(Signal::Inbox);
-    Ok(())
-}
-
 /// Waits until nobody looks at a lane any more, and keeps everybody from it until the commit; then it is looked at.
 ///
 /// # Errors
 /// 503 `overloaded` if that takes longer than a lock is waited for.
-pub fn wait_for(tx: &mut Tenant<'_>, connection: ConnectionId, lane: &str) -> Result<()> {
-    open(tx, connection, lane)
+pub fn open(tx: &mut Tenant<'_>, connection: ConnectionId, lane: &str) -> Result<()> {
+    let workspace = tx.workspace();
+    queries::open_lane(tx.conn(), workspace, connection, lane)?;
+    tx.wake(Signal::Inbox);
+    Ok(())
 }
 
 /// Lets whatever was parked on this be looked at again: the map has changed. Answers how many events.

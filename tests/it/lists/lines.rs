@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Stage, names, rows};
 use crate::{
@@ -181,7 +181,11 @@ async fn to_take_the_audit_log_along_is_more_than_to_read_it_and_is_written_down
         "audit:export"
     );
     let taker = world.api_key(["audit:read", "audit:export"]);
-    taker.get("/audit-entries").header("accept", LINES).await.ok();
+    let some = "/audit-entries?action=api_key.revoked&order=created_at";
+    taker.get(some).header("accept", LINES).await.ok();
+    let told = world.owner().get("/audit-entries?action=audit_log.exported").await.ok();
+    let asked = json!({ "action": "api_key.revoked", "order": "created_at" });
+    assert_eq!(told.body["data"][0]["changes"], asked);
     let written = world.audit();
     let taken = written.iter().filter(|entry| entry.contains("audit_log.exported"));
     assert_eq!(taken.count(), 1, "{written:?}");

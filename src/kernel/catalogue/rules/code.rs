@@ -110,7 +110,7 @@ fn listed_exist(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
             12,
             name,
             "the list names a function that does not exist",
-            "Take its line out of the registry.",
+            "Make it again as its migration does; where a migration has dropped it, take its line out of the registry.",
         );
     }
     if !snapshot.functions_closed_by_default {

@@ -24,7 +24,7 @@ pub(super) fn judge(snapshot: &Snapshot, registry: &Registry, report: &mut Repor
                 rule,
                 name,
                 "the registry excuses an index that does not exist or needs no excuse",
-                "Take its line out.",
+                "Make it again as its migration does; where a migration has dropped it, take its line out of the registry.",
             );
         }
     }
@@ -37,7 +37,7 @@ pub(super) fn judge(snapshot: &Snapshot, registry: &Registry, report: &mut Repor
             8,
             name,
             "the registry excuses a foreign key that does not exist",
-            "Take its line out.",
+            "Make it again as its migration does; where a migration has dropped it, take its line out of the registry.",
         );
     }
 }

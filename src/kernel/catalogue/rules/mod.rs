@@ -29,13 +29,15 @@ diesel::define_sql_function! {
     fn schema_version() -> diesel::sql_types::Nullable<diesel::sql_types::Text>;
 }
 
+/// Whether the database has the function that names its newest migration.
+pub(super) fn tells_its_version(snapshot: &Snapshot) -> bool {
+    let mut functions = snapshot.functions.iter();
+    functions.any(|function| function.name == "schema_version")
+}
+
 /// How the database's newest migration compares to this binary's. One that knows none has no such function either.
 pub(super) fn schema_is(conn: &mut PgConnection, snapshot: &Snapshot, newest: &str) -> Result<Ordering> {
-    if !snapshot
-        .functions
-        .iter()
-        .any(|function| function.name == "schema_version")
-    {
+    if !tells_its_version(snapshot) {
         return Ok(Ordering::Less);
     }
     let there: Option<String> = diesel::select(schema_version()).get_result(conn)?;

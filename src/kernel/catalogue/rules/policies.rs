@@ -73,6 +73,20 @@ fn wanted(expected: &Expected) -> Vec<Wanted> {
     wanted
 }
 
+impl Wanted {
+    /// The statement that makes it.
+    fn made_on(&self, relation: &Relation) -> String {
+        let kind = if self.permissive { "PERMISSIVE" } else { "RESTRICTIVE" };
+        format!(
+            "CREATE POLICY {name} ON {table} AS {kind} FOR ALL TO {role} USING ({condition}) WITH CHECK ({condition})",
+            name = self.name,
+            table = relation.name,
+            role = self.role,
+            condition = self.condition,
+        )
+    }
+}
+
 fn policies(relation: &Relation, expected: &Expected, report: &mut Report) {
     let rule = if relation.parent.is_some() { 13 } else { 3 };
     let wanted = wanted(expected);
@@ -93,13 +107,11 @@ fn policies(relation: &Relation, expected: &Expected, report: &mut Report) {
             continue;
         };
         for what in differences(policy, like) {
-            let kind = if like.permissive { "PERMISSIVE" } else { "RESTRICTIVE" };
             let fix = format!(
-                "DROP POLICY \"{name}\" ON {table}; CREATE POLICY {name} ON {table} AS {kind} FOR ALL TO {role} USING ({condition}) WITH CHECK ({condition})",
-                name = policy.name,
-                table = relation.name,
-                role = like.role,
-                condition = like.condition,
+                "DROP POLICY \"{}\" ON {}; {}",
+                policy.name,
+                relation.name,
+                like.made_on(relation)
             );
             report.add(rule, &relation.name, format!("policy {}: {what}", policy.name), fix);
         }
@@ -107,12 +119,7 @@ fn policies(relation: &Relation, expected: &Expected, report: &mut Report) {
     for like in &wanted {
         if !relation.policies.iter().any(|policy| policy.name == like.name) {
             let what = format!("policy {} for {} is missing", like.name, like.role);
-            report.add(
-                rule,
-                &relation.name,
-                what,
-                "Make the table with make_tenant_table or make_shared_table, a partition with guard_partition.",
-            );
+            report.add(rule, &relation.name, what, like.made_on(relation));
         }
     }
 }

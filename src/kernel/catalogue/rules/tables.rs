@@ -32,7 +32,7 @@ pub(super) fn judge(snapshot: &Snapshot, registry: &Registry, ahead: bool, repor
                 2,
                 name,
                 "the relation is in the registry and not in the database",
-                "Run `guildhall migrate up`, or take its line out.",
+                "Restore it from a backup; where a migration has dropped it, take its line out of the registry.",
             );
         }
     }
