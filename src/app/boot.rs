@@ -19,6 +19,7 @@ use crate::{
         config::Config,
         crypto::Keyring,
         db::{self, Db, Sizes},
+        deep,
         error::Error,
         gate::Full,
         http::{
@@ -75,12 +76,12 @@ impl Deployment {
     /// # Errors
     /// A setting that is missing or cannot be read.
     pub fn new(config: Config, clock: Clock) -> Result<Deployment> {
+        deep::start()?;
         let db = database(&config, &clock)?;
         let keyring = Arc::new(keyring(&config)?);
         let operations = Arc::new(Operations::read(&api::document())?);
         let redis = redis(&config, &db)?;
-        let limits = Limits::new(config.limits.clone(), redis.clone(), config.server.replicas);
-        limits.keep_tidy();
+        let limits = limits(&config, &redis);
         let readiness = Arc::new(Readiness::default());
         let keys = Keys::new(db.clone(), keyring.clone(), config.auth.access_token_seconds);
         let origins = Origins::new(&config.cors.origins, &config.server.public_url)?;
@@ -176,6 +177,13 @@ fn redis(config: &Config, db: &Db) -> Result<Redis> {
     let redis = Redis::open(url, &config.redis.prefix)?;
     wake::join(db.wakes(), &redis);
     Ok(redis)
+}
+
+/// What is counted of callers.
+fn limits(config: &Config, redis: &Redis) -> Limits {
+    let limits = Limits::new(config.limits.clone(), redis.clone(), config.server.replicas);
+    limits.keep_tidy();
+    limits
 }
 
 /// What encrypts and decrypts what is stored.

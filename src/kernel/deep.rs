@@ -1,18 +1,35 @@
 //! Work that goes into something as deep as somebody else nested it.
 
-use std::{io, panic::resume_unwind, thread};
+use std::sync::OnceLock;
 
-/// Of a thread for it, in bytes. It is used as far as it is needed.
+use anyhow::{Context, Result};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Of each thread, in bytes. It is used as far as it is needed.
 const STACK: usize = 64 << 20;
 
-/// Does it on a thread of its own, whose stack is large enough, and waits for that. A panic is handed on.
+static THREADS: OnceLock<ThreadPool> = OnceLock::new();
+
+/// Makes the threads for it, one for each core: a process without room for them finds out when it starts, and not at somebody's request.
 ///
 /// # Errors
-/// There is no thread for it.
-pub fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().name("deep".into()).stack_size(STACK);
-        let done = thread.spawn_scoped(scope, work)?.join();
-        Ok(done.unwrap_or_else(|panic| resume_unwind(panic)))
-    })
+/// They cannot be made.
+pub fn start() -> Result<()> {
+    if THREADS.get().is_none() {
+        // Two that begin together make two, and one of them ends again.
+        let _ = THREADS.set(threads()?);
+    }
+    Ok(())
+}
+
+fn threads() -> Result<ThreadPool> {
+    let builder = ThreadPoolBuilder::new().stack_size(STACK);
+    let made = builder.thread_name(|number| format!("deep-{number}")).build();
+    made.context("the threads for what is deeply nested cannot be made")
+}
+
+/// Does it on a thread whose stack is large enough, and waits for that. A panic is handed on.
+pub fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let threads = THREADS.get_or_init(|| threads().unwrap_or_else(|error| panic!("{error:#}")));
+    threads.install(work)
 }

@@ -10,7 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod db;
-mod deep;
+pub mod deep;
 pub mod directory;
 pub mod entitlements;
 pub mod error;
@@ -46,5 +46,3 @@ pub mod vitals;
 pub mod wake;
 pub mod words;
 pub mod workspaces;
-
-pub use deep::deep;

@@ -121,6 +121,14 @@ mod tests {
     fn what_is_given_too_much_or_too_little_is_refused_before_anything_is_rendered() {
         for (source, fault) in [
             (
+                "{{ input.a is string 'x' }}",
+                "The test 'string' takes no such arguments.",
+            ),
+            (
+                "{% if input.a is defined input.b %}x{% endif %}",
+                "The test 'defined' takes no such arguments.",
+            ),
+            (
                 "{{ input.a|upper('x') }}",
                 "The filter 'upper' takes no such arguments.",
             ),
@@ -160,6 +168,10 @@ mod tests {
             ),
             ("{{ 1 / 0 }}", "It divides by zero."),
             ("{{ input.a // 0.0 }}", "It divides by zero."),
+            ("{{ input.a / (0) }}", "It divides by zero."),
+            ("{{ input.a / -0 }}", "It divides by zero."),
+            ("{{ input.a / 0x0 }}", "It divides by zero."),
+            ("{{ input.a % 0_0 }}", "It divides by zero."),
             ("{% if input.a %0 %}{% endif %}", "It divides by zero."),
         ] {
             assert_eq!(check(source).expect_err(source).detail, fault, "{source}");
@@ -174,7 +186,7 @@ mod tests {
             "{{ input.a|join }}{{ input.a|join(', ')|upper|trim|lower }}",
             "{{ input.a|int }}{{ input.a|int(0) }}{{ input.a|int(default=0) }}{{ input.a|int(0, 16) }}{{ input.a|float(default=0) }}",
             "{{ input.a|default('x')|d }}{{ input.a|default('', true) }}{{ input.a|round(2)|round }}{{ input.a|tojson }}",
-            "{{ input.a / 10 }}{{ input.a / 0.5 }}{{ input.a // input.zero0 }}{{ input.a % 07 }}{{ 'a / 0' }}",
+            "{{ input.a / 10 }}{{ input.a / 0.5 }}{{ input.a // input.zero0 }}{{ input.a % 07 }}{{ 1 / 0x10 }}{{ 1 / (input.a) }}{{ 'a / 0' }}",
             "{% if input.a is defined and (input.b == 1) %}{% endif %}{{ input.a|default(input.b == 'x') }}",
         ] {
             check(source).expect(source);

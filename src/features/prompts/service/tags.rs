@@ -11,6 +11,13 @@ const BLOCKS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
 /// The longest list that one may write, all lists of a tag together: what stands in it may be large, and is looked at again for each.
 const ELEMENTS: usize = 50;
 
+/// The most words and signs of one tag. The engine goes a step deeper for each of a chain (`a.b.c`, `a|b|c`, `a or b or c`), guards that by
+/// nothing, and looks at the whole chain again at each step.
+const WORDS: usize = 500;
+
+/// The most tags of the kind `elif`: the engine goes a step deeper for each.
+const ALTERNATIVES: usize = 100;
+
 /// One `{{ … }}` or `{% … %}`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tag<'a> {
@@ -27,6 +34,7 @@ pub(super) struct Tag<'a> {
 pub(super) fn read(source: &str) -> Result<Vec<Tag<'_>>, Fault> {
     let mut tags = Vec::new();
     let mut place = 0;
+    let mut alternatives = 0;
     while let Some(found) = source[place..].find('{') {
         let start = place + found;
         let (is_block, close) = match source.as_bytes().get(start + 1) {
@@ -58,6 +66,17 @@ pub(super) fn read(source: &str) -> Result<Vec<Tag<'_>>, Fault> {
                     &format!("Blocks are {}; not '{word}'.", BLOCKS.join(", ")),
                 ));
             }
+            alternatives += usize::from(word == "elif");
+            if alternatives > ALTERNATIVES {
+                return Err(fault(source, start, "A template has at most 100 elif."));
+            }
+        }
+        if words(inner) > WORDS {
+            return Err(fault(
+                source,
+                start,
+                "A tag has at most 500 words and signs: make several of it.",
+            ));
         }
         if let Some(name) = called(inner) {
             return Err(fault(source, start, &format!("There are no functions: '{name}'.")));
@@ -107,7 +126,11 @@ impl Tag<'_> {
         });
         let calls = filters.chain(tests).map(|(called, text)| {
             let (text, name) = (text.trim_start(), name_at(text));
-            let given = arguments(&text[name.len()..]);
+            let behind = &text[name.len()..];
+            let given = match called {
+                Called::Test if takes_what_follows(behind) => vec![behind],
+                _ => arguments(behind),
+            };
             let named: Vec<_> = given.iter().filter_map(|argument| name_of(argument)).collect();
             Invocation {
                 called,
@@ -123,9 +146,14 @@ impl Tag<'_> {
     pub(super) fn divides_by_zero(&self) -> bool {
         let plain = plain(self.inner);
         plain.match_indices(['/', '%']).any(|(place, _)| {
-            let divisor = plain[place + 1..].trim_start_matches('/').trim_start();
+            let divisor = plain[place + 1..]
+                .trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '/' | '(' | '-' | '+'));
             let end = divisor.find(|c: char| !is_word(c) && c != '.').unwrap_or(divisor.len());
-            divisor[..end].parse() == Ok(0.0)
+            let digits = divisor[..end].replace('_', "").to_ascii_lowercase();
+            let plain_zero = digits
+                .strip_prefix(['0'])
+                .and_then(|rest| rest.strip_prefix(['x', 'o', 'b']));
+            plain_zero.is_some_and(|rest| rest.chars().all(|c| c == '0')) || digits.parse() == Ok(0.0)
         })
     }
 }
@@ -153,6 +181,14 @@ fn arguments(text: &str) -> Vec<&str> {
     }
     found.retain(|argument| !argument.trim().is_empty());
     found
+}
+
+/// Whether a test is given what stands behind its name without parentheses.
+fn takes_what_follows(behind: &str) -> bool {
+    let behind = behind.trim_start();
+    let word = name_at(behind);
+    let is_operator = ["", "and", "or", "else", "is"].contains(&word.as_str());
+    !is_operator || behind.starts_with(['"', '\'', '+', '-', '['])
 }
 
 /// The name of an argument that has one.
@@ -281,6 +317,16 @@ fn last_word(text: &str) -> &str {
         .take_while(|(_, c)| c.is_alphanumeric() || *c == '_')
         .last();
     start.map_or("", |(start, _)| &text[start..])
+}
+
+/// How many words and signs stand there. Of what is quoted, only the quotes are.
+fn words(inner: &str) -> usize {
+    let plain = plain(inner);
+    let begins = plain.char_indices().filter(|(place, c)| {
+        let goes_on = is_word(*c) && plain[..*place].ends_with(is_word);
+        !goes_on && !c.is_whitespace()
+    });
+    begins.count()
 }
 
 /// What stands there without what its quotes hold.

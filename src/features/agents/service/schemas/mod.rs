@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use self::shape::Shape;
 use crate::kernel::{
-    self,
     crypto::sha256,
+    deep::deep,
     error::{FieldCode, FieldError},
 };
 
@@ -66,8 +66,7 @@ pub fn accepts(schema: &Value, value: &Value, at: &str) -> Result<(), Vec<FieldE
     }
     match schema.shape.depth(value) {
         0..=DEEP => schema.judge(value, cost, at),
-        _ => deep(|| schema.judge(value, cost, at))
-            .unwrap_or_else(|detail| Err(refused(FieldCode::InvalidFormat, detail))),
+        _ => deep(|| schema.judge(value, cost, at)),
     }
 }
 
@@ -119,7 +118,7 @@ fn read(schema: &Value) -> Result<Arc<Schema>, String> {
     }
     let read = Arc::new(Schema {
         shape: Shape::of(schema)?,
-        validator: deep(|| compiled(schema))??,
+        validator: deep(|| compiled(schema))?,
         size: text.len(),
     });
     READ.insert(name, read.clone());
@@ -132,11 +131,6 @@ fn compiled(schema: &Value) -> Result<Validator, String> {
         .with_pattern_options(patterns::engine(patterns::LARGEST))
         .build(schema)
         .map_err(|error| format!("Not a JSON Schema: {}.", brief(&error.to_string())))
-}
-
-/// Does something that goes deep on a stack that is large enough for it.
-fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
-    kernel::deep(work).map_err(|_| "It cannot be checked now.".to_owned())
 }
 
 /// The beginning of a text that may be long.
