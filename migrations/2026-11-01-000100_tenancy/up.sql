@@ -45,7 +45,7 @@ END $$;
 
 -- The name of the key-encryption key (KEK) that wraps a sealed record: version, length of the name, name, 60 bytes of wrapped key, the
 -- record itself. Empty for what is no such thing.
-CREATE FUNCTION kek_of(sealed bytea) RETURNS text IMMUTABLE STRICT PARALLEL SAFE
+CREATE FUNCTION kek_of(sealed bytea) RETURNS text IMMUTABLE PARALLEL SAFE
   RETURN CASE WHEN octet_length(sealed) < 2 THEN '' ELSE encode(substr(sealed, 3, get_byte(sealed, 1)), 'escape') END;
 
 -- Whether the second is the first under another wrapping: the same record, moved to another KEK. A row in which nothing else happens is not

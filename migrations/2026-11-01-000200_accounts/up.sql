@@ -147,7 +147,8 @@ CREATE INDEX signing_keys_use_idx ON signing_keys (use, workspace_id, state);
 -- The key-encryption keys under which something may be sealed: a process enters its own before it seals, and none starts that lacks one.
 CREATE TABLE keks (
   id    text NOT NULL CONSTRAINT keks_pkey PRIMARY KEY,
-  since timestamptz NOT NULL DEFAULT app_now()
+  since timestamptz NOT NULL DEFAULT app_now(),
+  trial uuid                                                        -- who takes it out unless a process says meanwhile that it seals with it
 );
 
 -- ── Signing in through others (class kernel) ─────────────────────────────────────────────────────────────────────────────────────────

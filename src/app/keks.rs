@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
 
 use crate::{
-    app::boot::Deployment,
+    app::{boot::Deployment, cli},
     features::webhooks,
     kernel::{
         clock,
@@ -49,6 +49,7 @@ pub(super) async fn admit(deployment: &Deployment) -> Result<()> {
 /// # Errors
 /// The database's.
 pub(super) async fn list(deployment: &Deployment) -> Result<()> {
+    let mut listed = String::new();
     for kek in keks::list(&deployment.db, &parts()).await.map_err(told)? {
         let id = &kek.kek;
         let is = match (id == deployment.keyring.current(), deployment.keyring.has(id)) {
@@ -59,12 +60,13 @@ pub(super) async fn list(deployment: &Deployment) -> Result<()> {
         let since = kek.since.map_or("nobody entered it".into(), |since| {
             format!("in use since {}", clock::written(since))
         });
-        println!("{id}: {is}, {since}, records: {}", kek.records.values().sum::<i64>());
+        let records = kek.records.values().sum::<i64>();
+        listed += &format!("{id}: {is}, {since}, records: {records}\n");
         for (column, records) in &kek.records {
-            println!("  {records:>10}  {column}");
+            listed += &format!("  {records:>10}  {column}\n");
         }
     }
-    Ok(())
+    Ok(cli::print(listed.as_bytes())?)
 }
 
 /// Moves everything to the current key.

@@ -3,6 +3,7 @@
 //! a single question.
 
 mod address;
+mod alone;
 mod ask;
 mod opening;
 mod pool;
@@ -354,6 +355,14 @@ impl Kernel<'_> {
     /// 503 if the connection is lost.
     pub fn now(&mut self) -> Result<DateTime<Utc>> {
         instant(self.conn, &mut self.now)
+    }
+
+    /// Waits until no other transaction goes on under this number, and keeps others from it until the commit.
+    ///
+    /// # Errors
+    /// 503 `overloaded` if that takes longer than a lock is waited for.
+    pub(in crate::kernel) fn alone(&mut self, number: i64) -> Result<()> {
+        Ok(alone::alone(self.conn, number)?)
     }
 
     /// As [`Tenant::wake`].

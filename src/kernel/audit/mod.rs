@@ -13,5 +13,5 @@ pub use jobs::{register, retention, sweep};
 pub use model::{AuditCheckpoint, AuditEntry, Broken, Entry, Fault, Subject, Verdict};
 pub use refusals::Refusals;
 pub use routes::routes;
-pub(in crate::kernel) use service::write;
 pub use service::{note, verify};
+pub(in crate::kernel) use service::{note_in, write};

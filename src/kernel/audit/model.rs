@@ -39,7 +39,7 @@ pub struct Entry {
     pub action: &'static str,
     /// What it was done to.
     pub subject: Option<Subject>,
-    /// `{"role": ["member", "admin"]}`; secrets as `"[changed]"`.
+    /// `{"role": ["member", "admin"]}`; secrets, and what is about a person, as `"[changed]"`.
     pub changes: Value,
     /// `done`, `refused` or `failed`.
     pub outcome: AuditOutcome,
@@ -82,7 +82,7 @@ crate::words! {
 
 /// An entry as it lies in the log: what the chain seals.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable, Serialize)]
-#[diesel(table_name = audit_log, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = audit_log, treat_none_as_default_value = false, check_for_backend(diesel::pg::Pg))]
 pub(super) struct Logged {
     pub(super) workspace_id: WorkspaceId,
     pub(super) id: AuditId,
@@ -160,7 +160,8 @@ pub struct AuditEntry {
     /// What it was done to.
     #[schema(required)]
     pub subject: Option<AuditSubject>,
-    /// What changed: the old and the new value of each field. A secret reads `"[changed]"`.
+    /// What changed: the old and the new value of each field; of an export, null and what it was narrowed by. A secret, and what is about a
+    /// person, reads `"[changed]"`.
     #[schema(value_type = Object)]
     pub changes: Value,
     /// How it ended.
@@ -265,6 +266,7 @@ impl Filters for AuditFilters {
         "request_id",
     ];
     const EXPORTED: bool = true;
+    const PERSONAL: &'static [&'static str] = &["ip"];
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         // An id that cannot exist matches nothing.

@@ -23,7 +23,7 @@ sealed_column!(
     |(id,), (workspace,)| place(*workspace, *id, "key_sealed")
 );
 
-/// Several in a row, so that the database does not look into them. A workspace has very few connections.
+/// Several in a row, so that the database does not look into them. A workspace has very few connections: all are looked at at once.
 struct SigningSecrets;
 
 impl Column for SigningSecrets {
@@ -37,13 +37,12 @@ impl Column for SigningSecrets {
         conn: &mut PgConnection,
         current: &str,
         after: Option<&Self::Key>,
-        most: i64,
+        _most: i64,
     ) -> QueryResult<Vec<(Self::Key, Self::Record)>> {
         let first = after.map_or(ConnectionId::nil(), |(id, _)| *id);
         let found: Vec<(Self::Key, Self::Record)> = stripe_connections::table
             .filter(stripe_connections::id.gt(first))
             .order(stripe_connections::id)
-            .limit(most)
             .select((
                 (stripe_connections::id, stripe_connections::workspace_id),
                 stripe_connections::webhook_secrets_sealed,

@@ -71,8 +71,8 @@ pub async fn admit(db: &Db, keyring: &Arc<Keyring>) -> Result<()> {
 /// # Errors
 /// As [`admit`].
 pub(in crate::kernel) fn enter(tx: &mut Kernel<'_>, keyring: &Keyring) -> Result<()> {
-    let entered = queries::all(tx)?;
-    let ids = entered.iter().map(|(kek, _)| kek);
+    let entered = queries::lock(tx)?;
+    let ids = entered.iter().map(|kek| &kek.id);
     let missing: Vec<String> = ids.filter(|kek| !keyring.has(kek)).cloned().collect();
     match missing.is_empty() {
         true => queries::note(tx, keyring, &entered),
@@ -100,10 +100,10 @@ pub async fn list(db: &Db, parts: &[Part]) -> Result<Vec<Use>> {
     let mut counted = census(db, parts).await?;
     let mut uses: Vec<Use> = entered
         .into_iter()
-        .map(|(kek, since)| Use {
-            records: counted.remove(&kek).unwrap_or_default(),
-            kek,
-            since: Some(since),
+        .map(|entered| Use {
+            records: counted.remove(&entered.id).unwrap_or_default(),
+            kek: entered.id,
+            since: Some(entered.since),
         })
         .collect();
     uses.extend(counted.into_iter().map(|(kek, records)| Use {
@@ -120,7 +120,7 @@ pub async fn list(db: &Db, parts: &[Part]) -> Result<Vec<Use>> {
 /// The database's.
 pub async fn entered(db: &Db) -> Result<Vec<String>> {
     let all = db.unscoped(&call("keks.list"), queries::all).await?;
-    Ok(all.into_iter().map(|(kek, _)| kek).collect())
+    Ok(all.into_iter().map(|kek| kek.id).collect())
 }
 
 /// Records by KEK and column.

@@ -11,12 +11,13 @@ use std::{
 
 use diesel::PgConnection;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{Census, Column, Part, Record, call, census, queries, scope, workspaces};
 use crate::kernel::{
     audit::{self, Entry},
     crypto::{Keyring, Unreadable},
-    db::Db,
+    db::{Db, Kernel},
     error::Result,
     id::WorkspaceId,
 };
@@ -164,61 +165,62 @@ fn left(mut census: Census, keyring: &Keyring) -> Census {
     census
 }
 
-/// Takes the KEKs out under which nothing is left, and looks whether they stay out: a process that still has an older one in front seals under
-/// it, and enters it again. What is there without being entered is entered, for no process may start without it.
+/// Takes the KEKs out under which nothing is left. That is announced first: a process that still has one of them in front seals under it, and
+/// says so. What is there without being entered is entered, for no process may start without it.
 async fn retire(work: &Work, parts: &[Part], left: Census) -> Result<Vec<(String, Retired)>> {
-    let (db, keyring) = (&work.db, &work.keyring);
-    let records = |census: &Census, kek: &str| census.get(kek).map_or(0, |records| records.values().sum::<i64>());
-    let (own, found) = (keyring.clone(), left.clone());
+    let (db, current) = (&work.db, work.keyring.current().to_owned());
+    let (trial, found) = (Uuid::new_v4(), left.clone());
     let older: Vec<String> = db
         .unscoped(&call("keks.retire"), move |tx| {
             for kek in found.keys().filter(|kek| !kek.is_empty()) {
                 queries::add(tx, kek)?;
             }
-            let all = queries::all(tx)?.into_iter().map(|(kek, _)| kek);
-            let older: Vec<String> = all.filter(|kek| kek != own.current()).collect();
+            let all = queries::all(tx)?.into_iter().map(|kek| kek.id);
+            let older: Vec<String> = all.filter(|kek| *kek != current).collect();
             for kek in older.iter().filter(|kek| !found.contains_key(*kek)) {
-                queries::remove(tx, kek)?;
+                queries::announce(tx, kek, trial)?;
             }
             Ok(older)
         })
         .await?;
-    let mut became: Vec<(String, Retired)> = older
-        .into_iter()
-        .map(|kek| match records(&left, &kek) {
-            0 => (kek, Retired::Gone),
-            rows => (kek, Retired::InUse(rows)),
-        })
-        .collect();
-    if became.iter().any(|(_, became)| *became == Retired::Gone) {
+    let mut sealed_meanwhile = Census::new();
+    if older.iter().any(|kek| !left.contains_key(kek)) {
         tokio::time::sleep(SILENCE).await;
-        let entered = super::entered(db).await?;
-        let again = census(db, parts).await?;
-        for (kek, became) in became.iter_mut().filter(|(_, became)| *became == Retired::Gone) {
-            if entered.contains(kek) || again.contains_key(kek) {
-                *became = Retired::StillSealing;
-                let kek = kek.clone();
-                // Its process may be gone by now, and what it sealed is still there.
-                db.unscoped(&call("keks.retire"), move |tx| queries::add(tx, &kek))
-                    .await?;
-            } else {
-                note(work, kek).await?;
-            }
-        }
+        sealed_meanwhile = census(db, parts).await?;
+    }
+    let mut became = Vec::new();
+    for kek in older {
+        let it = match left.get(&kek) {
+            Some(records) => Retired::InUse(records.values().sum()),
+            None => take_out(work, &kek, trial, sealed_meanwhile.contains_key(&kek)).await?,
+        };
+        became.push((kek, it));
     }
     Ok(became)
 }
 
-/// The audit log of `platform` tells of it, as it does of signing keys.
-async fn note(work: &Work, kek: &str) -> Result<()> {
+/// Takes out a KEK of which that was announced long enough ago. The audit log of `platform` tells of it, as it does of signing keys.
+async fn take_out(work: &Work, kek: &str, trial: Uuid, sealed_meanwhile: bool) -> Result<Retired> {
     let entry = Entry {
         action: "kek.retired",
         changes: json!({ "kek": [kek, work.keyring.current()] }),
         ..Entry::default()
     };
-    let platform = scope(WorkspaceId::PLATFORM, "keks.retire");
-    let written = work.db.tenant(platform, move |tx| audit::note(tx, entry)).await;
-    written.map(drop)
+    let kek = kek.to_owned();
+    let out = move |tx: &mut Kernel<'_>| {
+        if sealed_meanwhile {
+            // Its process may be gone by now, and what it sealed is still there.
+            queries::add(tx, &kek)?;
+            return Ok(Retired::StillSealing);
+        }
+        // Not if a process has said since that it seals with it, or if another rewrap looks at it by now.
+        if !queries::remove(tx, &kek, trial)? {
+            return Ok(Retired::StillSealing);
+        }
+        audit::note_in(tx, WorkspaceId::PLATFORM, &call("keks.retire"), entry)?;
+        Ok(Retired::Gone)
+    };
+    work.db.unscoped(&call("keks.retire"), out).await
 }
 
 /// Goes through a column once, a batch a transaction.
@@ -265,7 +267,7 @@ fn batch<C: Column>(
 ) -> Result<Batch<C::Key>> {
     let current = work.keyring.current();
     let rows = C::others(conn, current, after.as_ref(), BATCH)?;
-    let full = rows.len() as i64 == BATCH;
+    let full = rows.len() as i64 >= BATCH;
     let mut batch = Batch {
         moved: 0,
         faults: Vec::new(),

@@ -27,6 +27,7 @@ diesel::table! {
     keks (id) {
         id -> Text,
         since -> Timestamptz,
+        trial -> Nullable<Uuid>,
     }
 }
 

@@ -44,6 +44,22 @@ async fn what_was_killed_half_way_goes_on_where_it_was() {
 }
 
 #[actix_web::test]
+async fn what_was_killed_before_a_key_was_out_says_that_it_may_go_when_it_is_started_again() {
+    let house = with_sessions(3).await;
+    let world = &house.world;
+    let killed = Process::of(house.command(SWAPPED, &["admin", "keks", "rewrap"]));
+    let announced = "SELECT count(*) FROM guildhall.keks WHERE id = 'k1' AND trial IS NOT NULL";
+    until("the key is about to be taken out", async || world.count(announced) > 0).await;
+    killed.kill();
+    assert_eq!(house.entered(), "k1,k2");
+
+    let said = house.rewrap(SWAPPED).await.well();
+    assert!(said.contains("Nothing is sealed under k1 any more"), "{said}");
+    let told = "SELECT count(*) FROM guildhall.audit_log WHERE action = 'kek.retired'";
+    assert_eq!((house.entered().as_str(), world.count(told)), ("k2", 1));
+}
+
+#[actix_web::test]
 async fn a_record_that_does_not_belong_where_it_stands_stays_and_is_named() {
     let house = with_sessions(3).await;
     let world = &house.world;

@@ -18,7 +18,7 @@ use super::{
 use crate::kernel::{
     access::{Actor, Call, Labels, labels},
     crypto,
-    db::Tenant,
+    db::{Kernel, Tenant},
     error::Result,
     id::{AuditId, SessionId, UserId, WorkspaceId, public},
     page::{Page, PageQuery},
@@ -34,6 +34,20 @@ pub fn note(tx: &mut Tenant<'_>, entry: Entry) -> Result<AuditId> {
     let (workspace, actor, call) = (tx.workspace(), tx.scope().actor(), tx.scope().call().clone());
     let now = tx.now()?;
     write(tx.conn(), workspace, actor, &call, entry, now)
+}
+
+/// The same where no workspace has called: the system did it, and the entry belongs to the workspace that is named.
+///
+/// # Errors
+/// 503 if the database fails.
+pub(in crate::kernel) fn note_in(
+    tx: &mut Kernel<'_>,
+    workspace: WorkspaceId,
+    call: &Call,
+    entry: Entry,
+) -> Result<AuditId> {
+    let now = tx.now()?;
+    write(tx.conn(), workspace, Actor::System, call, entry, now)
 }
 
 /// The entry, its personal part, and its place in the line of those that the chain does not hold yet.

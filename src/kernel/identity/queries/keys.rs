@@ -1,6 +1,6 @@
 //! Signing keys.
 
-use diesel::{dsl::not, prelude::*, sql_types::BigInt};
+use diesel::{dsl::not, prelude::*};
 use uuid::Uuid;
 
 use crate::kernel::{
@@ -10,17 +10,11 @@ use crate::kernel::{
     schema::signing_keys::dsl,
 };
 
-diesel::define_sql_function! {
-    /// Held until the transaction ends. It returns nothing, which SQL can still compare.
-    fn pg_advisory_xact_lock(key: BigInt) -> Nullable<Text>;
-}
-
 /// One process at a time decides about keys.
 const LOCK: i64 = 0x6b65_7973;
 
 pub(in crate::kernel::identity) fn lock(tx: &mut Kernel<'_>) -> Result<()> {
-    diesel::select(pg_advisory_xact_lock(LOCK).is_not_null()).get_result::<bool>(tx.conn())?;
-    Ok(())
+    tx.alone(LOCK)
 }
 
 /// Every key of the deployment that still means something.

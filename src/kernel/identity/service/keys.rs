@@ -318,6 +318,9 @@ impl Keys {
             let (now, keys) = (tx.now()?, queries::keys::own(tx)?);
             for purpose in Use::OWN {
                 let steps = steps(&keys, purpose, now);
+                if asked == Some(purpose) {
+                    by_hand::note_rotation(tx, purpose, &keys, &steps)?;
+                }
                 for (kid, state) in steps.changed {
                     let key = keys.iter().find(|key| key.kid == kid);
                     let key = key.context("a step is about a known key")?;

@@ -86,7 +86,7 @@ fn tell_workspaces(tx: &mut Kernel<'_>, call: &Call, before: &User, after: &User
         id: after.id,
         impersonator: None,
     };
-    // Where they were when they did so is no business of their workspaces, and names do not stay in a log that nobody can change.
+    // Where they were when they did so is no business of their workspaces.
     let call = &Call {
         ip: None,
         user_agent: None,
@@ -102,10 +102,7 @@ fn tell_workspaces(tx: &mut Kernel<'_>, call: &Call, before: &User, after: &User
             workspace,
             actor,
             call,
-            MEMBER_UPDATED
-                .of(member.id, &member)
-                .was(&was)
-                .hiding(Some("display_name")),
+            MEMBER_UPDATED.of(member.id, &member).was(&was),
         )?;
     }
     Ok(())

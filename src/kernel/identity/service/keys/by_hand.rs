@@ -1,17 +1,18 @@
 //! What the operator does to signing keys before their time. The audit log of `platform` tells of it: the keys sign what everybody trusts.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::{Keys, Use, call, moved, queries};
 use crate::kernel::{
-    access::{Actor, Call, Reach, Scope},
+    access::Call,
     audit::{self, Entry},
-    entitlements::Plan,
+    db::Kernel,
     error::{NOT_FOUND, Result, STATE_CONFLICT},
     id::{RequestId, WorkspaceId},
-    identity::model::KeyState,
+    identity::{
+        model::{KeyRow, KeyState},
+        service::lifecycle::Steps,
+    },
 };
 
 impl Keys {
@@ -28,8 +29,7 @@ impl Keys {
                 .because("Verifiers have not known the spare for fifteen minutes yet.")
                 .into());
         }
-        let changes = json!({ "use": purpose.name(), "kid": [before.kid(), after.kid()] });
-        self.note("signing_key.rotated", changes).await
+        Ok(())
     }
 
     /// Withdraws a key at once, with everything that it signed. An active one's spare takes over.
@@ -37,38 +37,43 @@ impl Keys {
     /// # Errors
     /// 404 if there is no such key; the database is away.
     pub async fn revoke(&self, kid: String) -> Result<()> {
-        let (keep, wanted) = (self.inner.keep, kid.clone());
-        let state = self
-            .inner
+        let keep = self.inner.keep;
+        self.inner
             .db
             .unscoped(&call("keys.revoke"), move |tx| {
                 queries::keys::lock(tx)?;
                 let now = tx.now()?;
                 let keys = queries::keys::own(tx)?;
-                let key = keys.iter().find(|key| key.kid == wanted).ok_or(NOT_FOUND)?;
+                let key = keys.iter().find(|key| key.kid == kid).ok_or(NOT_FOUND)?;
                 queries::keys::update(tx, &moved(key, KeyState::Compromised, now, keep))?;
-                Ok(key.state.clone())
+                let changes = json!({ "kid": kid, "state": [key.state, KeyState::Compromised.name()] });
+                note(tx, "signing_key.revoked", changes)
             })
             .await?;
-        // Told first: whatever becomes of the rest, the key is withdrawn.
-        let changes = json!({ "kid": kid, "state": [state, KeyState::Compromised.name()] });
-        self.note("signing_key.revoked", changes).await?;
         self.advance(None).await?;
         // Without a spare, one is made.
         self.boot().await
     }
+}
 
-    async fn note(&self, action: &'static str, changes: Value) -> Result<()> {
-        let request = RequestId::new(self.inner.db.clock().now()).to_string();
-        let call = Arc::new(Call::internal(action, request.into()));
-        let plan = Arc::new(Plan::free());
-        let scope = Scope::grant(WorkspaceId::PLATFORM, Actor::System, Reach::default(), plan, call);
-        let entry = Entry {
-            action,
-            changes,
-            ..Entry::default()
-        };
-        let written = self.inner.db.tenant(scope, move |tx| audit::note(tx, entry));
-        written.await.map(drop)
-    }
+/// That the operator let the spare of a use take over.
+pub(super) fn note_rotation(tx: &mut Kernel<'_>, purpose: Use, keys: &[KeyRow], steps: &Steps) -> Result<()> {
+    let active = keys
+        .iter()
+        .find(|key| key.purpose == purpose.name() && key.state == KeyState::Active.name());
+    let next = steps.changed.iter().find(|(_, state)| *state == KeyState::Active);
+    let Some((next, _)) = next else { return Ok(()) };
+    let changes = json!({ "use": purpose.name(), "kid": [active.map(|key| &key.kid), next] });
+    note(tx, "signing_key.rotated", changes)
+}
+
+fn note(tx: &mut Kernel<'_>, action: &'static str, changes: Value) -> Result<()> {
+    let now = tx.now()?;
+    let call = Call::internal(action, RequestId::new(now).to_string().into());
+    let entry = Entry {
+        action,
+        changes,
+        ..Entry::default()
+    };
+    audit::note_in(tx, WorkspaceId::PLATFORM, &call, entry).map(drop)
 }
