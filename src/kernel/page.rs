@@ -44,6 +44,8 @@ pub trait Filters: Default {
     const CHANGES: bool = false;
     /// The rows have `metadata`, which the list can be narrowed by.
     const TAGGED: bool = false;
+    /// Those of [`Filters::NAMES`] whose values are about a person: the audit log, which cannot be changed, does not tell them.
+    const PERSONAL: &'static [&'static str] = &[];
     /// All rows at once can be had as `application/x-ndjson`.
     const EXPORTED: bool = false;
 
@@ -179,13 +181,15 @@ impl<F: Filters> PageQuery<F> {
         Ok(self)
     }
 
-    /// What was asked for, as the audit log tells of it: the filters, and in which order.
+    /// What was asked for, as the audit log tells of it: the filters, each from nothing to what it lets through, and in which order. The log
+    /// cannot be changed, so what is about a person is not in it.
     pub fn told(&self) -> Value {
         let asked = self.asked.iter().map(|(name, values)| match values.as_slice() {
-            [one] => (name.clone(), json!(one)),
-            several => (name.clone(), json!(several)),
+            _ if F::PERSONAL.contains(&name.as_str()) => (name.clone(), json!("[changed]")),
+            [one] => (name.clone(), json!([null, one])),
+            several => (name.clone(), json!([null, several])),
         });
-        asked.chain([("order".to_owned(), json!(self.order))]).collect()
+        asked.chain([("order".to_owned(), json!([null, self.order]))]).collect()
     }
 
     /// All rows are wanted, a line each.

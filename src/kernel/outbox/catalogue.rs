@@ -85,6 +85,8 @@ pub struct EventInfo {
     pub group: &'static str,
     /// The fields of `data` that an endpoint may filter by.
     pub filterable: &'static [&'static str],
+    /// The fields of `data` that are about a person: the audit log, which cannot be changed, says only that they did.
+    pub personal: &'static [&'static str],
     /// Who hears of it.
     pub audience: Audience,
     /// The name of the schema of its `data`.
@@ -210,7 +212,7 @@ impl<T> Clone for EventType<T> {
 impl<T> Copy for EventType<T> {}
 
 /// Declares types of events: one const each, and `EVENTS`, the list that the catalogue is made from. Where the example of the data's schema
-/// is not how things stand right after the event, `example` says what is otherwise.
+/// is not how things stand right after the event, `example` says what is otherwise; `personal` names fields that are about a person.
 ///
 /// ```text
 /// events! {
@@ -224,7 +226,7 @@ macro_rules! events {
     (@shows) => { ::serde_json::Value::Null };
     (@shows $example:tt) => { ::serde_json::json!($example) };
     ($($(#[doc = $line:literal])* pub $name:ident: $data:ty = $type:literal, group $group:literal,
-       filterable [$($field:literal),*], audience [$($who:ident),*] $(, example $example:tt)?;)*) => {
+       filterable [$($field:literal),*], audience [$($who:ident),*] $(, personal [$($own:literal),*])? $(, example $example:tt)?;)*) => {
         $(
             $(#[doc = $line])*
             pub const $name: $crate::kernel::outbox::EventType<$data> =
@@ -233,6 +235,7 @@ macro_rules! events {
                     lines: &[$($line),*],
                     group: $group,
                     filterable: &[$($field),*],
+                    personal: &[$($($own),*)?],
                     audience: $crate::kernel::outbox::Audience::NONE$(.$who())*,
                     schema: <$data as ::utoipa::ToSchema>::name,
                     shape: <$data as ::utoipa::PartialSchema>::schema,

@@ -77,8 +77,11 @@ impl Emission {
 
     fn tell(&mut self, old: &Map<String, Value>) {
         for (field, old) in old {
-            let now = self.data.get(field.as_str());
-            self.changes.insert(field.clone(), json!([old, now]));
+            let changed = match self.info.personal.contains(&field.as_str()) {
+                true => json!("[changed]"),
+                false => json!([old, self.data.get(field.as_str())]),
+            };
+            self.changes.insert(field.clone(), changed);
         }
     }
 

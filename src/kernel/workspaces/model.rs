@@ -42,7 +42,7 @@ crate::events! {
     /// Somebody became a member.
     pub MEMBER_JOINED: Member = "member.joined", group "people", filterable ["role"], audience [audit, webhook, live];
     /// A member got another role, or goes by another name.
-    pub MEMBER_UPDATED: Member = "member.updated", group "people", filterable ["role"], audience [audit, webhook, live];
+    pub MEMBER_UPDATED: Member = "member.updated", group "people", filterable ["role"], audience [audit, webhook, live], personal ["display_name", "email"];
     /// A member left or was removed.
     pub MEMBER_REMOVED: Member = "member.removed", group "people", filterable ["role"], audience [audit, webhook, live],
         example {"state": "removed"};

@@ -121,3 +121,29 @@ async fn entries_say_that_a_secret_changed_and_never_what_it_is() {
         assert!(!log.text.contains(secret), "{}", log.text);
     }
 }
+
+#[actix_web::test]
+async fn entries_name_nobody() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let ann = json!({ "email": "ann@person.example", "name": "Ann Person", "company": "Person & Co", "locale": "en" });
+    let ann = owner.post("/customers", ann).await.created();
+    let other = json!({ "email": "ann2@person.example", "name": "Ann Other", "company": null, "locale": "de" });
+    let path = format!("/customers/{}", ann.id());
+    owner
+        .patch(&path, other)
+        .header("if-match", ann.header("etag"))
+        .await
+        .ok();
+    let hidden = json!({ "email": "[changed]", "name": "[changed]", "company": "[changed]", "locale": ["en", "de"] });
+    assert_eq!(said(&owner, "customer.updated").await, hidden);
+
+    let licence = licence(&owner).await["id"].clone();
+    for (name, hostname, cores) in [("Ann's laptop", "ann", 2), ("Bob's laptop", "bob", 1)] {
+        let machine = json!({ "license_id": licence, "fingerprint": "one machine", "name": name, "hostname": hostname, "cores": cores });
+        let answer = owner.post("/licenses/activate", machine).await;
+        assert!(answer.status.is_success(), "{}", answer.text);
+    }
+    let hidden = json!({ "name": "[changed]", "hostname": "[changed]", "cores": [2, 1] });
+    assert_eq!(said(&owner, "machine.updated").await, hidden);
+}
