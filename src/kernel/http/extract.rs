@@ -296,6 +296,8 @@ fn read_key(request: &HttpRequest) -> Result<IdempotencyKey> {
         .clone()
         .into_inner();
     let mut query: Vec<_> = url::form_urlencoded::parse(request.query_string().as_bytes()).collect();
+    // How long somebody waits for the answer is no part of what they ask for: `Prefer` says the same.
+    query.retain(|(name, _)| name != "wait");
     query.sort();
     Ok(IdempotencyKey {
         key,

@@ -51,6 +51,27 @@ async fn one_licence_takes_nothing_from_others_nor_from_the_vendor() {
 }
 
 #[actix_web::test]
+async fn whoever_names_another_workspace_is_counted_as_their_licence() {
+    let shop = shop().await;
+    let licence = shop.licence(json!({})).await;
+    let lost = shop
+        .software(&licence.key)
+        .with("guildhall-workspace", "nowhere-at-all");
+    let mut asked = 0;
+    let refused = loop {
+        let answer = ask(&lost).await;
+        if answer.status == 429 {
+            break answer;
+        }
+        answer.refused("workspace-mismatch");
+        asked += 1;
+        assert!(asked < 500, "nothing was refused");
+    };
+    assert_eq!(refused.refused("rate-limited").body["bucket"], "public");
+    assert!(asked >= 30);
+}
+
+#[actix_web::test]
 async fn a_dead_key_is_counted_as_its_licence() {
     let shop = shop().await;
     let policy = shop.policy(json!({})).await;

@@ -286,6 +286,9 @@ async fn who_asks_again_by_the_same_key_may_wait_for_the_end_again() {
         ("completed".to_owned(), "true")
     );
     assert_eq!(waited.header("preference-applied"), "wait=5");
+    let waited = owner.post(&format!("{execute}?wait=5"), body.clone());
+    let waited = waited.header("idempotency-key", "a").await.ok();
+    assert_eq!(waited.text_at("/id"), first.text_at("/id"));
     let another = owner.post(&execute, body.clone()).await.accepted();
     let left = another
         .header("ratelimit")

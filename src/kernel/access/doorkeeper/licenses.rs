@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 
-use super::{ABSENCE, Doorkeeper, Verdict, looking, queries};
+use super::{ABSENCE, Doorkeeper, Verdict, looking, queries, told};
 use crate::kernel::{
     access::{Access, Actor, Call, PermissionSet, Reach, Scope},
     directory::{self, Place},
     entitlements::Plan,
-    error::{Result, UNAUTHENTICATED, WORKSPACE_MISMATCH},
+    error::{Problem, Result, UNAUTHENTICATED, WORKSPACE_MISMATCH},
     id::WorkspaceId,
     secret::{Token, TokenKind},
 };
@@ -43,22 +43,11 @@ impl Directory {
 }
 
 impl Doorkeeper {
-    /// Checksum, then the directory: it says whose licence it is, and nothing of whether the key is valid. A workspace that is named beside it
-    /// has to be its own. The holder has no permission of the workspace, and nothing that its plan allows; the operations of licences know what
-    /// the licence itself may do.
-    pub(super) async fn judge_license(
-        &self,
-        hash: Option<[u8; 32]>,
-        header: Option<&str>,
-        call: &Arc<Call>,
-    ) -> Verdict {
+    /// Checksum, then the directory: it says whose licence it is, and nothing of whether the key is valid. The holder has no permission of the
+    /// workspace, and nothing that its plan allows; the operations of licences know what the licence itself may do.
+    pub(super) async fn judge_license(&self, hash: Option<[u8; 32]>, call: &Arc<Call>) -> Verdict {
         let hash = hash.ok_or(LICENSE_UNKNOWN)?;
         let place = self.place(hash, call).await?.ok_or(LICENSE_UNKNOWN)?;
-        if let Some(named) = header
-            && !self.is_called(place.workspace, named, call).await?
-        {
-            return Err(WORKSPACE_MISMATCH.into());
-        }
         let plan = self.directory.plan.clone();
         let scope = Scope::grant(
             place.workspace,
@@ -71,6 +60,26 @@ impl Doorkeeper {
             Err(UNAUTHENTICATED.into()),
             Ok(Access::new(scope, PermissionSet::EMPTY)),
         ))
+    }
+
+    /// A workspace that is named beside a licence has to be its own. Asked when the request is counted: it may cost a query.
+    ///
+    /// # Errors
+    /// 400 `workspace-mismatch`; the database's.
+    pub(in crate::kernel) async fn expect_own(&self, access: &Access, named: Option<&str>) -> Result<(), Problem> {
+        let (scope, Some(named)) = (access.scope(), named) else {
+            return Ok(());
+        };
+        let is_license = matches!(scope.actor(), Actor::License(_));
+        if !is_license
+            || self
+                .is_called(scope.workspace(), named, scope.call())
+                .await
+                .map_err(told)?
+        {
+            return Ok(());
+        }
+        Err(WORKSPACE_MISMATCH.into())
     }
 
     /// The hash of a well-formed licence key of this deployment.

@@ -123,7 +123,7 @@ impl Doorkeeper {
             Credential::None => Err(UNAUTHENTICATED.into()),
             Credential::Several => Err(AMBIGUOUS_CREDENTIALS.into()),
             Credential::Key(key) => self.judge_key(key.expose(), workspace, &call, fresh).await,
-            Credential::License(_) => self.judge_license(shown, workspace, &call).await,
+            Credential::License(_) => self.judge_license(shown, &call).await,
             Credential::Token(token) => self.judge_token(token.expose(), workspace, &call, fresh).await,
         };
         match verdict {

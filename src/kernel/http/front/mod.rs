@@ -26,7 +26,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method,
-        header::{HeaderName, USER_AGENT},
+        header::{HeaderMap, HeaderName, USER_AGENT},
     },
     middleware::Next,
     web::Data,
@@ -257,13 +257,23 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
     if let (Some(place), Ok(access), true) = (&seen.place, &caller.access, in_workspace) {
         place.belong_to(access.scope().workspace())?;
     }
-    if credentials::is_ambient(headers)
-        && seen.method != Method::GET
-        && let Err(refused) = cors::expect_own_page(&front.origins, headers)
-    {
+    if let Some(refused) = misplaced(seen, headers, &caller, named).await {
         caller = without_credential(caller, refused);
     }
     Ok(caller)
+}
+
+/// Why what is shown does not count here: another workspace than its own is named beside it, or a browser sent it for somebody else's page.
+async fn misplaced(seen: &Seen, headers: &HeaderMap, caller: &Caller, named: Option<&str>) -> Option<Problem> {
+    if let Ok(access) = &caller.access
+        && let Err(refused) = seen.front.doorkeeper.expect_own(access, named).await
+    {
+        return Some(refused);
+    }
+    match credentials::is_ambient(headers) && seen.method != Method::GET {
+        true => cors::expect_own_page(&seen.front.origins, headers).err(),
+        false => None,
+    }
 }
 
 /// Whatever asks for the credential is refused; what needs none goes on without it.
