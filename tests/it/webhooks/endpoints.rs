@@ -228,3 +228,27 @@ async fn both_secrets_sign_while_one_is_replaced_and_then_the_new_one_alone() {
     );
     assert_eq!(world.count(&kept), 1, "what signs no more is not kept either");
 }
+
+#[actix_web::test]
+async fn however_often_a_secret_is_replaced_five_sign() {
+    let (world, receiver) = (World::new().await, Receiver::new());
+    let owner = world.owner();
+    let wish = json!({ "url": receiver.url, "events": ["workspace.updated"] });
+    let made = owner.post("/webhook-endpoints", wish).await.created();
+    let rotate = format!("{}/secret/rotate", made.path());
+    let mut secrets = vec![made.text_at("/secret")];
+    for _ in 0..7 {
+        let rotated = owner.post(&rotate, json!({ "grace_seconds": 3600 })).await.created();
+        secrets.push(rotated.text_at("/secret"));
+    }
+    let kept = format!(
+        "SELECT count(*) FROM guildhall.webhook_secrets WHERE workspace_id = '{}'",
+        world.home().uuid()
+    );
+    assert_eq!(world.count(&kept), 5);
+    owner.patch("/workspace", json!({ "name": "Signed" })).await.ok();
+    world.run_jobs().await;
+    let got = receiver.got();
+    let signs: Vec<bool> = secrets.iter().map(|secret| super::verifies(&got[0], secret)).collect();
+    assert_eq!(signs, [false, false, false, true, true, true, true, true]);
+}

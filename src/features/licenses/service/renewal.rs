@@ -127,19 +127,22 @@ pub(super) fn settle(tx: &mut Tenant<'_>, id: LicenseId, term: Term) -> Result<R
 }
 
 /// The term with so many more periods; `None`: the policy has no term. Months that go on where the term ends are counted from where it began;
-/// what begins now begins anew.
+/// what begins now begins anew. A term that has not begun is not begun by that, and none ends earlier than it did.
 fn later(rules: &Rules, term: Term, now: DateTime<Utc>, periods: i32) -> Option<Term> {
     let end = term.ends_at.unwrap_or(now);
     let from = match rules.renewal_basis {
         RenewalBasis::FromExpiry => end,
-        RenewalBasis::FromNow => now,
+        RenewalBasis::FromNow => term.anchor.map_or(now, |start| start.max(now)),
         RenewalBasis::FromNowIfExpired => end.max(now),
     };
     let anchor = term.anchor.filter(|_| from == end).unwrap_or(from);
-    let (anchor, end) = rules.term()?.onward(anchor, from, periods)?;
+    let (anchor, ends_at) = rules.term()?.onward(anchor, from, periods)?;
+    if term.ends_at > Some(ends_at) {
+        return Some(term);
+    }
     Some(Term {
         anchor: Some(anchor),
-        ends_at: Some(end),
+        ends_at: Some(ends_at),
     })
 }
 
@@ -162,6 +165,8 @@ mod tests {
         for (basis, expires, periods, end) in [
             (RenewalBasis::FromExpiry, 5, 2, 7),
             (RenewalBasis::FromNow, 5, 2, 12),
+            (RenewalBasis::FromNow, 15, 1, 15),
+            (RenewalBasis::FromNow, 15, 9, 19),
             (RenewalBasis::FromNowIfExpired, 5, 1, 11),
             (RenewalBasis::FromNowIfExpired, 15, 1, 16),
         ] {

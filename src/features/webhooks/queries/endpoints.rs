@@ -207,7 +207,7 @@ pub(in crate::features::webhooks) fn secrets(
         .filter(s::endpoint_id.eq(endpoint))
         .filter(s::expires_at.is_null().or(s::expires_at.gt(now)))
         .order((s::created_at.desc(), s::kid.desc()))
-        .limit(5)
+        .limit(SECRETS.into())
         .select(SecretRow::as_select())
         .load(conn)
 }
@@ -224,7 +224,10 @@ pub(in crate::features::webhooks) fn forget_secrets(
     diesel::delete(ended).execute(conn)
 }
 
-/// Lets the secrets that have no end yet end then, and forgets those that ended.
+/// The most secrets of an endpoint that sign.
+const SECRETS: u8 = 5;
+
+/// Lets the secrets that have no end yet end then, and forgets those that ended, or that another one leaves no room for.
 pub(in crate::features::webhooks) fn retire_secrets(
     conn: &mut PgConnection,
     endpoint: EndpointId,
@@ -232,6 +235,14 @@ pub(in crate::features::webhooks) fn retire_secrets(
     until: DateTime<Utc>,
 ) -> QueryResult<()> {
     forget_secrets(conn, endpoint, now)?;
+    let newest = secrets(conn, endpoint, now)?;
+    let stay: Vec<Uuid> = newest
+        .iter()
+        .take(usize::from(SECRETS) - 1)
+        .map(|secret| secret.kid)
+        .collect();
+    let others = s::table.filter(s::endpoint_id.eq(endpoint)).filter(s::kid.ne_all(stay));
+    diesel::delete(others).execute(conn)?;
     let endless = s::table
         .filter(s::endpoint_id.eq(endpoint))
         .filter(s::expires_at.is_null());
