@@ -31,7 +31,7 @@ enum Command {
     /// Make and migrate the database.
     #[command(subcommand)]
     Migrate(migrate::Migrate),
-    /// Do by hand what only the operator may: let the first administrator in.
+    /// Do by hand what only the operator may: let the first administrator in, see to keys, verify the audit log.
     #[command(subcommand)]
     Admin(operator::Admin),
     /// Look at configuration, database, isolation, clock and queues, and say what to do about each finding.
@@ -75,14 +75,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             } else {
                 documents.current.text
             };
-            Ok(printed(io::stdout().write_all(&document))?)
+            Ok(print(&document)?)
         }
     }
 }
 
-/// Whoever reads what is printed may have read enough: `guildhall openapi | head`.
-fn printed(outcome: io::Result<()>) -> io::Result<()> {
-    match outcome {
+/// Prints. Whoever reads it may have read enough: `guildhall openapi | head`.
+pub(super) fn print(text: &[u8]) -> io::Result<()> {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }

@@ -6,6 +6,7 @@ use chrono::Duration;
 use crate::{
     app::{
         boot::{self, Deployment},
+        cli,
         guard::{self, told},
         migrate,
     },
@@ -74,17 +75,19 @@ pub fn run(config: &Config, rows: bool) -> Result<()> {
     if rows {
         lines.push(orphans(config));
     }
+    let mut report = String::new();
     for line in &lines {
         let mark = match line.verdict {
             Verdict::Fine => "ok   ",
             Verdict::Look => "look ",
             Verdict::Wrong => "WRONG",
         };
-        println!("{mark}  {}", line.says);
+        report += &format!("{mark}  {}\n", line.says);
         if let Some(fix) = &line.fix {
-            println!("       → {fix}");
+            report += &format!("       → {fix}\n");
         }
     }
+    cli::print(report.as_bytes())?;
     let wrong = lines.iter().filter(|line| line.verdict == Verdict::Wrong).count();
     match wrong {
         0 => Ok(()),
@@ -139,7 +142,11 @@ async fn database(config: &Config) -> Vec<Line> {
     let sizes = Sizes { tenant: 1, kernel: 1 };
     let db = Db::open(tenant, kernel, sizes, clock.clone());
     let mut lines = vec![Line::fine("database: both doors open")];
-    lines.extend(catalogue(&db, config.is_production()).await);
+    let (isolation, is_migrated) = catalogue(&db, config.is_production()).await;
+    lines.extend(isolation);
+    if !is_migrated {
+        return lines;
+    }
     lines.extend(keks(&db, config).await);
     match vitals::read(&db).await {
         Ok(vitals) => lines.extend(judge(&vitals, &clock)),
@@ -151,19 +158,20 @@ async fn database(config: &Config) -> Vec<Line> {
     lines
 }
 
-async fn catalogue(db: &Db, production: bool) -> Vec<Line> {
+/// What is said of the catalogue, and whether what is to be looked at next is there.
+async fn catalogue(db: &Db, production: bool) -> (Vec<Line>, bool) {
     let report = match catalogue::check(db, migrate::newest(), Depth::Full).await {
         Ok(report) => report,
         Err(error) => {
             let says = format!("isolation: the catalogue cannot be read ({})", told(&error));
-            return vec![Line::wrong(says, "Is this PostgreSQL 15 or newer?")];
+            return (vec![Line::wrong(says, "Is this PostgreSQL 15 or newer?")], false);
         }
     };
     if report.findings.is_empty() {
-        return vec![Line::fine(
-            "isolation: roles, row-level security, policies, grants, keys and code are as the registry says",
-        )];
+        let says = "isolation: roles, row-level security, policies, grants, keys and code are as the registry says";
+        return (vec![Line::fine(says)], true);
     }
+    let is_migrated = report.findings.iter().all(|finding| finding.rule != catalogue::SCHEMA);
     let lines = report.findings.iter().map(|finding| {
         let says = format!("isolation, rule {}: {}: {}", finding.rule, finding.object, finding.what);
         match finding.severity {
@@ -172,7 +180,7 @@ async fn catalogue(db: &Db, production: bool) -> Vec<Line> {
             Severity::RefuseInProduction | Severity::Warn => Line::look(says, &finding.fix),
         }
     });
-    lines.collect()
+    (lines.collect(), is_migrated)
 }
 
 /// The key-encryption keys in use, and whether they are there.
@@ -185,15 +193,16 @@ async fn keks(db: &Db, config: &Config) -> Vec<Line> {
         let says = format!("key-encryption keys: they cannot be read ({})", told(error));
         vec![Line::wrong(says, "Run `guildhall migrate up`.")]
     };
-    let older = match keks::entered(db).await {
-        Ok(entered) => entered.iter().any(|kek| kek != keyring.current()),
+    let entered = match keks::entered(db).await {
+        Ok(entered) => entered,
         Err(error) => return unread(&error),
     };
-    if !older {
-        return vec![Line::fine(format!(
-            "key-encryption keys: {} alone is in use",
-            keyring.current()
-        ))];
+    if entered.iter().all(|kek| kek == keyring.current()) {
+        let says = match entered.is_empty() {
+            true => "key-encryption keys: none is in use yet".to_owned(),
+            false => format!("key-encryption keys: {} alone is in use", keyring.current()),
+        };
+        return vec![Line::fine(says)];
     }
     let uses = match keks::list(db, &super::keks::parts()).await {
         Ok(uses) => uses,
@@ -290,7 +299,7 @@ async fn redis(config: &Config) -> Line {
     let off = "without it, limits count per process and hints wait for a poll";
     match Redis::open(url, &config.redis.prefix) {
         Err(error) => Line::wrong(format!("Redis: {error:#}"), "Correct REDIS_URL, or set it to `off`."),
-        Ok(redis) => match redis.check().await {
+        Ok(redis) => match patiently(&redis).await {
             State::Off => Line::look(format!("Redis: off; {off}"), "Set REDIS_URL for more than one process."),
             State::Up => Line::fine("Redis: answers"),
             State::Down => Line::wrong(
@@ -299,6 +308,18 @@ async fn redis(config: &Config) -> Line {
             ),
         },
     }
+}
+
+/// Whoever asks only how it stands has more time than a request, which goes on without it. The pauses are longer than those after which it
+/// would be left alone.
+async fn patiently(redis: &Redis) -> State {
+    for _ in 0..4 {
+        match redis.check().await {
+            State::Down => tokio::time::sleep(std::time::Duration::from_millis(600)).await,
+            known => return known,
+        }
+    }
+    redis.check().await
 }
 
 fn orphans(config: &Config) -> Line {

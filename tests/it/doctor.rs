@@ -132,6 +132,33 @@ fn the_doctor_says_which_door_does_not_open_and_why() {
     assert!(wrong.contains("port 1 failed") && !said.contains("S3CRET"), "{said}");
 }
 
+#[test]
+fn of_a_database_without_our_schema_the_doctor_says_only_that() {
+    let (said, content) = report(variables(&Database::empty()));
+    let wrong: Vec<&str> = said.lines().filter(|line| line.starts_with("WRONG")).collect();
+    assert!(!content && wrong.len() == 1 && wrong[0].contains("schema"), "{said}");
+    assert!(said.contains("Run `guildhall migrate up`."), "{said}");
+}
+
+#[test]
+fn whoever_reads_only_the_beginning_of_the_report_hears_no_complaint() {
+    let database = Database::migrated();
+    let script = format!("'{}' doctor | head -c 5", env!("CARGO_BIN_EXE_guildhall"));
+    let mut shell = std::process::Command::new("bash");
+    shell
+        .args(["-c", &script])
+        .env_remove("REDIS_URL")
+        .env("GUILDHALL_ENV", "development")
+        .envs(variables(&database));
+    let output = shell.output().expect("bash");
+    assert_eq!(output.stdout, b"ok   ");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !complaint.contains("panicked") && !complaint.contains("Broken pipe"),
+        "{complaint}"
+    );
+}
+
 /// The line of the report that is about partitions.
 fn of_partitions(database: &Database) -> String {
     let (said, content) = report(variables(database));

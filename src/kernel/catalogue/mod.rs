@@ -58,9 +58,12 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
+/// The rule of the schema's age: without it nothing else can be looked at.
+pub const SCHEMA: u8 = 0;
+
 /// What is looked at of each rule, for people.
 const RULES: [(u8, &str); 17] = [
-    (0, "the schema is as new as this binary"),
+    (SCHEMA, "the schema is as new as this binary"),
     (1, "roles own nothing and can become nobody"),
     (2, "row-level security is enabled and forced"),
     (3, "policies have the canonical text"),
@@ -158,7 +161,7 @@ pub fn inspect(conn: &mut PgConnection, newest: &str, depth: Depth) -> Result<Re
             report.findings.clear();
         }
         let what = format!("migrations up to {newest} have not all run");
-        report.add(0, "schema", what, "Run `guildhall migrate up`.");
+        report.add(SCHEMA, "schema", what, "Run `guildhall migrate up`.");
     }
     if depth == Depth::Boot {
         report.findings.retain(|finding| AT_BOOT.contains(&finding.rule));

@@ -81,7 +81,7 @@ impl Config {
     fn bounded_for_callers(&self) -> [Bounded; 14] {
         let (auth, limits) = (&self.auth, &self.limits);
         let span = |key, seconds: u32| (key, seconds.into(), 60..=LONG);
-        let some = |key, count: u32| (key, count.into(), 1..=u32::MAX.into());
+        let some = |key, count: u32| (key, count.into(), 1..=i32::MAX as u64);
         // A negative number is none.
         let [sign_ups, mails] =
             [auth.sign_ups_per_hour, auth.mails_per_hour].map(|most| u32::try_from(most).unwrap_or(0));
