@@ -227,7 +227,12 @@ async fn a_list_is_taken_for_no_object() {
             "required",
             "This field is required.",
         ),
-        (json!("cst_1"), "/customer", "not-found", "There is no such cst."),
+        (
+            json!("cst_1"),
+            "/customer",
+            "not-found",
+            "There is nothing with this id: it would begin with cst_.",
+        ),
     ] {
         let license = json!({ "policy_id": policy, "customer": customer });
         let refused = owner.post("/licenses", license).await.invalid(pointer, code);

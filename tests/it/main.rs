@@ -34,6 +34,7 @@ mod outbox;
 mod overload;
 mod plans;
 mod queue;
+mod readme;
 mod rules;
 mod runs;
 mod tenancy;

@@ -111,8 +111,8 @@ async fn a_rotation_refuses_nobody() {
     let session = super::Signed::of(&world, &renew(&world, &session.refresh).await.ok());
     world.clock.advance(chrono::Duration::minutes(6));
     let rotating = async { keys.rotate(Use::Access).await.expect("a rotation") };
-    let asking = together((0..20).map(|_| async {
-        for _ in 0..5 {
+    let asking = together((0..4).map(|_| async {
+        for _ in 0..25 {
             session.caller.get("/me").await.ok();
         }
     }));
