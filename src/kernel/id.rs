@@ -189,8 +189,12 @@ pub(in crate::kernel) const NOT_FOUND_MARK: &str = "not-found: ";
 impl<'de, T: Resource> Deserialize<'de> for Id<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        text.parse()
-            .map_err(|NotAnId| de::Error::custom(format_args!("{NOT_FOUND_MARK}There is no such {}.", T::PREFIX)))
+        text.parse().map_err(|NotAnId| {
+            de::Error::custom(format_args!(
+                "{NOT_FOUND_MARK}There is nothing with this id: it would begin with {}_.",
+                T::PREFIX
+            ))
+        })
     }
 }
 

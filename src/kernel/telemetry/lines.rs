@@ -197,7 +197,9 @@ mod tests {
         assert!(!written.is_empty() && written.iter().all(|text| text.len() <= FULL + 1_010));
         lines.keep_leaving().expect("a thread");
         let whole = || paper.written().iter().map(String::len).sum::<usize>();
+        let patience = std::time::Instant::now() + Duration::from_secs(20);
         while whole() < 100 * (" INFO \n".len() + long.len()) {
+            assert!(std::time::Instant::now() < patience, "a line did not leave");
             thread::yield_now();
         }
     }
