@@ -56,8 +56,8 @@ async fn a_wrong_password_and_an_unknown_account_take_as_long() {
             times[place].push(begun.elapsed());
         }
     }
-    times.iter_mut().for_each(|times| times.sort());
-    let (known, unknown) = (times[0][10], times[1][10]);
+    // The shortest: whatever else the machine did made the others longer.
+    let [known, unknown] = times.map(|times| times.into_iter().min().expect("a time"));
     let slower = known.max(unknown);
     assert!(
         known.abs_diff(unknown) < slower / 4 + Duration::from_millis(3),
