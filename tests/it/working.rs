@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use guildhall::kernel::jobs::{self, JobContext, Lane, Runner};
+use guildhall::kernel::{
+    error::OVERLOADED,
+    jobs::{self, JobContext, Lane, Runner},
+};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -180,5 +183,50 @@ async fn a_worker_does_no_more_at_once_after_the_database_failed_it() {
         at_work() == 0 && world.count("SELECT count(*) FROM run_queue") == 0
     })
     .await;
+    worker.drain(Duration::from_secs(10)).await;
+}
+
+#[actix_web::test]
+async fn a_lease_that_could_not_be_given_up_runs_out_beside_others_that_are_kept() {
+    let world = World::new().await;
+    world.run_jobs().await;
+    let doors = Arc::new(Semaphore::new(0));
+    let mut runner = Runner::new(world.deployment.db.clone());
+    let open = doors.clone();
+    runner.on("test.long", Lane::System, move |context: JobContext| {
+        let open = open.clone();
+        async move {
+            open.acquire().await.expect("it is never closed").forget();
+            let job = context.job.clone();
+            let ended = context.db.tenant(context.scope(), move |tx| jobs::finish(tx, &job));
+            ended.await
+        }
+    });
+    runner.on("test.busy", Lane::System, |_| async { Err(OVERLOADED.into()) });
+    let _kept = world.meanwhile(
+        "CREATE FUNCTION guildhall.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'on purpose'; END $$;
+         CREATE TRIGGER fail BEFORE DELETE ON guildhall.run_leases FOR EACH ROW WHEN (OLD.kind = 'test.busy') EXECUTE FUNCTION guildhall.fail()",
+        "DROP TRIGGER fail ON guildhall.run_leases; DROP FUNCTION guildhall.fail",
+    );
+    want(&world, "system", "test.long", Uuid::new_v4());
+    want(&world, "system", "test.busy", Uuid::new_v4());
+    let worker = runner.start().expect("a worker");
+    let until_when = |kind: &str| {
+        world.count(&format!(
+            "SELECT coalesce(extract(epoch FROM max(expires_at)), 0)::bigint AS count FROM run_leases WHERE kind = '{kind}'"
+        ))
+    };
+    until("both are leased", async || {
+        until_when("test.long") > 0 && until_when("test.busy") > 0
+    })
+    .await;
+    let (long, busy) = (until_when("test.long"), until_when("test.busy"));
+    within(Duration::from_secs(60), "the one is kept", async || {
+        until_when("test.long") > long
+    })
+    .await;
+    assert_eq!(until_when("test.busy"), busy, "the other runs out");
+    doors.add_permits(1);
+    until("the one is done", async || until_when("test.long") == 0).await;
     worker.drain(Duration::from_secs(10)).await;
 }

@@ -1,9 +1,6 @@
 //! The jobs of runs: a step, the clock, and the removal of what is kept no longer.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
@@ -25,9 +22,6 @@ use crate::{
         jobs::{Fenced, JobContext, Lane, Runner},
     },
 };
-
-/// So often a record is tried again whose fate is unknown.
-const TRIES: u32 = 5;
 
 /// Registers the kinds of job of this slice.
 pub fn register(runner: &mut Runner, providers: Providers) {
@@ -63,37 +57,26 @@ async fn step(job: JobContext, providers: Providers) -> Result<()> {
 
 /// Records what came of it. A record whose fate is unknown is tried again: it is found by its token if it was made.
 async fn record(job: &JobContext, attempt: &Arc<Attempt>, outcome: Outcome) -> Result<()> {
-    let mut tries = 0;
-    loop {
+    let recorded = job.insist(|| {
         let (lease, own, result) = (job.job.clone(), attempt.clone(), outcome.clone());
-        let scope = job.scope_within(
-            attempt.origin.request_id.as_deref(),
-            attempt.origin.traceparent.as_deref(),
-        );
-        match job
-            .db
+        let origin = &attempt.origin;
+        let scope = job.scope_within(origin.request_id.as_deref(), origin.traceparent.as_deref());
+        job.db
             .tenant(scope, move |tx| recording::commit(tx, &lease, &own, result))
-            .await
-        {
-            Ok(()) => return Ok(()),
-            Err(Error::Broken(error)) if error.is::<Fenced>() => {
-                let (lease, own, result) = (job.job.clone(), attempt.clone(), outcome.clone());
-                if let Err(error) = job
-                    .db
-                    .tenant(job.scope(), move |tx| recording::confess(tx, &lease, &own, &result))
-                    .await
-                {
-                    tracing::warn!(%error, "the real cost of a lost attempt could not be told");
-                }
-                return Err(Error::Broken(error));
-            }
-            Err(Error::Refused(problem)) if problem.kind().status == 503 && tries < TRIES => {
-                tries += 1;
-                tokio::time::sleep(Duration::from_millis(100 << tries)).await;
-            }
-            Err(error) => return Err(error),
+    });
+    let recorded = recorded.await;
+    if let Err(Error::Broken(error)) = &recorded
+        && error.is::<Fenced>()
+    {
+        let (lease, own, result) = (job.job.clone(), attempt.clone(), outcome.clone());
+        let confessed = job
+            .db
+            .tenant(job.scope(), move |tx| recording::confess(tx, &lease, &own, &result));
+        if let Err(error) = confessed.await {
+            tracing::warn!(%error, "the real cost of a lost attempt could not be told");
         }
     }
+    recorded
 }
 
 /// Ends when the attempt has no use any more: its run was stopped at once, or the time for a graceful end is over.

@@ -26,7 +26,7 @@ use super::{
 use crate::kernel::{
     clock::Clock,
     crypto::Keyring,
-    error::{Error, Result},
+    error::Result,
     http::{
         limits::Limits,
         outbound::{Answer, Outbound, Outgoing},
@@ -43,8 +43,6 @@ pub const KIND: &str = "webhook.pump";
 
 /// A pump works so long in a row, then queues up behind the others.
 const SHIFT: Duration = Duration::from_secs(10);
-/// So often a record is tried again that the database had no time for.
-const TRIES: u32 = 5;
 /// For so long a letter waits here until its receiver's host may get it; then it is put back.
 const AT_THE_DOOR: Duration = Duration::from_secs(2);
 /// So much of an answer is kept.
@@ -93,21 +91,13 @@ async fn run(context: JobContext, outbound: Outbound, limits: Limits, keyring: A
 
 /// Records what came back. Where the database has no time it is asked again: what arrived must not be sent twice for that.
 async fn record_all(context: &JobContext, id: EndpointId, returned: Arc<Returned>) -> Result<bool> {
-    let mut tries = 0;
-    loop {
+    let record = || {
         let (job, own) = (context.job.clone(), returned.clone());
-        let recorded = context
+        context
             .db
             .tenant(context.scope(), move |tx| record::record(tx, &job, id, &own))
-            .await;
-        match recorded {
-            Err(Error::Refused(problem)) if problem.kind().status == 503 && tries < TRIES => {
-                tries += 1;
-                tokio::time::sleep(Duration::from_millis(100 << tries)).await;
-            }
-            known => return known,
-        }
-    }
+    };
+    context.insist(record).await
 }
 
 /// A pump that cost its worker the lease too often: it is tried again later, for the endpoint's events are still there.

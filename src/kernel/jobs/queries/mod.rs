@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use diesel::{
     PgConnection, QueryResult, QueryableByName, RunQueryDsl, define_sql_function,
     query_builder::{BoxedSqlQuery, SqlQuery},
-    sql_types::{BigInt, Bool, Double, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -282,17 +282,19 @@ pub(super) struct Beat {
     pub renewed: bool,
 }
 
-/// Renews the leases of a worker for 30 s and answers all that it has, with whether each was renewed. A row that a transaction holds at this
-/// moment is left for the next beat: a heartbeat never waits.
-pub(super) fn heartbeat(conn: &mut PgConnection, worker: Uuid) -> QueryResult<Vec<Beat>> {
+/// Renews the leases of these jobs that a worker has for 30 s, and answers which those are, with whether each was renewed. What nobody works on
+/// runs out. A row that a transaction holds at this moment is left for the next beat: a heartbeat never waits.
+pub(super) fn heartbeat(conn: &mut PgConnection, worker: Uuid, jobs: &[JobId]) -> QueryResult<Vec<Beat>> {
     statement(
-        "WITH mine AS MATERIALIZED (SELECT job_id FROM run_leases WHERE worker_id = $1 FOR UPDATE SKIP LOCKED),
+        "WITH mine AS MATERIALIZED (
+           SELECT job_id FROM run_leases WHERE worker_id = $1 AND job_id = ANY ($2) FOR UPDATE SKIP LOCKED),
          fresh AS (
            UPDATE run_leases l SET expires_at = now() + interval '30 s' FROM mine WHERE l.job_id = mine.job_id RETURNING l.job_id)
          SELECT l.job_id, l.epoch, l.cancel, fresh.job_id IS NOT NULL AS renewed
-           FROM run_leases l LEFT JOIN fresh USING (job_id) WHERE l.worker_id = $1",
+           FROM run_leases l LEFT JOIN fresh USING (job_id) WHERE l.worker_id = $1 AND l.job_id = ANY ($2)",
     )
     .bind::<SqlUuid, _>(worker)
+    .bind::<Array<SqlUuid>, _>(jobs)
     .load(conn)
 }
 

@@ -1,6 +1,9 @@
 //! What a handler gets.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 
@@ -8,10 +11,14 @@ use crate::kernel::{
     access::{Actor, Call, Reach, Scope},
     db::Db,
     entitlements::Plan,
+    error::{Error, Result},
     id::RequestId,
     jobs::Job,
     trace::Trace,
 };
+
+/// For so long what came of a job is tried to be written down.
+const INSISTENCE: Duration = Duration::from_secs(60);
 
 /// What a handler is asked to do, short of its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +73,31 @@ impl JobContext {
     /// What the handler is asked at this moment.
     pub fn stop(&self) -> Stop {
         *self.stop.borrow()
+    }
+
+    /// Does it again for as long as the database is away or has no time for it, a minute at most: what came from elsewhere must not be asked or
+    /// sent for once more because of that. Without its lease the handler is dropped meanwhile.
+    ///
+    /// # Errors
+    /// As `work`.
+    pub async fn insist<T, F>(&self, work: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let begun = Instant::now();
+        for tries in 1.. {
+            match work().await {
+                Err(Error::Refused(problem)) if problem.kind().status == 503 && begun.elapsed() < INSISTENCE => {
+                    if tries == 5 {
+                        tracing::warn!(kind = self.job.kind, job = ?self.job.id, code = problem.kind().code,
+                            "what came of a job cannot be written down yet; it is tried again");
+                    }
+                    tokio::time::sleep(Duration::from_millis(100 << tries.min(4))).await;
+                }
+                known => return known,
+            }
+        }
+        unreachable!("it is tried until there is an answer")
     }
 
     /// Waits until the job is cancelled. Never ends while it is not.

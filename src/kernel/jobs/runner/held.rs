@@ -209,7 +209,8 @@ fn beat(db: &Db, held: &Held, worker: Uuid, stopped: &mpsc::Receiver<()>) {
 fn tick(conn: &mut PgConnection, held: &Held, worker: Uuid, renew: bool) -> diesel::QueryResult<()> {
     if renew {
         let (known, since) = (held.known(), Instant::now());
-        let found = queries::heartbeat(conn, worker)?;
+        let jobs: Vec<JobId> = known.iter().map(|(job, _)| *job).collect();
+        let found = queries::heartbeat(conn, worker, &jobs)?;
         held.renewed(since, &known, &found);
     } else {
         held.cancelled(&queries::cancelled(conn, worker)?);
