@@ -1,6 +1,6 @@
 //! Work that goes into something as deep as somebody else nested it.
 
-use std::sync::OnceLock;
+use std::{num::NonZero, sync::OnceLock, thread::available_parallelism};
 
 use anyhow::{Context, Result};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -10,7 +10,10 @@ const STACK: usize = 64 << 20;
 
 static THREADS: OnceLock<ThreadPool> = OnceLock::new();
 
-/// Makes the threads for it, one for each core: a process without room for them finds out when it starts, and not at somebody's request.
+/// Threads for each core: what takes long shares it with what others ask for meanwhile.
+const A_CORE: usize = 4;
+
+/// Makes the threads for it: a process without room for them finds out when it starts, and not at somebody's request.
 ///
 /// # Errors
 /// They cannot be made.
@@ -23,7 +26,8 @@ pub fn start() -> Result<()> {
 }
 
 fn threads() -> Result<ThreadPool> {
-    let builder = ThreadPoolBuilder::new().stack_size(STACK);
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    let builder = ThreadPoolBuilder::new().num_threads(A_CORE * cores).stack_size(STACK);
     let made = builder.thread_name(|number| format!("deep-{number}")).build();
     made.context("the threads for what is deeply nested cannot be made")
 }

@@ -5,4 +5,4 @@
 
 mod service;
 
-pub use service::{Binding, Fault, check, evaluate, render, render_all};
+pub use service::{Binding, Fault, check, evaluate, render, render_all, words};

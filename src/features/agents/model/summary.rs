@@ -70,7 +70,7 @@ pub struct DraftSummary {
 }
 
 /// What the database holds of it.
-#[derive(Clone, Debug, Queryable, Selectable)]
+#[derive(Clone, Debug, Queryable, Selectable, Serialize)]
 #[diesel(table_name = agents, check_for_backend(diesel::pg::Pg))]
 pub(in crate::features::agents) struct SummaryRow {
     pub id: AgentId,
@@ -87,7 +87,9 @@ pub(in crate::features::agents) struct SummaryRow {
     pub version: i64,
     pub created_by_type: String,
     pub created_by_id: Option<Uuid>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -149,7 +151,7 @@ pub struct AgentVersionSummary {
 }
 
 /// What the database holds of it.
-#[derive(Clone, Debug, Queryable, Selectable)]
+#[derive(Clone, Debug, Queryable, Selectable, Serialize)]
 #[diesel(table_name = agent_versions, check_for_backend(diesel::pg::Pg))]
 pub(in crate::features::agents) struct VersionSummaryRow {
     pub id: AgentVersionId,
@@ -158,9 +160,11 @@ pub(in crate::features::agents) struct VersionSummaryRow {
     pub plan_sha256: Vec<u8>,
     pub framework: Framework,
     pub note: Option<String>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub retired_at: Option<DateTime<Utc>>,
     pub created_by_type: String,
     pub created_by_id: Option<Uuid>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
 }
 

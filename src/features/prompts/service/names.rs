@@ -1,11 +1,14 @@
 //! What of a template can be judged before anybody renders it: a filter that does not exist, or is given too much or too little, fails each
 //! run, whatever its input. Of what kind a value will be, and whether it is there, only a run can tell.
 
+use std::collections::HashSet;
+
 use minijinja::{Environment, Error, ErrorKind, Template, Value, value::Kwargs};
 
 use super::{
     Fault,
-    tags::{self, Called, Invocation, Tag},
+    calls::{Called, Invocation},
+    tags::{self, Tag},
 };
 
 /// What every run gives its templates.
@@ -21,15 +24,22 @@ pub(super) fn judge(
     template: &Template<'_, '_>,
     environment: &Environment<'_>,
 ) -> Result<(), Fault> {
+    let mut judged = HashSet::new();
     for tag in tags {
         for call in tag.calls() {
+            if judged.contains(&call) {
+                continue;
+            }
             let what = match call.called {
                 Called::Filter => "filter",
                 Called::Test => "test",
             };
             let name = &call.name;
             let detail = match wrong_of(environment, &call) {
-                None => continue,
+                None => {
+                    judged.insert(call);
+                    continue;
+                }
                 Some(ErrorKind::TooManyArguments) => format!("The {what} '{name}' takes no such arguments."),
                 Some(ErrorKind::MissingArgument) => format!("The {what} '{name}' wants more arguments."),
                 Some(_) => format!("There is no {what} '{name}'."),
@@ -186,7 +196,7 @@ mod tests {
             "{{ input.a|join }}{{ input.a|join(', ')|upper|trim|lower }}",
             "{{ input.a|int }}{{ input.a|int(0) }}{{ input.a|int(default=0) }}{{ input.a|int(0, 16) }}{{ input.a|float(default=0) }}",
             "{{ input.a|default('x')|d }}{{ input.a|default('', true) }}{{ input.a|round(2)|round }}{{ input.a|tojson }}",
-            "{{ input.a / 10 }}{{ input.a / 0.5 }}{{ input.a // input.zero0 }}{{ input.a % 07 }}{{ 1 / 0x10 }}{{ 1 / (input.a) }}{{ 'a / 0' }}",
+            "{{ input.a / 10 }}{{ input.a / 0.5 }}{{ input.a // input.zero0 }}{{ input.a % 07 }}{{ 1 / 0x10 }}{{ 1 / (0 - input.a) }}{{ 1 / (0 or input.a) }}{{ 1 / (input.a) }}{{ 'a / 0' }}",
             "{% if input.a is defined and (input.b == 1) %}{% endif %}{{ input.a|default(input.b == 'x') }}",
         ] {
             check(source).expect(source);

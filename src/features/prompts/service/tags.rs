@@ -23,8 +23,20 @@ const ALTERNATIVES: usize = 100;
 pub(super) struct Tag<'a> {
     pub(super) start: usize,
     end: usize,
-    inner: &'a str,
+    pub(super) inner: &'a str,
+    /// Words and signs.
+    pub(super) words: usize,
     is_block: bool,
+}
+
+/// The word that a block begins with.
+fn block(inner: &str) -> Result<&str, String> {
+    let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let word = &inner[..end.unwrap_or(inner.len())];
+    match BLOCKS.contains(&word) {
+        true => Ok(word),
+        false => Err(format!("Blocks are {}; not '{word}'.", BLOCKS.join(", "))),
+    }
 }
 
 /// All tags of a template.
@@ -53,30 +65,21 @@ pub(super) fn read(source: &str) -> Result<Vec<Tag<'_>>, Fault> {
             }
         };
         let length = inside(&source[start + 2..], close).map_err(|detail| fault(source, start, detail))?;
-        let inner = source[start + 2..start + 2 + length].trim_matches(['-', '+']).trim();
-        if is_block {
-            let word = inner
-                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .next()
-                .unwrap_or_default();
-            if !BLOCKS.contains(&word) {
-                return Err(fault(
-                    source,
-                    start,
-                    &format!("Blocks are {}; not '{word}'.", BLOCKS.join(", ")),
-                ));
-            }
-            alternatives += usize::from(word == "elif");
-            if alternatives > ALTERNATIVES {
-                return Err(fault(source, start, "A template has at most 100 elif."));
-            }
+        let inner = &source[start + 2..start + 2 + length];
+        // With all signs: of those at its ends the engine takes one for a wish about white space.
+        let words = words(inner);
+        let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
+        let inner = inner.strip_suffix(['-', '+']).unwrap_or(inner).trim();
+        if words > WORDS {
+            let detail = "A tag has at most 500 words and signs: make several of it.";
+            return Err(fault(source, start, detail));
         }
-        if words(inner) > WORDS {
-            return Err(fault(
-                source,
-                start,
-                "A tag has at most 500 words and signs: make several of it.",
-            ));
+        if is_block {
+            let word = block(inner).map_err(|detail| fault(source, start, &detail))?;
+            alternatives += usize::from(word == "elif");
+        }
+        if alternatives > ALTERNATIVES {
+            return Err(fault(source, start, "A template has at most 100 elif."));
         }
         if let Some(name) = called(inner) {
             return Err(fault(source, start, &format!("There are no functions: '{name}'.")));
@@ -86,124 +89,19 @@ pub(super) fn read(source: &str) -> Result<Vec<Tag<'_>>, Fault> {
             start,
             end: place,
             inner,
+            words,
             is_block,
         });
     }
     Ok(tags)
 }
 
-/// What an expression calls by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Called {
-    Filter,
-    Test,
-}
-
-/// A filter or a test, and what it is given beside the value.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Invocation {
-    pub(super) called: Called,
-    pub(super) name: String,
-    /// How many arguments have no name,
-    pub(super) unnamed: usize,
-    /// and what the others are called.
-    pub(super) named: Vec<String>,
-}
-
-impl Tag<'_> {
-    /// The filters and tests that it has its values go through.
-    pub(super) fn calls(&self) -> Vec<Invocation> {
-        let plain = plain(self.inner);
-        let filters = plain
-            .match_indices('|')
-            .map(|(place, _)| (Called::Filter, &plain[place + 1..]));
-        let tests = plain.match_indices("is").filter_map(|(place, is)| {
-            let (before, after) = (&plain[..place], &plain[place + is.len()..]);
-            let is_part = before.ends_with(is_word) || after.starts_with(is_word) || before.trim_end().ends_with('.');
-            let after = after.trim_start();
-            let negated = after.strip_prefix("not").filter(|rest| !rest.starts_with(is_word));
-            (!is_part).then_some((Called::Test, negated.unwrap_or(after)))
-        });
-        let calls = filters.chain(tests).map(|(called, text)| {
-            let (text, name) = (text.trim_start(), name_at(text));
-            let behind = &text[name.len()..];
-            let given = match called {
-                Called::Test if takes_what_follows(behind) => vec![behind],
-                _ => arguments(behind),
-            };
-            let named: Vec<_> = given.iter().filter_map(|argument| name_of(argument)).collect();
-            Invocation {
-                called,
-                name,
-                unnamed: given.len() - named.len(),
-                named,
-            }
-        });
-        calls.filter(|call| !call.name.is_empty()).collect()
-    }
-
-    /// Whether it divides by a zero that it writes itself.
-    pub(super) fn divides_by_zero(&self) -> bool {
-        let plain = plain(self.inner);
-        plain.match_indices(['/', '%']).any(|(place, _)| {
-            let divisor = plain[place + 1..]
-                .trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '/' | '(' | '-' | '+'));
-            let end = divisor.find(|c: char| !is_word(c) && c != '.').unwrap_or(divisor.len());
-            let digits = divisor[..end].replace('_', "").to_ascii_lowercase();
-            let plain_zero = digits
-                .strip_prefix(['0'])
-                .and_then(|rest| rest.strip_prefix(['x', 'o', 'b']));
-            plain_zero.is_some_and(|rest| rest.chars().all(|c| c == '0')) || digits.parse() == Ok(0.0)
-        })
-    }
-}
-
-/// What stands between the parentheses that a text begins with, argument by argument.
-fn arguments(text: &str) -> Vec<&str> {
-    let Some(inner) = text.trim_start().strip_prefix('(') else {
-        return Vec::new();
-    };
-    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
-    for (place, c) in inner.char_indices() {
-        match c {
-            '(' | '[' => depth += 1,
-            ')' if depth == 0 => {
-                found.push(&inner[start..place]);
-                break;
-            }
-            ')' | ']' => depth -= 1,
-            ',' if depth == 0 => {
-                found.push(&inner[start..place]);
-                start = place + 1;
-            }
-            _ => {}
-        }
-    }
-    found.retain(|argument| !argument.trim().is_empty());
-    found
-}
-
-/// Whether a test is given what stands behind its name without parentheses.
-fn takes_what_follows(behind: &str) -> bool {
-    let behind = behind.trim_start();
-    let word = name_at(behind);
-    let is_operator = ["", "and", "or", "else", "is"].contains(&word.as_str());
-    !is_operator || behind.starts_with(['"', '\'', '+', '-', '['])
-}
-
-/// The name of an argument that has one.
-fn name_of(argument: &str) -> Option<String> {
-    let (name, value) = argument.split_once('=')?;
-    let is_name = !name.trim().is_empty() && name.trim().chars().all(is_word) && !value.starts_with('=');
-    is_name.then(|| name.trim().to_owned())
-}
-
-fn is_word(c: char) -> bool {
+pub(super) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
 /// The name that a text begins with. It may have dots in it.
-fn name_at(text: &str) -> String {
+pub(super) fn name_at(text: &str) -> String {
     let text = text.trim_start();
     let end = text.find(|c| !is_word(c) && c != '.').unwrap_or(text.len());
     text[..end].to_owned()
@@ -330,7 +228,7 @@ fn words(inner: &str) -> usize {
 }
 
 /// What stands there without what its quotes hold.
-fn plain(inner: &str) -> String {
+pub(super) fn plain(inner: &str) -> String {
     let mut plain = String::new();
     let mut quote = None;
     let mut escaped = false;

@@ -41,6 +41,8 @@ fn however_long_a_chain_is_it_is_answered() {
         ("{{ input.topic", ".a", " }}"),
         ("{{ input", "['a']", " }}"),
         ("{{ ", "-", "1 }}"),
+        ("{{", "-", "1}}"),
+        ("{{", "-", "input.count }}"),
         ("{{ ", "not ", "input.count }}"),
         ("{{ 1", " - 1", " }}"),
         ("{{ input.count", " or 1", " }}"),
@@ -194,6 +196,8 @@ fn one_expression_alone_keeps_the_kind_of_its_value() {
     assert_eq!(value("{{ state.none }}"), json!(null));
     assert_eq!(value("{{ state.output.answer }}{{ 1 }}"), json!("421"));
     assert_eq!(value("plain"), json!("plain"));
+    assert_eq!(value("{{- state.output.answer -}}"), json!(42));
+    assert_eq!(value("{{--1}}"), json!(-1));
     assert!(evaluate("{{ state.nothing }}", &bindings()).is_err());
 }
 

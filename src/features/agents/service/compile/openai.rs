@@ -15,7 +15,10 @@ use super::{
     template,
 };
 use crate::{
-    features::providers::{Providers, ResponseFormat, Role},
+    features::{
+        prompts,
+        providers::{Providers, ResponseFormat, Role},
+    },
     kernel::{
         check::Check,
         error::{FieldCode, FieldError},
@@ -89,12 +92,22 @@ pub(super) fn compile(config: &Value, providers: &Providers) -> Result<Plan, Vec
     })
 }
 
+/// The most words and signs in the tags of all templates together: to judge so many takes some hundredths of a second.
+const WORDS: usize = 10_000;
+
 /// The messages of the prompt, each a template that can be rendered.
 fn conversation(config: &OpenAi, check: &mut Check) -> Vec<PromptMessage> {
     let said = |role, content: &String| PromptMessage {
         role,
         content: content.clone(),
     };
+    let more = config.messages.iter().flatten().map(|message| &message.content);
+    let texts = config.system.iter().chain(&config.prompt).chain(more);
+    if texts.map(|text| prompts::words(text)).sum::<usize>() > WORDS {
+        let detail = format!("Its templates have at most {WORDS} words and signs in their tags.");
+        check.refuse("/config", FieldCode::TooLarge, detail);
+        return Vec::new();
+    }
     let mut messages: Vec<PromptMessage> = config.system.iter().map(|text| said(Role::System, text)).collect();
     if let Some(system) = &config.system {
         template("/config/system", system, check);

@@ -271,6 +271,27 @@ mod tests {
     }
 
     #[test]
+    fn what_reads_a_text_whole_costs_by_its_length() {
+        let long = "x".repeat(200_000);
+        for keyword in [
+            json!({"contentMediaType": "application/json"}),
+            json!({"contentEncoding": "base64"}),
+            json!({"format": "uri"}),
+            json!({"maxLength": 1_000_000}),
+        ] {
+            let often = json!({"allOf": vec![keyword.clone(); 900]});
+            let refused = accepts(&often, &json!(long), "").expect_err("it would take too long");
+            assert_eq!(refused[0].code, FieldCode::TooLarge, "{keyword}");
+            assert!(accepts(&often, &json!("eA=="), "").is_ok() || keyword != json!({"maxLength": 1_000_000}));
+        }
+        let list: Vec<String> = (0..900).map(|n| format!("{n}{}", "x".repeat(1_000))).collect();
+        let once = json!({"uniqueItems": true});
+        accepts(&once, &json!(list), "").expect("once");
+        let refused = accepts(&json!({"allOf": vec![once; 20]}), &json!(list), "").expect_err("too often");
+        assert_eq!(refused[0].code, FieldCode::TooLarge);
+    }
+
+    #[test]
     fn a_fault_is_told_briefly() {
         let choices: Vec<String> = (0..5_000).map(|n| format!("choice {n}")).collect();
         let faults = accepts(&json!({ "enum": choices }), &json!("none"), "").expect_err("not a choice");

@@ -156,6 +156,11 @@ impl Reading {
                         self.pattern(id, pattern)?;
                     }
                 }
+                ("uniqueItems", Value::Bool(true)) => self.shape.places[id].unique += 1,
+                (name, value) if let Some(byte) = of_a_byte(name, value) => {
+                    self.shape.places[id].look += 1;
+                    self.shape.places[id].byte += byte;
+                }
                 (name, _) if SAID.contains(&name) || KEYWORDS.iter().any(|(keyword, ..)| *keyword == name) => {}
                 (_, value) => self.shape.places[id].look += count(value),
             }
@@ -203,6 +208,17 @@ impl Reading {
         }
         self.shape.places[id].byte += self.weights[pattern];
         Ok(())
+    }
+}
+
+/// What each byte of a text costs that a keyword reads whole.
+fn of_a_byte(keyword: &str, value: &Value) -> Option<u64> {
+    match keyword {
+        "minLength" | "maxLength" => Some(1),
+        // A pattern is compiled.
+        "format" if value == "regex" => Some(64),
+        "format" | "contentMediaType" | "contentEncoding" => Some(4),
+        _ => None,
     }
 }
 

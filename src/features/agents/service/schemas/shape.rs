@@ -18,6 +18,8 @@ pub(super) struct Place {
     pub(super) look: u64,
     /// What each byte of a text costs on top.
     pub(super) byte: u64,
+    /// How often all that is in it is compared.
+    pub(super) unique: u64,
     /// Places that look at the same value …
     pub(super) here: Vec<usize>,
     /// … at a member of it, unless another of these does …
@@ -109,12 +111,17 @@ impl Shape {
         let levels = levels(value);
         let looks = self.reach(levels.len(), |place| place.look);
         let bytes = self.reach(levels.len(), |place| place.byte);
-        let parts = levels.iter().zip(looks.iter().zip(&bytes));
-        parts.fold(0, |sum, (level, (looks, bytes))| {
-            let looks = level.values.saturating_mul(*looks);
-            sum.saturating_add(looks)
-                .saturating_add(level.bytes.saturating_mul(*bytes))
-        })
+        let unique = self.reach(levels.len(), |place| place.unique);
+        let (mut sum, mut within) = (0_u64, 0_u64);
+        // From the deepest one upwards: what is compared whole costs all that is in it.
+        for (depth, level) in levels.iter().enumerate().rev() {
+            within = within.saturating_add(level.values).saturating_add(level.bytes);
+            let looks = level.values.saturating_mul(looks[depth]);
+            let bytes = level.bytes.saturating_mul(bytes[depth]);
+            let unique = within.saturating_mul(unique[depth]);
+            sum = sum.saturating_add(looks).saturating_add(bytes).saturating_add(unique);
+        }
+        sum
     }
 
     /// How deep the check of a value goes.
