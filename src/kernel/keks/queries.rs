@@ -1,7 +1,7 @@
 //! Rows of `keks`.
 
 use chrono::{DateTime, Utc};
-use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 use uuid::Uuid;
 
 use crate::kernel::{
@@ -73,18 +73,24 @@ pub(super) fn add(tx: &mut Kernel<'_>, kek: &str) -> Result<()> {
     Ok(())
 }
 
-/// Announces that a KEK is to be taken out.
-pub(super) fn announce(tx: &mut Kernel<'_>, kek: &str, trial: Uuid) -> Result<()> {
-    diesel::update(keks::table.find(kek))
+/// Announces that a KEK is to be taken out, if nobody has. Answers which trial it is.
+pub(super) fn announce(tx: &mut Kernel<'_>, kek: &str, trial: Uuid) -> Result<Option<Uuid>> {
+    diesel::update(keks::table.find(kek).filter(keks::trial.is_null()))
         .set(keks::trial.eq(trial))
         .execute(tx.conn())?;
-    Ok(())
+    let row = keks::table.find(kek).select(keks::trial);
+    Ok(row.first(tx.conn()).optional()?.flatten())
 }
 
-/// Takes a KEK out, unless somebody has said otherwise since that was announced. Whether it is out.
-pub(super) fn remove(tx: &mut Kernel<'_>, kek: &str, trial: Uuid) -> Result<bool> {
+/// Takes a KEK out, unless somebody has said otherwise since that was announced. Whether this did it.
+pub(super) fn remove(tx: &mut Kernel<'_>, kek: &str, trial: Option<Uuid>) -> Result<bool> {
     let announced = keks::table.find(kek).filter(keks::trial.eq(trial));
     Ok(diesel::delete(announced).execute(tx.conn())? > 0)
+}
+
+/// Whether a KEK is entered.
+pub(super) fn is_entered(tx: &mut Kernel<'_>, kek: &str) -> Result<bool> {
+    Ok(diesel::select(diesel::dsl::exists(keks::table.find(kek))).get_result(tx.conn())?)
 }
 
 /// Every workspace, however it stands.

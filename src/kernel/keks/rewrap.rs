@@ -170,26 +170,28 @@ fn left(mut census: Census, keyring: &Keyring) -> Census {
 async fn retire(work: &Work, parts: &[Part], left: Census) -> Result<Vec<(String, Retired)>> {
     let (db, current) = (&work.db, work.keyring.current().to_owned());
     let (trial, found) = (Uuid::new_v4(), left.clone());
-    let older: Vec<String> = db
+    let older: Vec<(String, Option<Uuid>)> = db
         .unscoped(&call("keks.retire"), move |tx| {
             for kek in found.keys().filter(|kek| !kek.is_empty()) {
                 queries::add(tx, kek)?;
             }
             let all = queries::all(tx)?.into_iter().map(|kek| kek.id);
-            let older: Vec<String> = all.filter(|kek| *kek != current).collect();
-            for kek in older.iter().filter(|kek| !found.contains_key(*kek)) {
-                queries::announce(tx, kek, trial)?;
-            }
-            Ok(older)
+            all.filter(|kek| *kek != current)
+                .map(|kek| match found.contains_key(&kek) {
+                    true => Ok((kek, None)),
+                    // Another rewrap may look at it already: both say what comes of it.
+                    false => queries::announce(tx, &kek, trial).map(|trial| (kek, trial)),
+                })
+                .collect()
         })
         .await?;
     let mut sealed_meanwhile = Census::new();
-    if older.iter().any(|kek| !left.contains_key(kek)) {
+    if older.iter().any(|(kek, _)| !left.contains_key(kek)) {
         tokio::time::sleep(SILENCE).await;
         sealed_meanwhile = census(db, parts).await?;
     }
     let mut became = Vec::new();
-    for kek in older {
+    for (kek, trial) in older {
         let it = match left.get(&kek) {
             Some(records) => Retired::InUse(records.values().sum()),
             None => take_out(work, &kek, trial, sealed_meanwhile.contains_key(&kek)).await?,
@@ -200,7 +202,7 @@ async fn retire(work: &Work, parts: &[Part], left: Census) -> Result<Vec<(String
 }
 
 /// Takes out a KEK of which that was announced long enough ago. The audit log of `platform` tells of it, as it does of signing keys.
-async fn take_out(work: &Work, kek: &str, trial: Uuid, sealed_meanwhile: bool) -> Result<Retired> {
+async fn take_out(work: &Work, kek: &str, trial: Option<Uuid>, sealed_meanwhile: bool) -> Result<Retired> {
     let entry = Entry {
         action: "kek.retired",
         changes: json!({ "kek": [kek, work.keyring.current()] }),
@@ -213,9 +215,12 @@ async fn take_out(work: &Work, kek: &str, trial: Uuid, sealed_meanwhile: bool) -
             queries::add(tx, &kek)?;
             return Ok(Retired::StillSealing);
         }
-        // Not if a process has said since that it seals with it, or if another rewrap looks at it by now.
         if !queries::remove(tx, &kek, trial)? {
-            return Ok(Retired::StillSealing);
+            // A process has said since that it seals with it; or another rewrap took it out, and said so.
+            return Ok(match queries::is_entered(tx, &kek)? {
+                true => Retired::StillSealing,
+                false => Retired::Gone,
+            });
         }
         audit::note_in(tx, WorkspaceId::PLATFORM, &call("keks.retire"), entry)?;
         Ok(Retired::Gone)
