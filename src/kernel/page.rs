@@ -2,6 +2,7 @@
 
 mod declared;
 mod described;
+mod made;
 mod order;
 mod seals;
 mod shared;
@@ -248,41 +249,9 @@ impl<F: Filters> PageQuery<F> {
         self.order.ends_with("updated_at")
     }
 
-    /// Makes the page of what [`PageQuery::fetch`] rows were found; `key` gives a row's time and id, the list's sort key.
-    pub fn page<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> (DateTime<Utc>, Uuid)) -> Page<T> {
-        let has_more = rows.len() as i64 > self.limit;
-        rows.truncate(self.limit as usize);
-        let next_cursor = rows.last().filter(|_| has_more).map(|last| self.seal(key(last)));
-        Page {
-            data: rows,
-            next_cursor,
-            has_more,
-        }
-    }
-
-    /// As [`PageQuery::page`] for rows that change; `key` gives when a row was made, when it last changed, and its id.
-    pub fn page_of_changing<T>(
-        &self,
-        rows: Vec<T>,
-        key: impl Fn(&T) -> (DateTime<Utc>, DateTime<Utc>, Uuid),
-    ) -> Page<T> {
-        self.page(rows, |row| {
-            let (created_at, updated_at, id) = key(row);
-            (if self.is_by_change() { updated_at } else { created_at }, id)
-        })
-    }
-
     /// The number to go on after, in a list whose rows are numbered.
     pub fn after_number(&self) -> Option<i64> {
         self.after.map(|(number, _)| number.timestamp_micros())
-    }
-
-    /// As [`PageQuery::page`] for rows that are numbered; `number` is the list's sort key.
-    pub fn numbered<T>(&self, rows: Vec<T>, number: impl Fn(&T) -> i64) -> Page<T> {
-        self.page(rows, |row| {
-            let number = DateTime::from_timestamp_micros(number(row));
-            (number.unwrap_or_default(), Uuid::nil())
-        })
     }
 
     /// `base64url(version, binding, time, id, 16 bytes of HMAC)`.

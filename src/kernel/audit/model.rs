@@ -1,5 +1,7 @@
 //! Entries as they are written, as they lie in the log, and as the API shows them.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use diesel::{Insertable, Queryable, Selectable};
 use serde::Serialize;
@@ -9,6 +11,7 @@ use uuid::Uuid;
 
 use crate::kernel::{
     access::Author,
+    error::FieldCode,
     id::{AuditId, CustomerId, Id, ResellerId, Resource, SessionId, UserId, WorkspaceId, parts},
     page::{Filters, Unfit},
     schema::{audit_log, audit_personal, audit_seals},
@@ -118,7 +121,7 @@ mod exact {
 }
 
 /// What of an entry is about a person.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, Serialize)]
 #[diesel(table_name = audit_personal, check_for_backend(diesel::pg::Pg))]
 pub(super) struct Personal {
     pub(super) workspace_id: WorkspaceId,
@@ -130,7 +133,7 @@ pub(super) struct Personal {
 }
 
 /// A link of the chain.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, Serialize)]
 #[diesel(table_name = audit_seals, check_for_backend(diesel::pg::Pg))]
 pub(super) struct Seal {
     pub(super) workspace_id: WorkspaceId,
@@ -161,7 +164,7 @@ pub struct AuditEntry {
     #[schema(required)]
     pub subject: Option<AuditSubject>,
     /// What changed: the old and the new value of each field; of an export, null and what it was narrowed by. A secret, and what is about a
-    /// person, reads `"[changed]"`.
+    /// person, reads `"[changed]"`; a value of more than 4 KiB reads `{"bytes": …, "sha256": …}`, of its JSON.
     #[schema(value_type = Object)]
     pub changes: Value,
     /// How it ended.
@@ -281,7 +284,12 @@ impl Filters for AuditFilters {
                 let outcome = AuditOutcome::named(value).ok_or_else(|| Unfit::choice(AuditOutcome::WORDS))?;
                 self.outcomes.push(outcome);
             }
-            "ip" => self.ips.push(value.into()),
+            "ip" => {
+                let ip: IpAddr = value
+                    .parse()
+                    .map_err(|_| Unfit(FieldCode::InvalidFormat, "An address, such as 192.0.2.7.".to_owned()))?;
+                self.ips.push(ip.to_string());
+            }
             _ => self.requests.push(value.into()),
         }
         Ok(())

@@ -12,6 +12,8 @@ use super::{
     kept::Kept,
     model::{AuditFilters, CheckpointFilters, Logged, Personal, Seal},
 };
+use serde::Serialize;
+
 use crate::{
     any_of,
     kernel::{
@@ -199,7 +201,7 @@ pub(super) fn forget(conn: &mut PgConnection, ids: &[AuditId]) -> QueryResult<()
 }
 
 /// A signed head as it is stored.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, Serialize)]
 #[diesel(table_name = audit_checkpoints, check_for_backend(diesel::pg::Pg))]
 pub(super) struct Checkpoint {
     pub(super) workspace_id: WorkspaceId,
@@ -207,6 +209,7 @@ pub(super) struct Checkpoint {
     pub(super) hash: Vec<u8>,
     pub(super) kid: String,
     pub(super) signature: Vec<u8>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub(super) created_at: DateTime<Utc>,
 }
 

@@ -15,6 +15,7 @@ use crate::kernel::{
     access::{Actor, Call, public_id},
     audit::{self, Entry, Subject},
     clock,
+    crypto::sha256,
     db::{Kernel, Tenant},
     error::Result,
     http::front::API_VERSION,
@@ -79,7 +80,7 @@ impl Emission {
         for (field, old) in old {
             let changed = match self.info.personal.contains(&field.as_str()) {
                 true => json!("[changed]"),
-                false => json!([old, self.data.get(field.as_str())]),
+                false => json!([short(old), short(self.data.get(field.as_str()).unwrap_or(&Value::Null))]),
             };
             self.changes.insert(field.clone(), changed);
         }
@@ -109,6 +110,18 @@ impl Emission {
     /// Whose row the subject is, where the row says so.
     fn owner<R: Resource>(&self, field: &str) -> Option<Id<R>> {
         self.data.get(field)?.as_str()?.parse().ok()
+    }
+}
+
+/// The longest value that the audit log tells as it is, in bytes of its JSON.
+const LONG: usize = 4 << 10;
+
+/// A value as the audit log tells it: a long one by its hash, which tells whether it is the same as another.
+fn short(value: &Value) -> Value {
+    let text = value.to_string();
+    match text.len() {
+        ..=LONG => value.clone(),
+        bytes => json!({ "bytes": bytes, "sha256": hex::encode(sha256(text.as_bytes())) }),
     }
 }
 

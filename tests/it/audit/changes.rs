@@ -147,3 +147,23 @@ async fn entries_name_nobody() {
     let hidden = json!({ "name": "[changed]", "hostname": "[changed]", "cores": [2, 1] });
     assert_eq!(said(&owner, "machine.updated").await, hidden);
 }
+
+#[actix_web::test]
+async fn what_is_long_stands_there_by_its_hash() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let config = |length: usize| json!({ "model": "sandbox", "prompt": "x".repeat(length) });
+    let agent = json!({ "name": "Echo", "framework": "openai", "config": config(10) });
+    let made = owner.post("/agents", agent).await.created();
+    let path = format!("/agents/{}", made.id());
+    let change = json!({ "config": config(100_000) });
+    owner
+        .patch(&path, change)
+        .header("if-match", made.header("etag"))
+        .await
+        .ok();
+    let changes = said(&owner, "agent.updated").await;
+    assert_eq!(changes["config"][0], config(10));
+    assert_eq!(changes["config"][1]["sha256"].as_str().map(str::len), Some(64));
+    assert!(changes["config"][1]["bytes"].as_u64() > Some(100_000), "{changes}");
+}

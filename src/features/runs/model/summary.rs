@@ -102,7 +102,7 @@ pub struct RunSummary {
 }
 
 /// What the database holds of it.
-#[derive(Clone, Debug, Queryable, Selectable)]
+#[derive(Clone, Debug, Queryable, Selectable, Serialize)]
 #[diesel(table_name = runs, check_for_backend(diesel::pg::Pg))]
 pub(in crate::features::runs) struct SummaryRow {
     pub id: RunId,
@@ -128,11 +128,17 @@ pub(in crate::features::runs) struct SummaryRow {
     pub version: i64,
     pub created_by_type: String,
     pub created_by_id: Option<Uuid>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub started_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub finished_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub purged_at: Option<DateTime<Utc>>,
 }
 

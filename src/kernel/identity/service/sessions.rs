@@ -170,7 +170,7 @@ pub fn list(
 ) -> Result<Page<Session>> {
     let now = tx.now()?;
     let rows = queries::sessions::page(tx, user, now, query)?;
-    let page = query.page(rows, |row| (row.created_at, row.id.uuid()));
+    let page = query.page_of_small(rows, |row| (row.created_at, row.id.uuid()));
     Ok(page.map(|row| Session::of(row, current)))
 }
 
