@@ -258,3 +258,25 @@ async fn whoever_issues_while_a_policy_changes_issues_by_what_it_becomes() {
     assert_eq!(licence["terms"]["rules"]["max_machines"], 2);
     assert_eq!(licence["terms_version"], changed.body["version"]);
 }
+
+#[actix_web::test]
+async fn a_renewal_that_would_end_no_later_is_refused_and_counts_for_nothing() {
+    let shop = Shop::new().await;
+    let rules = json!({ "term_count": 1, "term_unit": "month", "renewal_basis": "from_now" });
+    let policy = shop.policy(rules).await;
+    let licence = shop.issue(&policy, json!({})).await;
+    let renew = async |periods: i32, reference: &str| {
+        let renewal = json!({ "periods": periods, "ref": reference });
+        shop.owner.post(&licence.verb("renew"), renewal).await
+    };
+    renew(12, "a").await.ok();
+    let end = expires_at(&shop, &licence).await;
+    let refused = renew(1, "b").await.refused("state-conflict");
+    assert_eq!(refused.body["state"], "no_later");
+    renew(12, "a").await.ok();
+    assert_eq!(expires_at(&shop, &licence).await, end);
+    // It was not kept either: the same ref counts when it gives something.
+    shop.world.clock.advance(TimeDelta::days(360));
+    renew(1, "b").await.ok();
+    assert!(expires_at(&shop, &licence).await > end);
+}

@@ -42,7 +42,7 @@ crate::events! {
     pub LICENSE_ISSUED: License = "license.issued", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
         example {"status": "active", "holds": []};
     /// What a licence is called, or what is noted with it, was changed.
-    pub LICENSE_UPDATED: License = "license.updated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
+    pub LICENSE_UPDATED: License = "license.updated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal], personal ["name", "metadata"],
         example {"status": "active", "holds": []};
     /// A licence has a new key, which is in no event. The one before ends with its overlap.
     pub LICENSE_KEY_ROTATED: License = "license_key.rotated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
@@ -244,7 +244,7 @@ impl From<&Row> for Term {
 }
 
 /// A licence as the database holds it.
-#[derive(Clone, Debug, Queryable, Selectable)]
+#[derive(Clone, Debug, Queryable, Selectable, Serialize)]
 #[diesel(table_name = licenses, check_for_backend(diesel::pg::Pg))]
 pub struct Row {
     pub id: LicenseId,
@@ -257,15 +257,25 @@ pub struct Row {
     pub terms: Jsonb<Terms>,
     pub terms_version: i64,
     pub overrides: Jsonb<Overrides>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub starts_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub started_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub term_anchor: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub term_ends_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub expires_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub check_in_due_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub last_validated_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub activated_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub suspended_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub revoked_at: Option<DateTime<Utc>>,
     pub issued_via: Via,
     pub source_ref: Option<String>,
@@ -273,7 +283,9 @@ pub struct Row {
     pub metadata: Jsonb<Metadata>,
     pub external_id: Option<String>,
     pub version: i64,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub updated_at: DateTime<Utc>,
 }
 

@@ -47,7 +47,7 @@ pub(in crate::features::licenses) fn renew_seen(
 /// Prolongs a licence. The same renewal again changes nothing.
 ///
 /// # Errors
-/// 404; 409 `state-conflict` for a licence that is revoked, that never expires, or whose term has not begun.
+/// 404; 409 `state-conflict` for a licence that is revoked, that never expires, whose term has not begun, or would end no later.
 pub fn renew(tx: &mut Tenant<'_>, id: LicenseId, renewal: &Renewal) -> Result<License> {
     let row = queries::lock(tx.conn(), id)?;
     prolong(tx, row, renewal)
@@ -75,9 +75,16 @@ fn prolong(tx: &mut Tenant<'_>, row: Row, renewal: &Renewal) -> Result<License> 
             None => return conflict("perpetual", "The policy has no term to renew by."),
         },
     };
+    let ended = row.term_ends_at;
     let before = shown(tx, row)?;
     if !queries::insert_renewal(tx.conn(), &before, renewal)? {
         return Ok(before);
+    }
+    if matches!(renewal.term, RenewalTerm::Periods(_)) && term.ends_at == ended {
+        return conflict(
+            "no_later",
+            "By the policy's renewal_basis the term would end no later than it does.",
+        );
     }
     let license = set(tx, before.id, term)?;
     let event = LICENSE_RENEWED.of(license.id, &license).after(&before);
