@@ -191,7 +191,7 @@ impl<'de, T: Resource> Deserialize<'de> for Id<T> {
         let text = Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(|NotAnId| {
             de::Error::custom(format_args!(
-                "{NOT_FOUND_MARK}There is nothing with this id: it would begin with {}_.",
+                "{NOT_FOUND_MARK}There is nothing with this id: {}_ and 26 characters would be one.",
                 T::PREFIX
             ))
         })

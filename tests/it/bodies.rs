@@ -231,7 +231,7 @@ async fn a_list_is_taken_for_no_object() {
             json!("cst_1"),
             "/customer",
             "not-found",
-            "There is nothing with this id: it would begin with cst_.",
+            "There is nothing with this id: cst_ and 26 characters would be one.",
         ),
     ] {
         let license = json!({ "policy_id": policy, "customer": customer });

@@ -82,9 +82,6 @@ impl Config {
         let (auth, limits) = (&self.auth, &self.limits);
         let span = |key, seconds: u32| (key, seconds.into(), 60..=LONG);
         let some = |key, count: u32| (key, count.into(), 1..=i32::MAX as u64);
-        // A negative number is none.
-        let [sign_ups, mails] =
-            [auth.sign_ups_per_hour, auth.mails_per_hour].map(|most| u32::try_from(most).unwrap_or(0));
         [
             (
                 "auth.access_token_seconds",
@@ -96,8 +93,8 @@ impl Config {
             span("auth.session_short_seconds", auth.session_short_seconds),
             ("auth.sessions_per_user", auth.sessions_per_user.into(), 1..=1_000),
             ("auth.password_min_length", auth.password_min_length as u64, 8..=64),
-            some("auth.sign_ups_per_hour", sign_ups),
-            some("auth.mails_per_hour", mails),
+            some("auth.sign_ups_per_hour", auth.sign_ups_per_hour),
+            some("auth.mails_per_hour", auth.mails_per_hour),
             some("auth.workspaces_per_person", auth.workspaces_per_person),
             some("limits.factor", limits.factor),
             some("limits.anonymous_per_minute", limits.anonymous_per_minute),

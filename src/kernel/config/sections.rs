@@ -109,8 +109,8 @@ pub struct Auth {
     pub sessions_per_user: u32,
     pub password_min_length: usize,
     pub sign_up: SignUp,
-    pub sign_ups_per_hour: i32,
-    pub mails_per_hour: i32,
+    pub sign_ups_per_hour: u32,
+    pub mails_per_hour: u32,
     pub workspaces_per_person: u32,
     pub key_mode: KeyMode,
 }

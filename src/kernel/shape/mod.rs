@@ -78,7 +78,7 @@ fn stand_in(fault: &FieldError, tries: usize) -> Option<Value> {
     match fault.code {
         FieldCode::InvalidChoice if tries < 4 => first_word(&fault.detail).map(Value::from),
         FieldCode::NotFound if tries < 4 => {
-            let prefix = fault.detail.trim_end_matches(['_', '.']).rsplit(' ').next()?;
+            let prefix = fault.detail.split(' ').find_map(|word| word.strip_suffix('_'))?;
             Some(json!(public(prefix, uuid::Uuid::nil())))
         }
         _ => {

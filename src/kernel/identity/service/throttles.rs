@@ -46,8 +46,8 @@ pub const LOGIN_ACCOUNT: Bucket = streak("login_account");
 /// Passwords for one account from a device that its owner uses: strangers cannot lock that out.
 pub const LOGIN_DEVICE: Bucket = streak("login_device");
 /// Sign-ups from one address, at most so many in an hour.
-pub const fn sign_ups(most: i32) -> Bucket {
-    window("register_ip", most, 3_600)
+pub const fn sign_ups(most: u32) -> Bucket {
+    window("register_ip", most.cast_signed(), 3_600)
 }
 /// Refreshes of one session.
 pub const REFRESH_SESSION: Bucket = window("refresh_session", 30, 300);
@@ -60,8 +60,8 @@ pub const MAIL_MINUTE: Bucket = window("mail_minute", 1, 60);
 /// Mails to one address.
 pub const MAIL_HOUR: Bucket = window("mail_hour", 5, 3_600);
 /// Mails that are asked for from one address, at most so many in an hour.
-pub const fn mails_asked_for(most: i32) -> Bucket {
-    window("mail_ip", most, 3_600)
+pub const fn mails_asked_for(most: u32) -> Bucket {
+    window("mail_ip", most.cast_signed(), 3_600)
 }
 
 /// Guesses in a row that cost nothing.
