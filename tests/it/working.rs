@@ -141,10 +141,8 @@ async fn nobody_fills_the_log_with_what_is_no_http() {
     );
 }
 
-#[actix_web::test]
-async fn a_worker_does_no_more_at_once_after_the_database_failed_it() {
-    let world = World::new().await;
-    world.run_jobs().await;
+/// A runner whose jobs of the kind `test.long` end when a door is opened to them.
+fn with_long_jobs(world: &World) -> (Runner, Arc<Semaphore>) {
     let doors = Arc::new(Semaphore::new(0));
     let mut runner = Runner::new(world.deployment.db.clone());
     let open = doors.clone();
@@ -157,6 +155,14 @@ async fn a_worker_does_no_more_at_once_after_the_database_failed_it() {
             ended.await
         }
     });
+    (runner, doors)
+}
+
+#[actix_web::test]
+async fn a_worker_does_no_more_at_once_after_the_database_failed_it() {
+    let world = World::new().await;
+    world.run_jobs().await;
+    let (mut runner, doors) = with_long_jobs(&world);
     runner.at_once(Lane::System, 3);
     let long = |count: usize| (0..count).for_each(|_| want(&world, "system", "test.long", Uuid::new_v4()));
     let at_work = || world.count("SELECT count(*) FROM run_leases WHERE kind = 'test.long'");
@@ -190,18 +196,7 @@ async fn a_worker_does_no_more_at_once_after_the_database_failed_it() {
 async fn a_lease_that_could_not_be_given_up_runs_out_beside_others_that_are_kept() {
     let world = World::new().await;
     world.run_jobs().await;
-    let doors = Arc::new(Semaphore::new(0));
-    let mut runner = Runner::new(world.deployment.db.clone());
-    let open = doors.clone();
-    runner.on("test.long", Lane::System, move |context: JobContext| {
-        let open = open.clone();
-        async move {
-            open.acquire().await.expect("it is never closed").forget();
-            let job = context.job.clone();
-            let ended = context.db.tenant(context.scope(), move |tx| jobs::finish(tx, &job));
-            ended.await
-        }
-    });
+    let (mut runner, doors) = with_long_jobs(&world);
     runner.on("test.busy", Lane::System, |_| async { Err(OVERLOADED.into()) });
     let _kept = world.meanwhile(
         "CREATE FUNCTION guildhall.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'on purpose'; END $$;
