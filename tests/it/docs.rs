@@ -31,14 +31,16 @@ const TYPED: [(&str, &[&str]); 2] = [
     ("docs/billing.md", &["\"status\":\"active\"", "\"now\":"]),
 ];
 
-/// The blocks of a file that are meant for a shell.
+/// The blocks of a text that are meant for a shell.
+pub fn for_a_shell(text: &str) -> impl Iterator<Item = &str> {
+    let blocks = text.split("```sh\n").skip(1);
+    blocks.filter_map(|block| block.split("```").next())
+}
+
+/// Those of a file.
 fn blocks(file: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("a document");
-    let blocks = text.split("```sh\n").skip(1);
-    blocks
-        .filter_map(|block| block.split("```").next())
-        .map(str::to_owned)
-        .collect()
+    for_a_shell(&text).map(str::to_owned).collect()
 }
 
 #[test]

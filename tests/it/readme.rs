@@ -2,18 +2,14 @@
 
 use std::process::{Command, Stdio};
 
-use crate::dev::Stack;
+use crate::{dev::Stack, docs::for_a_shell};
 
 /// The lines of a chapter of the README that are meant for a shell.
 fn lines_for_a_shell(chapter: &str) -> Vec<&'static str> {
     let text = include_str!("../../README.md");
     let begin = text.find(&format!("\n## {chapter}\n")).expect("such a chapter") + 4;
     let chapter = text[begin..].split("\n## ").next().expect("its text");
-    let blocks = chapter.split("```sh\n").skip(1);
-    blocks
-        .filter_map(|block| block.split("```").next())
-        .flat_map(str::lines)
-        .collect()
+    for_a_shell(chapter).flat_map(str::lines).collect()
 }
 
 #[test]

@@ -84,6 +84,16 @@ fn a_template_that_could_only_fail_is_a_problem_of_the_draft() {
 }
 
 #[test]
+fn all_templates_together_are_bounded() {
+    let said = |tags: usize| json!({"role": "user", "content": format!("{{{{ input.a{} }}}}", " or 1".repeat(100)).repeat(tags)});
+    // Each tag has 203 words and signs.
+    let config =
+        |tags: usize| json!({"model": "sandbox", "system": "{{ input.a }}", "messages": [said(24), said(tags)]});
+    compile(Framework::Openai, &config(25), &HERE).expect("9,950 words and signs");
+    assert_eq!(faults(config(26)), [("/config".to_owned(), FieldCode::TooLarge)]);
+}
+
+#[test]
 fn a_configuration_of_another_shape_is_refused_where_it_differs() {
     assert_eq!(
         faults(json!({"prompt": "x"})),

@@ -282,8 +282,9 @@ mod tests {
             let often = json!({"allOf": vec![keyword.clone(); 900]});
             let refused = accepts(&often, &json!(long), "").expect_err("it would take too long");
             assert_eq!(refused[0].code, FieldCode::TooLarge, "{keyword}");
-            assert!(accepts(&often, &json!("eA=="), "").is_ok() || keyword != json!({"maxLength": 1_000_000}));
         }
+        let often = json!({"allOf": vec![json!({"maxLength": 9}); 900]});
+        accepts(&often, &json!("short"), "").expect("it takes no time");
         let list: Vec<String> = (0..900).map(|n| format!("{n}{}", "x".repeat(1_000))).collect();
         let once = json!({"uniqueItems": true});
         accepts(&once, &json!(list), "").expect("once");
