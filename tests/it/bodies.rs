@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     identity::{login, someone},
-    world::{Wire, World},
+    world::{Wire, World, patience::at_its_best},
 };
 
 const JSON: &str = "content-type: application/json\r\n";
@@ -30,15 +30,15 @@ async fn a_slow_body_is_told_so_and_closed() {
         let (begun, mut wire) = (Instant::now(), Wire::to(&world.base).await);
         wire.send(patch(key, &format!("{JSON}transfer-encoding: chunked\r\n"), ""))
             .await;
-        wire.trickle("1\r\n \r\n", Duration::from_millis(900), 14).await;
+        wire.trickle("1\r\n \r\n", Duration::from_millis(900), 40).await;
         (wire.answer().await, begun.elapsed())
     };
     let ((silent, first), (trickling, second)) = futures_util::join!(silent, trickling);
     silent.refused("request-timeout");
     trickling.refused("request-timeout");
     assert!(silent.closes().await && trickling.closes().await);
-    assert!((3..6).contains(&first.as_secs()), "{first:?}");
-    assert!((10..16).contains(&second.as_secs()), "{second:?}");
+    assert!((3..9).contains(&first.as_secs()), "{first:?}");
+    assert!((10..30).contains(&second.as_secs()), "{second:?}");
 }
 
 #[actix_web::test]
@@ -174,17 +174,20 @@ async fn a_document_that_cannot_be_kept_says_where() {
 #[actix_web::test]
 async fn nobody_waits_for_a_body_that_nobody_reads() {
     let world = World::new().await;
-    let (begun, mut wire) = (Instant::now(), Wire::to(&world.base).await);
-    wire.send(patch(
-        "nonsense",
-        &format!("{JSON}transfer-encoding: chunked\r\n"),
-        "1\r\n{\r\n",
-    ))
+    // A body is waited for three seconds at the least.
+    at_its_best(Duration::from_secs(2), "an answer without the body", async || {
+        let mut wire = Wire::to(&world.base).await;
+        wire.send(patch(
+            "nonsense",
+            &format!("{JSON}transfer-encoding: chunked\r\n"),
+            "1\r\n{\r\n",
+        ))
+        .await;
+        let answer = wire.answer().await;
+        answer.refused("token-invalid");
+        assert!(answer.closes().await);
+    })
     .await;
-    let answer = wire.answer().await;
-    answer.refused("token-invalid");
-    assert!(answer.closes().await);
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }
 
 #[actix_web::test]

@@ -1,6 +1,6 @@
 //! L0: the gate over the catalogue is green, and each rule turns it red when its hole is opened.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::PgConnection;
 use guildhall::{
@@ -8,21 +8,25 @@ use guildhall::{
     kernel::catalogue::{Depth, Report, Severity, inspect},
 };
 
-use crate::database::{Database, run};
+use crate::{
+    database::{Database, run},
+    world::patience::at_its_best,
+};
 
 fn report(conn: &mut PgConnection, depth: Depth) -> Report {
     inspect(conn, &migrate::newest(), depth).expect("the catalogue can be read")
 }
 
-#[test]
-fn the_database_is_as_the_registry_says_and_it_takes_under_a_second_to_know() {
+#[tokio::test]
+async fn the_database_is_as_the_registry_says_and_it_takes_under_a_second_to_know() {
     let database = Database::migrated();
     for mut conn in [database.kernel(), database.tenant(), database.admin()] {
-        let began = Instant::now();
-        let report = report(&mut conn, Depth::Full);
-        assert!(report.findings.is_empty(), "\n{report}");
-        assert!(report.allows_serving(true));
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        at_its_best(Duration::from_secs(1), "the catalogue is read", async || {
+            let report = report(&mut conn, Depth::Full);
+            assert!(report.findings.is_empty(), "\n{report}");
+            assert!(report.allows_serving(true));
+        })
+        .await;
     }
 }
 

@@ -76,7 +76,7 @@ impl Stack {
     }
 
     /// What it has said at the terminal.
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         fs::read_to_string(self.folder.join("log")).expect("a log")
     }
 

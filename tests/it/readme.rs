@@ -16,10 +16,11 @@ fn lines_for_a_shell(chapter: &str) -> Vec<&'static str> {
 fn the_first_five_minutes_are_as_the_readme_says() {
     let mut stack = Stack::new("readme");
     let running = stack.start();
+    let key = running["demonstration"]["api_key"].as_str();
     let mut command = Command::new("bash");
     command
         .env("GUILDHALL", running["url"].as_str().expect("a URL"))
-        .env("KEY", running["demonstration"]["api_key"].as_str().expect("a key"))
+        .env("KEY", key.unwrap_or_else(|| panic!("no key:\n{}", stack.said())))
         .stdin(Stdio::null());
     let lines = lines_for_a_shell("The first five minutes");
     // What is typed in from what `make run` has printed.

@@ -104,7 +104,7 @@ async fn a_slow_head_is_not_waited_for() {
     wire.send("GET /healthz HTTP/1.1\r\n").await;
     let raw = wire.answer().await;
     assert!(matches!(raw.status, 0 | 408), "{}", raw.head);
-    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert!(raw.closes().await);
 }
 
@@ -197,7 +197,7 @@ async fn a_handler_that_takes_too_long_is_answered_for() {
     let begun = Instant::now();
     let ask = |method: &str| format!("{method} /dev/sleeps HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
     let (get, post) = futures_util::join!(Wire::exchange(&base, ask("GET")), Wire::exchange(&base, ask("POST")));
-    assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     for (raw, outcome) in [(get, "none"), (post, "unknown")] {
         raw.refused("deadline-exceeded");
         assert!(

@@ -12,7 +12,7 @@ use guildhall::{
 use serde_json::json;
 
 use super::Shop;
-use crate::world::{patience::within, until};
+use crate::world::{patience, until};
 
 #[actix_web::test]
 async fn calls_that_hang_keep_no_plan_from_changing() {
@@ -37,10 +37,7 @@ async fn calls_that_hang_keep_no_plan_from_changing() {
     let license = staff.get("/licenses").await.ok().text_at("/data/0/id");
     let path = format!("/licenses/{license}/suspend");
     staff.post(&path, json!({ "reason": "abuse" })).await.ok();
-    within(Duration::from_secs(15), "the plan is suspended", async || {
-        shop.plan().await == "free"
-    })
-    .await;
+    patience::until("the plan is suspended", async || shop.plan().await == "free").await;
     assert_eq!(shop.count("run_leases", hangs), 4, "they hang still");
     worker.drain(Duration::ZERO).await;
     shop.world.admin(

@@ -23,7 +23,7 @@ pub struct Raw {
 impl Raw {
     /// Whether the server says that it closes, and does.
     pub async fn closes(mut self) -> bool {
-        let ended = tokio::time::timeout(Duration::from_secs(4), self.wire.read(&mut [0; 64])).await;
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.wire.read(&mut [0; 64])).await;
         matches!(ended, Ok(Ok(0) | Err(_)))
     }
 
