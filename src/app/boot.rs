@@ -174,7 +174,7 @@ fn database(config: &Config, clock: &Clock) -> Result<Db> {
 /// Redis, through which processes wake each other.
 fn redis(config: &Config, db: &Db) -> Result<Redis> {
     let url = config.redis_url().map(|url| url.expose().as_str());
-    let redis = Redis::open(url, &config.redis.prefix)?;
+    let redis = Redis::open(url, &config.redis.prefix, config.redis.budget())?;
     wake::join(db.wakes(), &redis);
     Ok(redis)
 }

@@ -297,7 +297,7 @@ fn partitions(vitals: &Vitals) -> Vec<Line> {
 async fn redis(config: &Config) -> Line {
     let url = config.redis_url().map(|url| url.expose().as_str());
     let off = "without it, limits count per process and hints wait for a poll";
-    match Redis::open(url, &config.redis.prefix) {
+    match Redis::open(url, &config.redis.prefix, config.redis.budget()) {
         Err(error) => Line::wrong(format!("Redis: {error:#}"), "Correct REDIS_URL, or set it to `off`."),
         Ok(redis) => match patiently(&redis).await {
             State::Off => Line::look(format!("Redis: off; {off}"), "Set REDIS_URL for more than one process."),

@@ -20,7 +20,10 @@ use serde_json::json;
 
 use crate::{
     identity::{login, someone},
-    world::{Answer, Caller, World, patience::until},
+    world::{
+        Answer, Caller, World,
+        patience::{at_its_best, until},
+    },
 };
 
 /// A Redis of the test's own, that it may mistreat.
@@ -38,8 +41,11 @@ impl Victim {
         Some(Victim { redis, process })
     }
 
-    fn url(&self) -> String {
-        self.redis.url().expose().clone()
+    /// A world that uses it, with as much patience as is usual.
+    async fn world(&self, settings: &[(&str, &str)]) -> World {
+        let url = self.redis.url();
+        let own = [("REDIS__URL", url.expose().as_str()), ("REDIS__TIMEOUT_MS", "25")];
+        World::with(&[&own, settings].concat()).await
     }
 
     fn signal(&self, signal: &str) {
@@ -148,7 +154,7 @@ async fn without_redis_limits_hold_in_the_process() {
 #[actix_web::test]
 async fn a_redis_that_hangs_costs_nobody_more_than_a_moment() {
     let Some(victim) = Victim::start() else { return };
-    let world = World::with(&[("REDIS__URL", &victim.url()), ("REDIS__PREFIX", "hangs")]).await;
+    let world = victim.world(&[]).await;
     let owner = world.owner();
     let waits = async |requests: usize| {
         let mut waits = Vec::new();
@@ -163,15 +169,17 @@ async fn a_redis_that_hangs_costs_nobody_more_than_a_moment() {
     comes_to_be(&world, "ready").await;
     let before = waits(200).await;
     victim.signal("-STOP");
-    let during = waits(400).await;
-    // Of the tail only what no busy machine adds: whoever waits for a hung Redis as clients do by themselves waits for a second.
-    let (usual, hung) = (before[100], during[200]);
-    assert!(hung <= usual + Duration::from_millis(30), "{usual:?} became {hung:?}");
-    let (usual, hung) = (before[199], during[399]);
-    assert!(
-        hung <= usual + Duration::from_millis(900),
-        "{usual:?} became {hung:?} at the worst"
-    );
+    // Whoever waits for a hung Redis as clients do by themselves waits for a second. The first few find out, nobody does after them.
+    let found_out = waits(400).await;
+    let long = found_out
+        .iter()
+        .filter(|took| **took >= Duration::from_millis(900))
+        .count();
+    assert!(long < 10, "{long} of 400 waited");
+    until("the usual request is as usual", async || {
+        waits(100).await[50] <= before[100] + Duration::from_millis(30)
+    })
+    .await;
     a_day(&world).await;
     comes_to_be(&world, "degraded").await;
     victim.signal("-CONT");
@@ -181,12 +189,8 @@ async fn a_redis_that_hangs_costs_nobody_more_than_a_moment() {
 #[actix_web::test]
 async fn while_redis_hangs_at_most_twice_the_limit_passes() {
     let Some(victim) = Victim::start() else { return };
-    let settings = [
-        ("REDIS__PREFIX", "twice"),
-        ("LIMITS__FACTOR", "1"),
-        ("SERVER__TRUSTED_PROXIES", "127.0.0.0/8"),
-    ];
-    let world = World::with(&[&settings[..], &[("REDIS__URL", &victim.url())]].concat()).await;
+    let limited = [("LIMITS__FACTOR", "1"), ("SERVER__TRUSTED_PROXIES", "127.0.0.0/8")];
+    let world = victim.world(&limited).await;
     let somebody = world.anonymous().with("x-forwarded-for", "203.0.113.9");
     let begun = Instant::now();
     let first = passed(&somebody, 70).await;
@@ -202,7 +206,7 @@ async fn while_redis_hangs_at_most_twice_the_limit_passes() {
 #[actix_web::test]
 async fn a_redis_that_forgets_loses_nothing_that_matters() {
     let Some(victim) = Victim::start() else { return };
-    let world = World::with(&[("REDIS__URL", &victim.url()), ("REDIS__PREFIX", "forgets")]).await;
+    let world = victim.world(&[]).await;
     let owner = world.owner();
     let make = || {
         owner
@@ -224,7 +228,7 @@ async fn a_redis_that_forgets_loses_nothing_that_matters() {
 #[actix_web::test]
 async fn a_redis_that_dies_is_not_missed() {
     let Some(victim) = Victim::start() else { return };
-    let world = World::with(&[("REDIS__URL", &victim.url()), ("REDIS__PREFIX", "dies")]).await;
+    let world = victim.world(&[]).await;
     a_day(&world).await;
     victim.signal("-KILL");
     a_day(&world).await;
@@ -256,12 +260,16 @@ async fn with_and_without_redis() -> [World; 2] {
 async fn bites(what: &str, code: &str, ask: impl AsyncFn() -> Answer) {
     let changed = Instant::now();
     loop {
+        let asked = changed.elapsed();
         let answer = ask().await;
         if !answer.status.is_success() {
             answer.refused(code);
             return;
         }
-        assert!(changed.elapsed() < Duration::from_millis(1_500), "{what} still counts");
+        assert!(
+            asked < Duration::from_millis(1_050),
+            "{what} still counts after {asked:?}"
+        );
     }
 }
 
@@ -366,12 +374,9 @@ async fn without_a_database_callers_are_told_to_come_back_and_never_that_they_ar
     there.get("/nothing").await.refused("route-not-found");
     // What is everybody's looks nobody up: that would take a second here.
     for path in ["/healthz", "/problems", "/openapi.json"] {
-        let begun = Instant::now();
-        known.get(path).await.ok();
-        assert!(
-            begun.elapsed() < Duration::from_millis(500),
-            "{path}: {:?}",
-            begun.elapsed()
-        );
+        at_its_best(Duration::from_millis(500), path, async || {
+            known.get(path).await.ok();
+        })
+        .await;
     }
 }

@@ -1,6 +1,6 @@
 //! The sections of the configuration, one struct each, with what every key means.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -82,6 +82,15 @@ pub struct Redis {
     /// `redis://…`; usually from `REDIS_URL`. Absent or `off`: everything works, limits and hints stay in the process.
     pub url: Option<Secret<String>>,
     pub prefix: String,
+    /// The longest that a request waits for an answer, in milliseconds, before it goes on without.
+    pub timeout_ms: u64,
+}
+
+impl Redis {
+    /// The longest that a request waits for an answer.
+    pub fn budget(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
 }
 
 /// Keys that encrypt and sign. From the environment or from files, never from the repository.

@@ -32,9 +32,8 @@ use crate::kernel::{
     metrics,
 };
 
-/// The longest that anybody waits for an answer.
-const BUDGET: Duration = Duration::from_millis(25);
-/// The longest that a connection may take to be made. Nobody waits for it longer than [`BUDGET`]; it is made for whoever comes next.
+/// The longest that a connection may take to be made, or as long as an answer if that is longer. Nobody waits for it longer than for an
+/// answer; it is made for whoever comes next.
 const CONNECT: Duration = Duration::from_millis(100);
 /// No key outlives this.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -78,6 +77,8 @@ struct Server {
     client: Client,
     pool: Pool,
     prefix: Box<str>,
+    /// The longest that anybody waits for an answer.
+    budget: Duration,
     breaker: Breaker,
     live: Mutex<Option<MultiplexedConnection>>,
     /// One connects; who comes meanwhile waits for that one.
@@ -110,15 +111,16 @@ impl Script {
 }
 
 impl Redis {
-    /// A client of the Redis at `url`, or of none. Nothing is reached yet. Every key and channel begins with `prefix`.
+    /// A client of the Redis at `url`, or of none. Nothing is reached yet. Every key and channel begins with `prefix`, and nobody waits
+    /// for an answer longer than `budget`.
     ///
     /// # Errors
     /// A URL that cannot be read.
-    pub fn open(url: Option<&str>, prefix: &str) -> Result<Redis> {
+    pub fn open(url: Option<&str>, prefix: &str, budget: Duration) -> Result<Redis> {
         let home = Handle::try_current().ok();
-        let server = url.map(|url| Server::new(url, prefix, home)).transpose()?.map(Arc::new);
+        let server = url.map(|url| Server::new(url, prefix, budget, home)).transpose()?;
         Ok(Redis {
-            server,
+            server: server.map(Arc::new),
             hints: Arc::default(),
         })
     }
@@ -230,10 +232,10 @@ fn command(verb: &str, prefix: &str, key: &str) -> Cmd {
 }
 
 impl Server {
-    fn new(url: &str, prefix: &str, home: Option<Handle>) -> Result<Server> {
+    fn new(url: &str, prefix: &str, budget: Duration, home: Option<Handle>) -> Result<Server> {
         let patience = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(BUDGET))
+            .set_connection_timeout(Some(CONNECT.max(budget)))
+            .set_response_timeout(Some(budget))
             .set_pipeline_buffer_size(1_000);
         let unreadable = "redis.url (REDIS_URL) is not an address of the form redis://host:port/0";
         let manager = Manager::new_with_config(url, patience).context(unreadable)?;
@@ -241,7 +243,12 @@ impl Server {
             client: Client::open(url).context(unreadable)?,
             pool: Pool::builder(manager).max_size(1).build().context(unreadable)?,
             prefix: prefix.into(),
-            breaker: Breaker::new(RULES),
+            budget,
+            breaker: Breaker::new(Rules {
+                // All of the failures fit in, though each takes as long as it may.
+                within: RULES.within.max(budget * 4),
+                ..RULES
+            }),
             live: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             home,
@@ -264,7 +271,7 @@ impl Server {
             count("refused");
             return Err(Unavailable);
         };
-        let answer = tokio::time::timeout(BUDGET, work).await;
+        let answer = tokio::time::timeout(self.budget, work).await;
         let took = begun.elapsed();
         metrics::DEPENDENCY_SECONDS
             .with_label_values(&["redis"])

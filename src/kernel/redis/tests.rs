@@ -2,9 +2,12 @@ use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{Value, cmd};
 
-use super::{Hint, Redis, Script, State, Unavailable, testing::PrivateRedis};
+use super::{
+    Hint, Redis, Script, State, Unavailable,
+    testing::{PATIENCE, PrivateRedis},
+};
 
-/// Asks until it answers: a machine under load may need more than the budget of one call.
+/// Asks until it answers.
 async fn settled<T, F: Future<Output = Result<T, Unavailable>>>(ask: impl Fn() -> F) -> T {
     for _ in 0..200 {
         if let Ok(answer) = ask().await {
@@ -14,6 +17,9 @@ async fn settled<T, F: Future<Output = Result<T, Unavailable>>>(ask: impl Fn() -
     }
     panic!("Redis never answered");
 }
+
+/// What a request has for an answer.
+const BUDGET: Duration = Duration::from_millis(25);
 
 async fn heard(listener: &mut super::Listener) -> Hint {
     tokio::time::timeout(Duration::from_secs(10), listener.next())
@@ -33,25 +39,27 @@ async fn without_redis_every_call_says_so_at_once_and_hints_stay_in_the_process(
 
 #[actix_web::test]
 async fn an_unreadable_address_is_named_by_its_key() {
-    let refused = Redis::open(Some("localhost:6379"), "test").err().expect("no scheme");
+    let refused = Redis::open(Some("localhost:6379"), "test", PATIENCE)
+        .err()
+        .expect("no scheme");
     assert!(format!("{refused:#}").contains("REDIS_URL"));
 }
 
 #[actix_web::test]
 async fn nobody_at_the_address_costs_next_to_nothing() {
-    let redis = Redis::open(Some("redis://127.0.0.1:1/0"), "test").expect("readable");
+    let redis = Redis::open(Some("redis://127.0.0.1:1/0"), "test", PATIENCE).expect("readable");
     let begun = Instant::now();
     for _ in 0..100 {
         assert_eq!(redis.get::<String>("key").await, Err(Unavailable));
     }
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 3 * PATIENCE, "{:?}", begun.elapsed());
     assert_eq!(redis.state(), State::Down);
 }
 
 #[actix_web::test]
 async fn every_key_has_the_prefix_and_a_life_of_a_day_at_most() {
     let Some(server) = PrivateRedis::start() else { return };
-    let redis = Redis::open(Some(&server.url()), "world-7").expect("readable");
+    let redis = Redis::open(Some(&server.url()), "world-7", PATIENCE).expect("readable");
     settled(|| redis.set("name", "value", Duration::from_secs(7 * 86_400))).await;
     assert_eq!(settled(|| redis.get::<String>("name")).await.as_deref(), Some("value"));
     assert_eq!(settled(|| redis.get::<u64>("name")).await, None, "unreadable is a miss");
@@ -67,7 +75,7 @@ async fn a_script_is_sent_once_and_again_after_the_server_forgot_it() {
     let Some(mut server) = PrivateRedis::start() else {
         return;
     };
-    let redis = Redis::open(Some(&server.url()), "test").expect("readable");
+    let redis = Redis::open(Some(&server.url()), "test", PATIENCE).expect("readable");
     let ask = || redis.run::<(i64, String)>(&SCRIPT, &["absent"], &["seven"]);
     assert_eq!(settled(ask).await, (-2, "seven".into()));
     server.restart();
@@ -77,7 +85,7 @@ async fn a_script_is_sent_once_and_again_after_the_server_forgot_it() {
 #[actix_web::test]
 async fn a_hanging_server_costs_the_budget_three_times_and_then_nothing() {
     let Some(server) = PrivateRedis::start() else { return };
-    let redis = Redis::open(Some(&server.url()), "test").expect("readable");
+    let redis = Redis::open(Some(&server.url()), "test", BUDGET).expect("readable");
     settled(|| redis.ask::<Value>("test", |_| cmd("PING"))).await;
     server.hang();
     let begun = Instant::now();
@@ -85,10 +93,7 @@ async fn a_hanging_server_costs_the_budget_three_times_and_then_nothing() {
         assert_eq!(redis.get::<String>("key").await, Err(Unavailable));
     }
     let took = begun.elapsed();
-    assert!(
-        took >= Duration::from_millis(75) && took < Duration::from_millis(1_000),
-        "{took:?}"
-    );
+    assert!(took >= 3 * BUDGET && took < 100 * BUDGET, "{took:?}");
     assert_eq!((redis.state(), redis.check().await), (State::Down, State::Down));
     server.resume();
     let back = Instant::now();
@@ -104,7 +109,7 @@ async fn a_hanging_server_costs_the_budget_three_times_and_then_nothing() {
 #[actix_web::test]
 async fn a_hint_reaches_other_processes_of_the_deployment_and_no_other_deployment() {
     let Some(server) = PrivateRedis::start() else { return };
-    let open = |prefix| Redis::open(Some(&server.url()), prefix).expect("readable");
+    let open = |prefix| Redis::open(Some(&server.url()), prefix, PATIENCE).expect("readable");
     let (here, there, elsewhere) = (open("one"), open("one"), open("two"));
     let (mut own, mut other, mut foreign) = (
         here.listen("revoked"),
@@ -128,7 +133,7 @@ async fn a_broken_subscription_is_said_and_made_again() {
     let Some(mut server) = PrivateRedis::start() else {
         return;
     };
-    let open = || Redis::open(Some(&server.url()), "one").expect("readable");
+    let open = || Redis::open(Some(&server.url()), "one", PATIENCE).expect("readable");
     let (here, there) = (open(), open());
     let mut listener = there.listen("wake");
     assert_eq!(heard(&mut listener).await, Hint::Missed);

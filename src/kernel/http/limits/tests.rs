@@ -12,7 +12,10 @@ use super::{Ask, Home, Limits, Quota, Shown, Verdict, local::Local};
 use crate::kernel::{
     config,
     id::WorkspaceId,
-    redis::{Redis, testing::PrivateRedis},
+    redis::{
+        Redis,
+        testing::{PATIENCE, PrivateRedis},
+    },
 };
 
 fn settings() -> config::Limits {
@@ -36,7 +39,7 @@ fn address(last: u8) -> Option<IpAddr> {
 
 /// A process of the deployment whose Redis this is.
 async fn process(server: &PrivateRedis, prefix: &str) -> Limits {
-    let redis = Redis::open(Some(&server.url()), prefix).expect("readable");
+    let redis = Redis::open(Some(&server.url()), prefix, PATIENCE).expect("readable");
     while redis.check().await != crate::kernel::redis::State::Up {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -96,7 +99,7 @@ async fn both(replicas: u32) -> Vec<Limits> {
     let url = SERVER.with(|server| server.as_ref().map(PrivateRedis::url));
     let mut all = vec![alone(replicas)];
     if let Some(url) = url {
-        let redis = Redis::open(Some(&url), "both").expect("readable");
+        let redis = Redis::open(Some(&url), "both", PATIENCE).expect("readable");
         while redis.check().await != crate::kernel::redis::State::Up {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -211,14 +214,9 @@ async fn a_hanging_redis_costs_the_budget_until_the_breaker_opens_and_at_most_tw
         passed_later += usize::from(limits.check(&home, &ask).await.is_allowed());
         waits.push(begun.elapsed());
     }
-    waits.sort();
     assert_eq!(passed_later, 20, "fresh counters: twice the limit, no more");
-    assert!(waits[495] <= Duration::from_millis(30), "p99 {:?}", waits[495]);
-    assert!(
-        waits[490] <= Duration::from_millis(5),
-        "the breaker never opened: {:?}",
-        waits[490]
-    );
+    let waited = waits.iter().filter(|took| **took >= PATIENCE).count();
+    assert!((1..=10).contains(&waited), "{waited} of 500 waited for it");
     server.resume();
 }
 
@@ -241,7 +239,7 @@ async fn a_flushed_redis_forgets_but_never_breaks() {
 #[actix_web::test]
 async fn every_key_expires_by_itself() {
     let Some(server) = PrivateRedis::start() else { return };
-    let redis = Redis::open(Some(&server.url()), "life").expect("readable");
+    let redis = Redis::open(Some(&server.url()), "life", PATIENCE).expect("readable");
     let limits = process(&server, "life").await;
     let home = home();
     let asks = [
