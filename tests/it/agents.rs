@@ -134,6 +134,32 @@ async fn a_label_moves_to_a_version_and_back_and_what_it_means_cannot_be_retired
 }
 
 #[actix_web::test]
+async fn a_label_that_is_gone_or_was_made_anew_is_not_the_one_that_was_seen() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let path = owner.post("/agents", scout("Scout")).await.created().path();
+    let other = json!({ "from": { "model": "sandbox", "prompt": "b" } });
+    owner.post(&format!("{path}/versions"), other).await.created();
+    let label = format!("{path}/labels/staging");
+    let put = |number: i32| owner.put(&label, json!({ "number": number }));
+    for tag in ["\"1-1\"", "*"] {
+        put(1).header("if-match", tag).await.refused("version-mismatch");
+    }
+    let made = put(1).await.created();
+    let seen = made.header("etag").to_owned();
+    assert_eq!(put(1).header("if-match", &seen).await.ok().header("etag"), seen);
+    owner.delete(&label).header("if-match", &seen).await.gone();
+    // Somebody took it away: whoever saw it before does not bring it back.
+    put(1).header("if-match", &seen).await.refused("version-mismatch");
+    let anew = put(2).await.created();
+    assert_eq!((&anew.body["version"], &made.body["version"]), (&json!(1), &json!(1)));
+    put(1).header("if-match", &seen).await.refused("version-mismatch");
+    let refused = owner.delete(&label).header("if-match", &seen).await;
+    assert_eq!(refused.refused("version-mismatch").body["current_version"], 1);
+    put(1).header("if-match", anew.header("etag")).await.ok();
+}
+
+#[actix_web::test]
 async fn a_configuration_that_cannot_run_is_refused_or_kept_as_a_draft() {
     let world = World::new().await;
     let owner = world.owner();

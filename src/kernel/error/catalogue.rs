@@ -120,6 +120,10 @@ crate::problems! {
     /// Cause: the last sign-in is more than fifteen minutes ago, and this changes how people get in.
     /// Fix: confirm who you are at `POST /api/v1/auth/step-up`, then repeat the request.
     pub STEP_UP_REQUIRED = 403, "step-up-required", "Confirm who you are";
+    /// This is about a person who is signed in, and the request came with a key.
+    /// Cause: a program that works with a key called something that belongs to a person, or makes or changes a credential.
+    /// Fix: sign in, and repeat the request with the access token.
+    pub SESSION_REQUIRED = 403, "session-required", "Sign in for this";
     /// A security rule of the workspace forbids it; `policy` names the rule.
     /// Cause: the workspace asks for a second factor, certain sign-in methods or certain networks.
     /// Fix: satisfy the rule, or ask an administrator.
@@ -205,7 +209,7 @@ crate::problems! {
     /// Cause: its time was over, or it was deleted for good.
     /// Fix: nothing brings it back.
     pub GONE = 410, "gone", "No longer there";
-    /// It was changed since you read it; `current_version` says to what.
+    /// It was changed since you read it; `current_version` says to what. Without that it is gone, or never was.
     /// Cause: two people, or two programs, changed it at the same time.
     /// Fix: read it again, apply your change to that, and send the new `If-Match`.
     pub VERSION_MISMATCH = 412, "version-mismatch", "It was changed meanwhile";

@@ -113,6 +113,31 @@ impl<T: Serialize + Versioned> Reply for Tagged<T> {
     }
 }
 
+/// What a PUT left under its address, with `ETag`: 201 if there was nothing before, 200 otherwise.
+pub struct Put<T> {
+    /// Whether there was nothing before.
+    pub made: bool,
+    /// What is there now.
+    pub thing: T,
+}
+
+impl<T: Serialize + Versioned> Reply for Put<T> {
+    type Body = T;
+
+    fn status(&self) -> u16 {
+        match self.made {
+            true => 201,
+            false => 200,
+        }
+    }
+    fn tag(&self) -> Option<String> {
+        Some(self.thing.tag())
+    }
+    fn body(&self) -> Option<&T> {
+        Some(&self.thing)
+    }
+}
+
 /// 200.
 pub struct Json<T>(pub T);
 
@@ -190,7 +215,7 @@ macro_rules! responders {
     )*};
 }
 
-responders!(Created<T: Serialize + Located + Versioned>, Accepted<T: Serialize + Located>, Tagged<T: Serialize + Versioned>, Json<T: Serialize>);
+responders!(Created<T: Serialize + Located + Versioned>, Put<T: Serialize + Versioned>, Accepted<T: Serialize + Located>, Tagged<T: Serialize + Versioned>, Json<T: Serialize>);
 
 impl Responder for NoContent {
     type Body = BoxBody;

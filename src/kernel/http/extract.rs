@@ -14,13 +14,13 @@ use actix_web::{
 };
 use uuid::Uuid;
 
-use super::{export::wants_lines, operations::Operation};
+use super::{answers::Versioned, export::wants_lines, operations::Operation};
 use crate::kernel::{
     access::{Access, Call, Caller, Can, Needs, Person, Via},
     crypto::Keyring,
     error::{
-        Error, FieldCode, INTERNAL, INVALID_HEADER, Kind, PRECONDITION_REQUIRED, Problem, Result, STEP_UP_REQUIRED,
-        UNKNOWN_PARAMETER, VERSION_MISMATCH,
+        Error, FieldCode, INTERNAL, INVALID_HEADER, Kind, PRECONDITION_REQUIRED, Problem, Result, SESSION_REQUIRED,
+        STEP_UP_REQUIRED, UNKNOWN_PARAMETER, VERSION_MISMATCH,
     },
     id::{Id, Resource},
     idempotency::IdempotencyKey,
@@ -107,6 +107,7 @@ impl FromRequest for Fresh {
                 }),
                 Some(now),
             ) if now - auth_time <= FRESH_SECONDS => Ok(Fresh),
+            (Ok(Person { via: Via::Key(_), .. }), _) => Err(SESSION_REQUIRED.into()),
             _ => Err(STEP_UP_REQUIRED
                 .with("methods", ["password"])
                 .with("max_age_seconds", FRESH_SECONDS)),
@@ -231,17 +232,37 @@ impl IfMatch {
     /// # Errors
     /// 412 `version-mismatch`.
     pub fn allows(&self, version: i64) -> Result<()> {
-        let Some(tags) = &self.0 else { return Ok(()) };
         let current = version.to_string();
         // What the clock made of it is nobody's change.
         let seen = |tag: &str| Some(tag.strip_prefix('"')?.strip_suffix('"')?.split('-').next()? == current);
-        if tags
-            .split(',')
-            .any(|tag| tag.trim() == "*" || seen(tag.trim()) == Some(true))
-        {
-            return Ok(());
+        self.names(version, |tag| seen(tag) == Some(true))
+    }
+
+    /// The same of what keeps its address when it is made anew, with versions that begin again: only the whole tag tells its lives apart.
+    ///
+    /// # Errors
+    /// 412 `version-mismatch`.
+    pub fn allows_this(&self, thing: &impl Versioned) -> Result<()> {
+        self.names(thing.version(), |tag| tag == thing.tag())
+    }
+
+    /// Refuses if the caller saw anything, for there is nothing.
+    ///
+    /// # Errors
+    /// 412 `version-mismatch`.
+    pub fn allows_nothing(&self) -> Result<()> {
+        match self.0 {
+            None => Ok(()),
+            Some(_) => Err(VERSION_MISMATCH.because("There is nothing here any more.").into()),
         }
-        Err(VERSION_MISMATCH.with("current_version", version).into())
+    }
+
+    fn names(&self, version: i64, seen: impl Fn(&str) -> bool) -> Result<()> {
+        let Some(tags) = &self.0 else { return Ok(()) };
+        match tags.split(',').map(str::trim).any(|tag| tag == "*" || seen(tag)) {
+            true => Ok(()),
+            false => Err(VERSION_MISMATCH.with("current_version", version).into()),
+        }
     }
 
     /// The same where a blind overwrite would destroy work.

@@ -166,7 +166,7 @@ pub struct Label {
     /// The version that it meant before.
     #[schema(required)]
     pub previous: Option<i32>,
-    /// Raised by every move; the `ETag`.
+    /// Raised by every move. With `number` it is the `ETag`: a label that was taken away and made anew begins again.
     pub version: i64,
     /// When it was first set.
     #[serde(serialize_with = "crate::kernel::clock::millis")]
@@ -179,6 +179,10 @@ pub struct Label {
 impl Versioned for Label {
     fn version(&self) -> i64 {
         self.version
+    }
+
+    fn tag(&self) -> String {
+        format!("\"{}-{}\"", self.version, self.number)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::kernel::{
     access::{Can, perm},
     db::Db,
     error::Result,
-    http::{IfMatch, Json, NoContent, NoQuery, Path, Paths, Tagged, Valid},
+    http::{IfMatch, Json, NoContent, NoQuery, Path, Paths, Put, Valid},
 };
 
 pub(super) fn routes(routes: &mut ServiceConfig) {
@@ -39,7 +39,8 @@ async fn list(
 /// `latest` always means the newest one and cannot be set.
 #[utoipa::path(operation_id = "agents_set_label",
                params(("id" = AgentId, Path, description = "The agent."), ("label" = String, Path, description = "The label's name.")),
-               request_body = NewLabel, responses((status = 200, description = "It means that version now.", body = Label)),
+               request_body = NewLabel, responses((status = 200, description = "It means that version now.", body = Label),
+                         (status = 201, description = "There was no such label; there is now.", body = Label)),
                extensions(("x-if-match" = json!(true)), ("x-permission" = json!("agents:publish")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[put("/agents/{id}/labels/{label}")]
 async fn set(
@@ -49,10 +50,8 @@ async fn set(
     Paths(id, label): Paths<AgentId, String>,
     seen: IfMatch,
     new: Valid<NewLabel>,
-) -> Result<Tagged<Label>> {
-    db.tenant(can, move |tx| labels::put(tx, id, &label, &seen, &new))
-        .await
-        .map(Tagged)
+) -> Result<Put<Label>> {
+    db.tenant(can, move |tx| labels::put(tx, id, &label, &seen, &new)).await
 }
 
 /// Take a label away.

@@ -8,7 +8,7 @@ use crate::kernel::{
     check::Check,
     db::Tenant,
     error::{Error, FieldCode, NOT_FOUND, OrElse, Problem, Result, VALIDATION_FAILED, missing},
-    http::IfMatch,
+    http::{IfMatch, Put},
     outbox,
 };
 
@@ -34,18 +34,21 @@ pub(in crate::features::agents) fn put(
     name: &str,
     seen: &IfMatch,
     new: &NewLabel,
-) -> Result<Label> {
+) -> Result<Put<Label>> {
     let mut check = Check::default();
     judge_label("path/label", name, &mut check);
     check.done()?;
     queries::lock(tx.conn(), agent)?;
-    if let Some(label) = queries::label(tx.conn(), agent, name)? {
-        seen.allows(label.version)?;
-        if label.number == new.number {
-            return Ok(label);
-        }
+    let known = queries::label(tx.conn(), agent, name)?;
+    match &known {
+        Some(label) => seen.allows_this(label)?,
+        None => seen.allows_nothing()?,
     }
-    point(tx, agent, name, new.number)
+    let thing = point(tx, agent, name, new.number)?;
+    Ok(Put {
+        made: known.is_none(),
+        thing,
+    })
 }
 
 /// Takes a label away.
@@ -60,7 +63,7 @@ pub(in crate::features::agents) fn delete(
 ) -> Result<()> {
     queries::lock(tx.conn(), agent)?;
     let label = queries::label(tx.conn(), agent, name)?.ok_or(NOT_FOUND)?;
-    seen.allows(label.version)?;
+    seen.allows_this(&label)?;
     queries::delete_label(tx.conn(), agent, name)?;
     let moved = LabelMove {
         agent_id: agent,

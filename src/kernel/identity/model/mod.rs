@@ -26,8 +26,4 @@ crate::problems! {
     /// Cause: the operator lets in only those whom somebody invited, or nobody.
     /// Fix: ask somebody who is already here for an invitation.
     pub SIGN_UP_CLOSED = 403, "sign-up-closed", "Signing up is closed";
-    /// This is about a person who is signed in, and the request came with a key.
-    /// Cause: a program that works with a key called something that belongs to a person.
-    /// Fix: sign in, and repeat the request with the access token.
-    pub SESSION_REQUIRED = 403, "session-required", "Sign in for this";
 }

@@ -8,7 +8,7 @@ use super::cookies::{self, DEVICE_COOKIE, REFRESH_COOKIE, WithCookies};
 use crate::kernel::{
     access::{Call, Doorkeeper, Person, Via},
     crypto,
-    error::{AMBIGUOUS_CREDENTIALS, INVALID_CREDENTIALS, REFRESH_TOKEN_INVALID, Result},
+    error::{AMBIGUOUS_CREDENTIALS, INVALID_CREDENTIALS, REFRESH_TOKEN_INVALID, Result, SESSION_REQUIRED},
     http::{
         IfAny, Json, NoQuery, Somebody, Valid, Visit,
         cors::expect_own_page,
@@ -16,9 +16,7 @@ use crate::kernel::{
     },
     id::{SessionId, UserId},
     identity::{
-        model::{
-            Login, Renewal, SESSION_REQUIRED, SessionRow, SignIn, SignInStatus, SignedIn, StepUp, SteppedUp, Transport,
-        },
+        model::{Login, Renewal, SessionRow, SignIn, SignInStatus, SignedIn, StepUp, SteppedUp, Transport},
         service::{
             Identity, people,
             refresh::{self, Next},
