@@ -138,6 +138,17 @@ async fn a_mail_that_is_given_twice_is_the_same_one() {
 }
 
 #[actix_web::test]
+async fn what_has_left_is_written_down_though_the_database_has_no_time_at_first() {
+    let (server, world) = Server::start().await;
+    let _undo = world.refuses(3, "mails", "new.state = 'sent'");
+    let email = sign_up(&world).await;
+    assert!(world.has_refused(3));
+    assert_eq!(stand(&world, &email, "sent", false), 1);
+    world.run_jobs().await;
+    assert_eq!(server.given().len(), 1);
+}
+
+#[actix_web::test]
 async fn a_recipient_who_is_refused_is_not_tried_again() {
     let (server, world) = Server::start().await;
     server.refuse("RCPT", "550 5.1.1 no such user");

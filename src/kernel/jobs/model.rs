@@ -180,6 +180,11 @@ impl Job {
         self.settled.load(Ordering::SeqCst)
     }
 
+    /// Not ended after all: the transaction that was to do it failed, or nobody knows.
+    pub(super) fn unsettle(&self) {
+        self.settled.store(false, Ordering::SeqCst);
+    }
+
     pub(super) fn settle(&self) {
         self.settled.store(true, Ordering::SeqCst);
     }

@@ -102,29 +102,30 @@ fn load(tx: &mut crate::kernel::db::Tenant<'_>, id: MailId, keyring: &Keyring) -
     }))
 }
 
+/// Records that a mail has left, or never will.
 async fn end(context: &JobContext, id: MailId, state: &'static str) -> Result<()> {
-    let job = context.job.clone();
-    context
-        .db
-        .tenant(context.scope(), move |tx| {
+    let record = || {
+        let job = context.job.clone();
+        context.db.tenant(context.scope(), move |tx| {
             let at = if state == "sent" { Some(tx.now()?) } else { None };
             queries::end(tx.conn(), id, state, at)?;
             finish(tx, &job)
         })
-        .await
+    };
+    context.insist(record).await
 }
 
 async fn again(context: &JobContext, tries: i32) -> Result<()> {
     let place = usize::try_from(tries - 1).unwrap_or(0).min(SCHEDULE.len() - 1);
     let delay = chrono::Duration::seconds(SCHEDULE[place]);
-    let job = context.job.clone();
-    context
-        .db
-        .tenant(context.scope(), move |tx| {
+    let record = || {
+        let job = context.job.clone();
+        context.db.tenant(context.scope(), move |tx| {
             let due = tx.now()? + delay;
             retry(tx, &job, Some(due))
         })
-        .await
+    };
+    context.insist(record).await
 }
 
 async fn give_up(context: JobContext) -> Result<()> {

@@ -1,5 +1,5 @@
-//! Mails. A mail is a row that commits with what it tells of; a job of lane `mail` renders and sends it. At worst it is sent twice, with
-//! the same `Message-ID`.
+//! Mails. A mail is a row that commits with what it tells of; a job of lane `mail` renders and sends it. It is sent
+//! again, with the same `Message-ID`, where nobody could write down in time that it has left.
 
 mod jobs;
 mod mailer;

@@ -101,11 +101,8 @@ async fn a_second_model_leaves_alone_what_another_step_may_cost() {
     assert_eq!(ledger(&owner, &run).await, ["call"], "there was no room for a second");
 }
 
-/// How long a call may take below, in seconds: for so long another worker may need to take the step over, and the test waits.
-const TIME: u32 = 15;
-
-#[actix_web::test]
-async fn what_a_call_without_an_end_may_have_cost_stays_what_was_charged() {
+/// Has a step taken over from a worker whose call may take so many seconds, and `true` if that came about in the time.
+async fn lost_to_another(time: u32) -> bool {
     let world = World::new().await;
     let owner = world.owner();
     let agent = json!({ "name": "Hush", "framework": "openai", "config": { "model": "sandbox", "system": "Take your time.",
@@ -113,10 +110,10 @@ async fn what_a_call_without_an_end_may_have_cost_stays_what_was_charged() {
     let agent = owner.post("/agents", agent).await.created().text_at("/id");
     let home = world.home().uuid();
     world.admin(&format!(
-        "UPDATE guildhall.run_plans SET body = replace(body::text, '\"timeout_seconds\": 600', '\"timeout_seconds\": {TIME}')::jsonb
+        "UPDATE guildhall.run_plans SET body = replace(body::text, '\"timeout_seconds\": 600', '\"timeout_seconds\": {time}')::jsonb
          WHERE workspace_id = '{home}'"
     ));
-    let run = start(&owner, &format!("/agents/{agent}"), "[[sleep 60000]] [[say never]]").await;
+    let run = start(&owner, &format!("/agents/{agent}"), "[[sleep 600000]] [[say never]]").await;
     let zombie = worker(&world);
     let lost = actix_web::rt::spawn(async move { zombie.turn().await.map(drop) });
     is_at_work(&world, &run).await;
@@ -124,16 +121,43 @@ async fn what_a_call_without_an_end_may_have_cost_stays_what_was_charged() {
     heir.expire_leases().await.expect("expired");
     let works = actix_web::rt::spawn(async move { heir.turn().await.map(drop) });
     until("another worker is at it", async || {
-        events(&world, &run, "step.started") == 2
+        lost.is_finished() || events(&world, &run, "step.started") == 2
     })
     .await;
-    assert!(!lost.is_finished(), "the machine is too slow for {TIME} s");
+    if lost.is_finished() {
+        return false;
+    }
     // The one who lost it hears no answer in time, and has nothing to tell about the money.
     lost.await.expect("not aborted").expect("a turn");
     let mut kinds = ledger(&owner, &run).await;
     kinds.retain(|kind| kind != "call");
     assert_eq!(kinds, ["estimate"]);
     works.await.expect("not aborted").expect("a turn");
+    true
+}
+
+#[actix_web::test]
+async fn what_a_call_without_an_end_may_have_cost_stays_what_was_charged() {
+    let mut came_about = false;
+    // The test waits for the whole time, of which a busy machine needs more.
+    for time in [8, 20, 45] {
+        came_about = came_about || lost_to_another(time).await;
+    }
+    assert!(came_about, "nobody takes a step over within 45 s");
+}
+
+#[actix_web::test]
+async fn what_was_answered_is_written_down_though_the_database_has_no_time_at_first() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = echo(&owner).await;
+    let _undo = world.refuses(3, "run_steps", "new.status = 'completed' AND new.kind = 'llm'");
+    let run = start(&owner, &agent, "[[say hello]]").await;
+    let seen = finish(&world, &worker(&world), &owner, &run).await;
+    assert!(world.has_refused(3));
+    assert_eq!(seen["status"], "completed", "{seen}");
+    assert_eq!(ledger(&owner, &run).await, ["call"], "it is asked once");
+    assert_eq!(events(&world, &run, "step.started"), 1, "it is tried once");
 }
 
 #[actix_web::test]

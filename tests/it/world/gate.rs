@@ -27,6 +27,29 @@ impl World {
     }
 }
 
+impl World {
+    /// Lets the database have no time for so many who change a row of a table into one that is so; it is called `new`.
+    pub fn refuses(&self, times: u32, table: &str, so: &str) -> Undo<'_> {
+        self.meanwhile(
+            &format!(
+                "CREATE SEQUENCE guildhall.refusals;
+                 CREATE FUNCTION guildhall.refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+                   IF nextval('guildhall.refusals') <= {times} THEN
+                     RAISE lock_not_available USING MESSAGE = 'canceling statement due to lock timeout'; END IF; RETURN NULL; END $$;
+                 CREATE TRIGGER refuse AFTER UPDATE ON guildhall.{table} FOR EACH ROW WHEN ({so}) EXECUTE FUNCTION guildhall.refuse()"
+            ),
+            &format!(
+                "DROP TRIGGER refuse ON guildhall.{table}; DROP FUNCTION guildhall.refuse(); DROP SEQUENCE guildhall.refusals"
+            ),
+        )
+    }
+
+    /// Whether as many were refused as it had no time for.
+    pub fn has_refused(&self, times: i64) -> bool {
+        self.count("SELECT last_value AS count FROM guildhall.refusals") > times
+    }
+}
+
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         // Whoever still works with it has to end first; for ever nobody waits.
@@ -35,6 +58,11 @@ impl Drop for Undo<'_> {
         assert!(undone.is_ok() || std::thread::panicking(), "{undone:?}: {}", self.sql);
     }
 }
+
+/// How many wait at the gate of this database.
+const AT_THE_GATE: &str =
+    "SELECT count(*) AS count FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712 AND NOT granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// Lets whoever writes to a table wait in the midst of their transaction until the gate is opened.
 pub struct Gate<'w> {
@@ -73,14 +101,12 @@ impl<'w> Gate<'w> {
     pub async fn meet(self, one: impl Future<Output = ()>, other: impl Future<Output = ()>, waits_with: &str) {
         let Gate { world, held, trigger } = self;
         let done = Cell::new(false);
-        let at_the_gate =
-            "SELECT count(*) AS count FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712 AND NOT granted";
         let blocked = format!(
             "SELECT count(*) AS count FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0
              AND datname = current_database() AND query LIKE '{waits_with}%'"
         );
         let other = async {
-            until("whoever waits at the gate", async || world.count(at_the_gate) > 0).await;
+            until("whoever waits at the gate", async || world.count(AT_THE_GATE) > 0).await;
             let opens = async {
                 until("the other", async || done.get() || world.count(&blocked) > 0).await;
                 drop(held);

@@ -17,8 +17,9 @@ use crate::kernel::{
     trace::Trace,
 };
 
-/// For so long what came of a job is tried to be written down.
+/// For so long what came of a job is tried to be written down, with pauses that begin at a fifth of a second and grow to eight times that.
 const INSISTENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What a handler is asked to do, short of its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,20 +85,7 @@ impl JobContext {
     where
         F: Future<Output = Result<T>>,
     {
-        let begun = Instant::now();
-        for tries in 1.. {
-            match work().await {
-                Err(Error::Refused(problem)) if problem.kind().status == 503 && begun.elapsed() < INSISTENCE => {
-                    if tries == 5 {
-                        tracing::warn!(kind = self.job.kind, job = ?self.job.id, code = problem.kind().code,
-                            "what came of a job cannot be written down yet; it is tried again");
-                    }
-                    tokio::time::sleep(Duration::from_millis(100 << tries.min(4))).await;
-                }
-                known => return known,
-            }
-        }
-        unreachable!("it is tried until there is an answer")
+        insist(&self.job, (INSISTENCE, PAUSE), work).await
     }
 
     /// Waits until the job is cancelled. Never ends while it is not.
@@ -123,7 +111,76 @@ impl JobContext {
     }
 }
 
+async fn insist<T, F>(job: &Job, (whole, pause): (Duration, Duration), work: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let begun = Instant::now();
+    let mut tries = 0_u32;
+    loop {
+        let problem = match work().await {
+            Err(Error::Refused(problem)) if problem.kind().status == 503 && begun.elapsed() < whole => problem,
+            known => return known,
+        };
+        // A transaction that ended the job and came to nothing has not ended it.
+        job.unsettle();
+        tries += 1;
+        if tries == 5 {
+            tracing::warn!(kind = job.kind, job = ?job.id, code = problem.kind().code,
+                "what came of a job cannot be written down yet; it is tried again");
+        }
+        tokio::time::sleep(pause * (1 << (tries - 1).min(3))).await;
+    }
+}
+
 /// What a job's log lines and provider calls are found by.
 pub(super) fn request_id(db: &Db) -> Arc<str> {
     RequestId::new(db.clock().now()).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::kernel::{
+        error::{DATABASE_UNAVAILABLE, NOT_FOUND},
+        id::{JobId, WorkspaceId},
+        jobs::Lane,
+    };
+
+    #[tokio::test]
+    async fn what_came_of_a_job_is_tried_to_be_written_down_until_its_time_is_over() {
+        let id = JobId(uuid::Uuid::from_u128(1));
+        let job = Job::new(id, "test", Lane::System, WorkspaceId::PLATFORM, id.0, 7, 0);
+        let tries = Cell::new(0);
+        // As by a transaction that ends the job, and fails when it commits.
+        let fails = async |times: u32| {
+            assert!(!job.is_settled(), "an end that came to nothing is none");
+            job.settle();
+            tries.set(tries.get() + 1);
+            match tries.get() <= times {
+                true => Err(DATABASE_UNAVAILABLE.into()),
+                false => Ok(()),
+            }
+        };
+        let long = (INSISTENCE, Duration::ZERO);
+        insist(&job, long, || fails(30)).await.expect("in the end");
+        assert!(job.is_settled());
+        assert_eq!(tries.get(), 31);
+
+        job.unsettle();
+        let short = (Duration::from_millis(50), Duration::from_millis(1));
+        insist(&job, short, || fails(u32::MAX))
+            .await
+            .expect_err("away for longer");
+
+        tries.set(0);
+        let refused = insist(&job, long, || async {
+            tries.set(tries.get() + 1);
+            Err::<(), _>(NOT_FOUND.into())
+        });
+        assert!(refused.await.is_err_and(|error| error.is(NOT_FOUND)));
+        assert_eq!(tries.get(), 1, "a refusal is an answer");
+    }
 }
