@@ -47,6 +47,8 @@ pub trait Filters: Default {
     const TAGGED: bool = false;
     /// Those of [`Filters::NAMES`] whose values are about a person: the audit log, which cannot be changed, does not tell them.
     const PERSONAL: &'static [&'static str] = &[];
+    /// As many rows as a page may have: fewer where each may be large, for all of them are read before the page is cut.
+    const MOST: i64 = 100;
     /// All rows at once can be had as `application/x-ndjson`.
     const EXPORTED: bool = false;
 
@@ -124,7 +126,8 @@ impl<F: Filters> PageQuery<F> {
             None => 25,
             Some([text]) => read_limit(text)?,
             Some(_) => return Err(twice("limit")),
-        };
+        }
+        .min(F::MOST);
         let order = match pairs.remove("order").as_deref() {
             None => "-created_at",
             Some([text]) => known_order::<F>(text)?,

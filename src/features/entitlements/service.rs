@@ -73,6 +73,9 @@ pub(super) fn archive(tx: &mut Tenant<'_>, id: EntitlementId, seen: &IfMatch) ->
     Ok(after)
 }
 
+/// As many bytes as the values of one policy or licence have together, codes included: they go along with every licence and verdict.
+const MOST_BYTES: usize = 16 << 10;
+
 /// Judges values by their definitions. `at` is the pointer of the object that holds them; what `before` holds already may stay although its
 /// definition was archived.
 ///
@@ -84,6 +87,10 @@ pub fn judge(tx: &mut Tenant<'_>, values: &Values, before: &Values, at: &str) ->
     }
     let definitions = queries::of_codes(tx.conn(), &values.keys().collect::<Vec<_>>())?;
     let mut check = Check::default();
+    let bytes = values.iter().map(|(code, value)| code.len() + value.to_string().len());
+    if bytes.sum::<usize>() > MOST_BYTES {
+        check.refuse(at, FieldCode::TooLarge, "At most 16 KiB in all.");
+    }
     for (code, value) in values {
         let pointer = format!("{at}/{}", escape(code));
         match definitions.iter().find(|definition| definition.code == *code) {

@@ -42,6 +42,12 @@ impl<F: Filters> IntoParams for PageQuery<F> {
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
             .minimum(Some(1))
             .maximum(Some(100));
+        let limit = match F::MOST {
+            100.. => "At most so many; 1 to 100, 25 if absent. A page ends early where its rows are large.".to_owned(),
+            most => format!(
+                "At most so many; 1 to 100, of which a page has {most}. It ends early where its rows are large."
+            ),
+        };
         let order = match F::CHANGES {
             true => {
                 "`-created_at` (default: newest first), `created_at`, `-updated_at` or `updated_at`. For changes, ask for \
@@ -51,7 +57,7 @@ impl<F: Filters> IntoParams for PageQuery<F> {
             false => "`-created_at` (default: newest first) or `created_at`.",
         };
         let mut all = vec![
-            one("limit", "At most so many; 1 to 100, 25 if absent.", number),
+            one("limit", &limit, number),
             one("cursor", "Where to go on: `next_cursor` of the page before.", text()),
             one("order", order, text().enum_values(Some(orders::<F>().to_vec()))),
             one(

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Filters, Page, PageQuery};
 
 /// The most bytes of JSON that the rows of a page have together, unless it is one row alone.
-const LARGEST: usize = 4 << 20;
+const LARGEST: usize = 1 << 20;
 
 impl<F: Filters> PageQuery<F> {
     /// Makes the page of what [`PageQuery::fetch`] rows were found; `key` gives a row's time and id, the list's sort key.

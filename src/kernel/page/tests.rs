@@ -165,3 +165,19 @@ fn a_cursor_of_changes_holds_when_the_row_last_changed() {
         assert_eq!(refusal(&format!("order={order}&cursor={cursor}")), "invalid-cursor");
     }
 }
+
+#[test]
+fn large_rows_end_a_page_and_no_export() {
+    let Ok(query) = parse("kind=cat") else {
+        panic!("acceptable")
+    };
+    let rows = || vec!["x".repeat(600_000); 3];
+    let key = |_: &String| (Utc.timestamp_opt(1, 0).single().expect("a time"), Uuid::nil());
+    let page = query.page(rows(), key);
+    assert!(page.data.len() == 1 && page.has_more && page.next_cursor.is_some());
+    let Ok(export) = query.given_in(true) else {
+        panic!("acceptable")
+    };
+    let all = export.page(rows(), key);
+    assert!(all.data.len() == 3 && !all.has_more && all.next_cursor.is_none());
+}

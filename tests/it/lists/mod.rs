@@ -1,5 +1,6 @@
 //! What lists do alike, asked of every list of the document, and what some of them do besides.
 
+mod large;
 mod lines;
 mod shared;
 

@@ -179,6 +179,7 @@ impl Default for MessageFilters {
 
 impl Filters for MessageFilters {
     const RESOURCE: &'static str = "run_messages";
+    const MOST: i64 = 20;
     const NAMES: &'static [&'static str] = &["scope"];
 
     fn add(&mut self, _: &str, value: &str) -> Result<(), Unfit> {
