@@ -91,6 +91,27 @@ async fn a_suspension_that_stops_the_clock_moves_renewals_too() {
 }
 
 #[actix_web::test]
+async fn what_is_bought_while_the_clock_stands_is_no_longer_than_it_was_bought_for() {
+    let shop = Shop::new().await;
+    for (basis, days) in [("from_expiry", 35), ("from_now", 30), ("from_now_if_expired", 35)] {
+        let rules =
+            json!({ "term_count": 30, "term_unit": "day", "suspended_time": "stops_clock", "renewal_basis": basis });
+        let policy = shop.policy_as(&basis.replace('_', "-"), rules).await;
+        let licence = shop.issue(&policy, json!({})).await;
+        for (verb, body, days) in [
+            ("suspend", json!({}), 25),
+            ("renew", json!({ "periods": 1, "ref": "a" }), 10),
+            ("reinstate", json!({}), 10),
+        ] {
+            shop.world.clock.advance(TimeDelta::days(days));
+            shop.owner.post(&licence.verb(verb), body).await.ok();
+        }
+        let left = shop.world.clock.now() + TimeDelta::days(days);
+        near(expires_at(&shop, &licence).await, left);
+    }
+}
+
+#[actix_web::test]
 async fn times_that_no_calendar_knows_are_refused() {
     let shop = Shop::new().await;
     let policy = shop

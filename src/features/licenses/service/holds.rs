@@ -1,16 +1,13 @@
 //! Suspending, reinstating, revoking.
 
 use crate::{
-    features::{
-        licenses::{
-            model::{
-                HoldReason, LICENSE_REINSTATED, LICENSE_REVOKED, LICENSE_SUSPENDED, License, MACHINE_DEACTIVATED,
-                NewHold, Reinstatement, Revocation, Row, State, Suspension, Term,
-            },
-            queries,
-            service::{renewal, shown},
+    features::licenses::{
+        model::{
+            HoldReason, LICENSE_REINSTATED, LICENSE_REVOKED, LICENSE_SUSPENDED, License, MACHINE_DEACTIVATED, NewHold,
+            Reinstatement, Revocation, Row, State, Suspension, Term,
         },
-        policies::SuspendedTime,
+        queries,
+        service::{renewal, shown},
     },
     kernel::{
         clock,
@@ -117,13 +114,11 @@ fn lift_from(tx: &mut Tenant<'_>, row: Row, reason: HoldReason, reference: &str)
 /// The last hold is gone. Where the suspension stopped the clock, term and renewals end that much later, each by itself: one that is taken
 /// back later takes its share along. Where the term's months are counted from moves as well, so that they go on from the moved end.
 fn revive(tx: &mut Tenant<'_>, row: Row) -> Result<Row> {
-    let now = tx.now()?;
     let row_alive = queries::revive(tx.conn(), row.id)?;
-    let stopped = row.terms.rules.suspended_time == SuspendedTime::StopsClock;
-    let Some(since) = row.suspended_at.filter(|_| stopped && row.expires_at.is_some()) else {
+    let Some(since) = renewal::stopped_at(&row) else {
         return Ok(row_alive);
     };
-    let by = now - since;
+    let by = tx.now()? - since;
     queries::shift_renewals(tx.conn(), row.id, since, by)?;
     let term = Term::from(&row);
     let moved = Term {

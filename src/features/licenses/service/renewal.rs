@@ -10,7 +10,7 @@ use crate::{
             queries,
             service::shown,
         },
-        policies::{RenewalBasis, Rules},
+        policies::{RenewalBasis, Rules, SuspendedTime},
     },
     kernel::{
         clock,
@@ -61,7 +61,11 @@ fn prolong(tx: &mut Tenant<'_>, row: Row, renewal: &Renewal) -> Result<License> 
     if row.expires_at.is_none() && row.terms.rules.term().is_none() {
         return conflict("perpetual", "The licence never expires.");
     }
-    let now = tx.now()?;
+    // What is bought while the clock stands begins where it stands: the suspension moves it as well.
+    let now = match stopped_at(&row) {
+        Some(since) => since,
+        None => tx.now()?,
+    };
     let term = match renewal.term {
         RenewalTerm::Until(_) => Term::from(&row),
         RenewalTerm::Periods(_) if row.started_at.is_none() && row.term_ends_at.is_none() => {
@@ -120,6 +124,12 @@ pub fn reverse_renewal(tx: &mut Tenant<'_>, id: LicenseId, reference: &str) -> R
 /// 503 if the database fails.
 pub fn renewals(tx: &mut Tenant<'_>, id: LicenseId) -> Result<Vec<(String, DateTime<Utc>)>> {
     Ok(queries::standing_renewals(tx.conn(), id)?)
+}
+
+/// Since when a suspension has stopped the clock of a licence that will expire.
+pub(super) fn stopped_at(row: &Row) -> Option<DateTime<Utc>> {
+    let stops = row.terms.rules.suspended_time == SuspendedTime::StopsClock && row.expires_at.is_some();
+    row.suspended_at.filter(|_| stops)
 }
 
 fn set(tx: &mut Tenant<'_>, id: LicenseId, term: Term) -> Result<License> {
