@@ -72,6 +72,29 @@ mod tests {
         }
     }
 
+    /// A field that is misspelt would hide nothing, and find nothing.
+    #[test]
+    fn what_narrows_an_event_or_is_kept_from_the_log_is_a_field_of_it() {
+        let mut about_people = 0;
+        for event in catalogue() {
+            let example = event.example();
+            let fields = example.as_object().expect("its fields");
+            for name in event.filterable.iter().chain(event.personal) {
+                assert!(fields.contains_key(*name), "{}: {name}", event.name);
+            }
+            if event.personal.is_empty() {
+                continue;
+            }
+            about_people += 1;
+            // What its owner calls it by, and notes with it, may be about that person, too.
+            for name in ["external_id", "metadata", "public_metadata"] {
+                let told = fields.contains_key(name) && !event.personal.contains(&name);
+                assert!(!told, "{}: {name} may be about a person", event.name);
+            }
+        }
+        assert!(about_people >= 4, "{about_people}");
+    }
+
     /// Words after which anything may be so.
     const SAY_NOTHING: [&str; 13] = [
         "changed",

@@ -288,7 +288,7 @@ impl Filters for AuditFilters {
                 let ip: IpAddr = value
                     .parse()
                     .map_err(|_| Unfit(FieldCode::InvalidFormat, "An address, such as 192.0.2.7.".to_owned()))?;
-                self.ips.push(ip.to_string());
+                self.ips.push(ip.to_canonical().to_string());
             }
             _ => self.requests.push(value.into()),
         }

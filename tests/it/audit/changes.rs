@@ -126,19 +126,28 @@ async fn entries_say_that_a_secret_changed_and_never_what_it_is() {
 async fn entries_name_nobody() {
     let world = World::new().await;
     let owner = world.owner();
-    let ann = json!({ "email": "ann@person.example", "name": "Ann Person", "company": "Person & Co", "locale": "en" });
+    let ann = json!({ "email": "ann@person.example", "name": "Ann Person", "company": "Person & Co", "locale": "en",
+        "external_id": "ann@person.example", "metadata": { "boss": "Bob Person" } });
     let ann = owner.post("/customers", ann).await.created();
-    let other = json!({ "email": "ann2@person.example", "name": "Ann Other", "company": null, "locale": "de" });
+    let other = json!({ "email": "ann2@person.example", "name": "Ann Other", "company": null, "locale": "de",
+        "external_id": "ann2@person.example", "metadata": { "boss": null } });
     let path = format!("/customers/{}", ann.id());
     owner
         .patch(&path, other)
         .header("if-match", ann.header("etag"))
         .await
         .ok();
-    let hidden = json!({ "email": "[changed]", "name": "[changed]", "company": "[changed]", "locale": ["en", "de"] });
+    let hidden = json!({ "email": "[changed]", "name": "[changed]", "company": "[changed]", "locale": ["en", "de"],
+        "external_id": "[changed]", "metadata": "[changed]" });
     assert_eq!(said(&owner, "customer.updated").await, hidden);
 
     let licence = licence(&owner).await["id"].clone();
+    let named = json!({ "name": "Ann's", "external_id": "ann@person.example", "metadata": { "boss": "Bob" },
+        "public_metadata": { "licensed_to": "Ann Person" } });
+    let path = format!("/licenses/{}", licence.as_str().expect("an id"));
+    owner.patch(&path, named).await.ok();
+    let hidden = json!({ "name": "[changed]", "external_id": "[changed]", "metadata": "[changed]", "public_metadata": "[changed]" });
+    assert_eq!(said(&owner, "license.updated").await, hidden);
     for (name, hostname, cores) in [("Ann's laptop", "ann", 2), ("Bob's laptop", "bob", 1)] {
         let machine = json!({ "license_id": licence, "fingerprint": "one machine", "name": name, "hostname": hostname, "cores": cores });
         let answer = owner.post("/licenses/activate", machine).await;

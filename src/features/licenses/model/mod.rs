@@ -42,7 +42,7 @@ crate::events! {
     pub LICENSE_ISSUED: License = "license.issued", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
         example {"status": "active", "holds": []};
     /// What a licence is called, or what is noted with it, was changed.
-    pub LICENSE_UPDATED: License = "license.updated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal], personal ["name", "metadata"],
+    pub LICENSE_UPDATED: License = "license.updated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal], personal ["name", "external_id", "metadata", "public_metadata"],
         example {"status": "active", "holds": []};
     /// A licence has a new key, which is in no event. The one before ends with its overlap.
     pub LICENSE_KEY_ROTATED: License = "license_key.rotated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
