@@ -247,6 +247,14 @@ pub fn trimmed_given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     trimmed(deserializer).map(Some)
 }
 
+/// The beginning of a text that may be long, so many characters at most.
+pub fn brief(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{home::Home, secrets::Secrets};
-use crate::app::boot::Deployment;
+use crate::{app::boot::Deployment, kernel::error::Error};
 
 /// The administrator's address. The name is reserved, so that no mail to it can leave.
 const ADMINISTRATOR: &str = "admin@guildhall.test";
@@ -100,7 +100,10 @@ async fn demonstration(deployment: &Deployment, api: &Api, secrets: &Secrets) ->
 /// The demonstration workspace and a new key to it.
 async fn made(deployment: &Deployment, api: &Api, secrets: &Secrets) -> Result<(Value, String)> {
     let link = deployment.identity.bootstrap(ADMINISTRATOR).await;
-    let link = link.map_err(|error| anyhow!("{error}"))?;
+    let link = link.map_err(|error| match &error {
+        Error::Refused(problem) if problem.kind().status == 503 => Busy("the database".to_owned()).into(),
+        error => anyhow!("{error}"),
+    })?;
     let token = api.administrator(link.expose(), &secrets.administrator).await?;
     let workspace = api.demonstration(&token).await?;
     let wanted = json!({ "name": "Demonstration", "expires_in_days": 365 });

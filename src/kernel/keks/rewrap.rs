@@ -172,6 +172,8 @@ async fn retire(work: &Work, parts: &[Part], left: Census) -> Result<Vec<(String
     let (trial, found) = (Uuid::new_v4(), left.clone());
     let older: Vec<(String, Option<Uuid>)> = db
         .unscoped(&call("keks.retire"), move |tx| {
+            // Two of it with different findings change these rows in different orders.
+            queries::lock(tx)?;
             for kek in found.keys().filter(|kek| !kek.is_empty()) {
                 queries::add(tx, kek)?;
             }

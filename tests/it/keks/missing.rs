@@ -3,7 +3,10 @@
 use guildhall::kernel::secret::Secret;
 
 use super::{BOTH, House, ONE, SWAPPED, TWO};
-use crate::identity::{PASSWORD, login, someone};
+use crate::{
+    identity::{PASSWORD, login, someone},
+    world::gate::Gate,
+};
 
 #[actix_web::test]
 async fn no_process_starts_without_a_key_that_is_in_use() {
@@ -45,6 +48,21 @@ async fn no_process_starts_without_a_key_that_is_in_use() {
     assert_eq!(house.entered(), "k1", "one that only opens is not in use");
     let found = house.says(BOTH, &["doctor"]).await.well();
     assert!(found.contains("key-encryption keys: k1 alone is in use"), "{found}");
+}
+
+#[actix_web::test]
+async fn of_two_processes_that_begin_together_with_different_keys_one_is_refused() {
+    let house = House::with(ONE).await;
+    house.world.admin("DELETE FROM guildhall.keks");
+    let gate = Gate::on_insert(&house.world, "keks");
+    let (one, two) = (house.deployment(ONE), house.deployment(TWO));
+    let first = async { one.prepare().await.expect("the first one") };
+    let second = async {
+        let refused = two.prepare().await.expect_err("k1 is in use by then");
+        assert!(format!("{refused:#}").contains("k1"), "{refused:#}");
+    };
+    gate.meet(first, second, "SELECT%advisory_xact_lock").await;
+    assert_eq!(house.entered(), "k1");
 }
 
 #[actix_web::test]

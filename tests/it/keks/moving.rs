@@ -289,6 +289,24 @@ async fn everything_moves_to_another_key_and_back_and_still_opens() {
 }
 
 #[actix_web::test]
+async fn a_key_that_two_take_out_at_once_is_told_of_once() {
+    let house = House::with(SWAPPED).await;
+    let world = &house.world;
+    let somebody = someone(world).await;
+    login(world, &somebody).await;
+    house.rewrap(BOTH).await.refused();
+    super::many_sessions(world, somebody.user, 300);
+    let two = (house.rewrap(SWAPPED), house.rewrap(SWAPPED));
+    let (first, second) = futures_util::future::join(two.0, two.1).await;
+    // Who comes when it is out already has nothing to say of it.
+    let said = first.well() + &second.well();
+    assert!(said.contains("Nothing is sealed under k1 any more"), "{said}");
+    assert_eq!((house.under("k1").len(), house.entered().as_str()), (0, "k2"));
+    let retired = "SELECT count(*) FROM guildhall.audit_log WHERE action = 'kek.retired'";
+    assert_eq!(world.count(retired), 1);
+}
+
+#[actix_web::test]
 async fn nobody_notices_that_everything_moves() {
     let house = House::with(SWAPPED).await;
     let world = &house.world;

@@ -105,9 +105,9 @@ crate::words! {
     pub enum RenewalBasis {
         /// Where the term ends.
         FromExpiry "from_expiry",
-        /// Now.
+        /// Now; where a suspension has stopped the clock, when it did.
         FromNow "from_now",
-        /// Now if it has expired, else where it ends.
+        /// Now, likewise, if it has expired, else where it ends.
         FromNowIfExpired "from_now_if_expired",
     }
 }

@@ -61,17 +61,20 @@ impl Tag<'_> {
     }
 }
 
-/// Whether a zero stands there, alone in its parentheses if there are any.
+/// Whether a zero stands there, alone in its parentheses if there are any, and nothing makes another number of it.
 fn begins_with_zero(divisor: &str) -> bool {
     let digits = divisor.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '(' | '-' | '+'));
     let end = digits.find(|c: char| !is_word(c) && c != '.').unwrap_or(digits.len());
-    let (number, behind) = (digits[..end].replace('_', "").to_ascii_lowercase(), &digits[end..]);
+    let number = digits[..end].replace('_', "").to_ascii_lowercase();
     let based = number
         .strip_prefix('0')
         .and_then(|rest| rest.strip_prefix(['x', 'o', 'b']));
     let is_zero = based.is_some_and(|rest| rest.chars().all(|c| c == '0')) || number.parse() == Ok(0.0);
-    let is_alone = !divisor[..divisor.len() - digits.len()].contains('(') || behind.trim_start().starts_with(')');
-    is_zero && is_alone
+    let opened = divisor[..divisor.len() - digits.len()].matches('(').count();
+    let closed = (0..opened).try_fold(&digits[end..], |behind, _| behind.trim_start().strip_prefix(')'));
+    // Filters and powers bind tighter than the division.
+    let is_left_alone = |behind: &str| !behind.trim_start().starts_with('|') && !behind.trim_start().starts_with("**");
+    is_zero && closed.is_some_and(is_left_alone)
 }
 
 /// What stands between the parentheses that a text begins with, argument by argument.

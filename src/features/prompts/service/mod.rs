@@ -17,7 +17,7 @@ use self::{
     output::{Bounded, write_plainly},
     tags::Tag,
 };
-use crate::kernel::deep::deep;
+use crate::kernel::{check::brief, deep::deep};
 
 /// What a template can read: `input`, `state`, `run`.
 pub type Binding = Map<String, Value>;
@@ -41,10 +41,15 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn new(detail: impl Into<String>) -> Fault {
+    fn new(detail: impl AsRef<str>) -> Fault {
+        Fault::at(None, detail)
+    }
+
+    /// What it repeats of the template may be long.
+    fn at(line: Option<usize>, detail: impl AsRef<str>) -> Fault {
         Fault {
-            detail: detail.into(),
-            line: None,
+            detail: brief(detail.as_ref(), 1_000),
+            line,
         }
     }
 }
@@ -71,10 +76,7 @@ impl From<minijinja::Error> for Fault {
                 .detail()
                 .map_or_else(|| format!("{kind}."), |detail| format!("{detail}.")),
         };
-        Fault {
-            detail,
-            line: error.line(),
-        }
+        Fault::at(error.line(), detail)
     }
 }
 
@@ -160,15 +162,16 @@ pub fn evaluate(source: &str, bindings: &Binding) -> Result<Value, Fault> {
         return render(source, bindings).map(Value::String);
     };
     let context = Context::of(bindings);
+    let called = &brief(expression, 300);
     deep(|| {
         let environment = fuelled(source, &context)?;
         let value = environment
             .compile_expression(expression)?
             .eval(context.values.clone())?;
         let value = match value.kind() {
-            ValueKind::Undefined => Err(Fault::new(format!("{expression} is missing."))),
-            ValueKind::Invalid => Err(Fault::new(format!("{expression} has no value."))),
-            _ => document(&value, expression),
+            ValueKind::Undefined => Err(Fault::new(format!("{called} is missing."))),
+            ValueKind::Invalid => Err(Fault::new(format!("{called} has no value."))),
+            _ => document(&value, called),
         };
         context.paid().and(value)
     })

@@ -179,6 +179,7 @@ mod tests {
             ("{{ 1 / 0 }}", "It divides by zero."),
             ("{{ input.a // 0.0 }}", "It divides by zero."),
             ("{{ input.a / (0) }}", "It divides by zero."),
+            ("{{ input.a / ( (0 ) ) }}", "It divides by zero."),
             ("{{ input.a / -0 }}", "It divides by zero."),
             ("{{ input.a / 0x0 }}", "It divides by zero."),
             ("{{ input.a % 0_0 }}", "It divides by zero."),
@@ -196,7 +197,7 @@ mod tests {
             "{{ input.a|join }}{{ input.a|join(', ')|upper|trim|lower }}",
             "{{ input.a|int }}{{ input.a|int(0) }}{{ input.a|int(default=0) }}{{ input.a|int(0, 16) }}{{ input.a|float(default=0) }}",
             "{{ input.a|default('x')|d }}{{ input.a|default('', true) }}{{ input.a|round(2)|round }}{{ input.a|tojson }}",
-            "{{ input.a / 10 }}{{ input.a / 0.5 }}{{ input.a // input.zero0 }}{{ input.a % 07 }}{{ 1 / 0x10 }}{{ 1 / (0 - input.a) }}{{ 1 / (0 or input.a) }}{{ 1 / (input.a) }}{{ 'a / 0' }}",
+            "{{ input.a / 10 }}{{ input.a / 0.5 }}{{ input.a // input.zero0 }}{{ input.a % 07 }}{{ 1 / 0x10 }}{{ 1 / (0 - input.a) }}{{ 1 / (0 or input.a) }}{{ 1 / ((0) or input.a) }}{{ 1 / 0|default(5, true) }}{{ 1 / (0)|d(5, true) }}{{ 1 / (input.a) }}{{ 'a / 0' }}",
             "{% if input.a is defined and (input.b == 1) %}{% endif %}{{ input.a|default(input.b == 'x') }}",
         ] {
             check(source).expect(source);

@@ -285,8 +285,5 @@ fn inside(text: &str, close: &str) -> Result<usize, &'static str> {
 }
 
 pub(super) fn fault(source: &str, place: usize, detail: &str) -> Fault {
-    Fault {
-        detail: detail.to_owned(),
-        line: Some(source[..place].matches('\n').count() + 1),
-    }
+    Fault::at(Some(source[..place].matches('\n').count() + 1), detail)
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use self::shape::Shape;
 use crate::kernel::{
+    check::{brief, escape},
     crypto::sha256,
     deep::deep,
     error::{FieldCode, FieldError},
@@ -97,14 +98,11 @@ fn told(error: &ValidationError<'_>, at: &str) -> FieldError {
     let (place, code) = match error.kind() {
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            (
-                format!("{place}/{}", crate::kernel::check::escape(name)),
-                FieldCode::Required,
-            )
+            (format!("{place}/{}", escape(name)), FieldCode::Required)
         }
         kind => (place, code_of(kind)),
     };
-    fault(&place, code, brief(&error.masked().to_string()))
+    fault(&place, code, brief(&error.masked().to_string(), 300))
 }
 
 fn read(schema: &Value) -> Result<Arc<Schema>, String> {
@@ -130,15 +128,7 @@ fn compiled(schema: &Value) -> Result<Validator, String> {
         .offline()
         .with_pattern_options(patterns::engine(patterns::LARGEST))
         .build(schema)
-        .map_err(|error| format!("Not a JSON Schema: {}.", brief(&error.to_string())))
-}
-
-/// The beginning of a text that may be long.
-fn brief(text: &str) -> String {
-    match text.char_indices().nth(300) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+        .map_err(|error| format!("Not a JSON Schema: {}.", brief(&error.to_string(), 300)))
 }
 
 fn code_of(kind: &ValidationErrorKind) -> FieldCode {

@@ -109,7 +109,7 @@ pub(super) fn read(schema: &Value) -> Result<Shape, String> {
         let Some(target) = target else {
             return Err(format!(
                 "A reference leads to a schema in the same document, as #/$defs/name; {} does not.",
-                super::brief(&reference)
+                check::brief(&reference, 300)
             ));
         };
         shape.places[from].here.push(*target);

@@ -254,7 +254,7 @@ mod tests {
             assert!(
                 Shape::of(&schema).is_err(),
                 "{}",
-                super::super::brief(&schema.to_string())
+                crate::kernel::check::brief(&schema.to_string(), 300)
             );
         }
     }
