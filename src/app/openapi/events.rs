@@ -59,9 +59,9 @@ fn envelope() -> Value {
                 },
             },
             "request_id": {"type": "string", "description": "The request that caused it.", "example": "req_01jd8qv4x2fkr9s3m5n7p0t1wz"},
-            "data": {"type": "object", "description": "The resource, as a GET shows it. If `thin`: its `id`, `version` and `href`."},
+            "data": {"type": "object", "description": "The resource, as a GET shows it. If `thin`: what names it, its `version`, and in `href` the path that shows it, each where there is one."},
             "previous": {"type": "object", "description": "Of an update: the old values of what changed."},
-            "thin": {"type": "boolean", "description": "True if the resource was too large to be told whole."},
+            "thin": {"type": "boolean", "description": "True if the resource is not told whole: it was larger than 256 KiB, or the endpoint asked for that."},
             "test": {"type": "boolean", "description": "True if somebody tries the endpoint out: nothing has happened."},
         },
     })

@@ -20,9 +20,9 @@ use crate::{
 
 crate::events! {
     /// A customer was added.
-    pub CUSTOMER_CREATED: Customer = "customer.created", group "customers", filterable ["id", "reseller_id"], audience [audit, webhook];
+    pub CUSTOMER_CREATED: Customer = "customer.created", group "customers", at "/customers/{id}", filterable ["id", "reseller_id"], audience [audit, webhook];
     /// A customer was changed.
-    pub CUSTOMER_UPDATED: Customer = "customer.updated", group "customers", filterable ["id", "reseller_id"], audience [audit, webhook], personal ["email", "name", "company", "external_id", "metadata"];
+    pub CUSTOMER_UPDATED: Customer = "customer.updated", group "customers", at "/customers/{id}", filterable ["id", "reseller_id"], audience [audit, webhook], personal ["email", "name", "company", "external_id", "metadata"];
 }
 
 /// Somebody who buys.

@@ -23,11 +23,11 @@ use crate::{
 
 crate::events! {
     /// An entitlement was defined.
-    pub ENTITLEMENT_CREATED: Entitlement = "entitlement.created", group "entitlements", filterable ["id"], audience [audit, webhook];
+    pub ENTITLEMENT_CREATED: Entitlement = "entitlement.created", group "entitlements", at "/entitlements/{id}", filterable ["id"], audience [audit, webhook];
     /// An entitlement's definition was changed.
-    pub ENTITLEMENT_UPDATED: Entitlement = "entitlement.updated", group "entitlements", filterable ["id"], audience [audit, webhook];
+    pub ENTITLEMENT_UPDATED: Entitlement = "entitlement.updated", group "entitlements", at "/entitlements/{id}", filterable ["id"], audience [audit, webhook];
     /// An entitlement was archived: no policy gains it any more, and those that have it keep it.
-    pub ENTITLEMENT_ARCHIVED: Entitlement = "entitlement.archived", group "entitlements", filterable ["id"], audience [audit, webhook],
+    pub ENTITLEMENT_ARCHIVED: Entitlement = "entitlement.archived", group "entitlements", at "/entitlements/{id}", filterable ["id"], audience [audit, webhook],
         example {"archived_at": "2026-11-20T17:30:00.123Z"};
 }
 

@@ -20,11 +20,11 @@ use crate::{
 
 crate::events! {
     /// A product was made.
-    pub PRODUCT_CREATED: Product = "product.created", group "products", filterable ["id"], audience [audit, webhook];
+    pub PRODUCT_CREATED: Product = "product.created", group "products", at "/products/{id}", filterable ["id"], audience [audit, webhook];
     /// A product was changed.
-    pub PRODUCT_UPDATED: Product = "product.updated", group "products", filterable ["id"], audience [audit, webhook];
+    pub PRODUCT_UPDATED: Product = "product.updated", group "products", at "/products/{id}", filterable ["id"], audience [audit, webhook];
     /// A product was archived: it issues no more licences, and those that there are validate on.
-    pub PRODUCT_ARCHIVED: Product = "product.archived", group "products", filterable ["id"], audience [audit, webhook],
+    pub PRODUCT_ARCHIVED: Product = "product.archived", group "products", at "/products/{id}", filterable ["id"], audience [audit, webhook],
         example {"archived_at": "2026-11-20T17:30:00.123Z"};
 }
 

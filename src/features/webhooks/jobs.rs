@@ -18,7 +18,7 @@ use super::{
     service::{
         fan_out,
         outcome::judge,
-        pump::{self, Batch, Letter, Next},
+        pump::{self, Batch, Letter, Next, Writing},
         record::{self, Returned, Sent, pairs},
         sign,
     },
@@ -57,28 +57,32 @@ pub fn register(
     keyring: &Arc<Keyring>,
     catalogue: Catalogue,
 ) {
+    let writing = Writing {
+        keyring: keyring.clone(),
+        catalogue: catalogue.clone(),
+    };
     relay.hand_to("webhooks", move |tx, events| fan_out::fan_out(tx, &catalogue, events));
     runner.at_once(Lane::Deliveries, 180);
     // A thousand dead servers delay only each other.
     runner.at_once(Lane::DeliveriesSlow, 76);
     for lane in [Lane::Deliveries, Lane::DeliveriesSlow] {
-        let (outbound, limits, keyring) = (outbound.clone(), limits.clone(), keyring.clone());
+        let (outbound, limits, writing) = (outbound.clone(), limits.clone(), writing.clone());
         runner.on(KIND, lane, move |job| {
-            run(job, outbound.clone(), limits.clone(), keyring.clone())
+            run(job, outbound.clone(), limits.clone(), writing.clone())
         });
     }
     runner.when_given_up(KIND, rest);
 }
 
-async fn run(context: JobContext, outbound: Outbound, limits: Limits, keyring: Arc<Keyring>) -> Result<()> {
+async fn run(context: JobContext, outbound: Outbound, limits: Limits, writing: Writing) -> Result<()> {
     let id: EndpointId = Id::from_uuid(context.job.id.0);
     let begun = Instant::now();
     loop {
-        let (job, keys) = (context.job.clone(), keyring.clone());
+        let (job, writing) = (context.job.clone(), writing.clone());
         let tired = begun.elapsed() > SHIFT;
         let next = context
             .db
-            .tenant(context.scope(), move |tx| pump::load(tx, &keys, &job, id, tired))
+            .tenant(context.scope(), move |tx| pump::load(tx, &writing, &job, id, tired))
             .await?;
         let Next::Send(batch) = next else { return Ok(()) };
         let workspace = context.scope().workspace();

@@ -17,19 +17,19 @@ use crate::kernel::{
 };
 
 crate::problems! {
-    /// Keys are made by people who have just proved who they are, never by other keys.
-    /// Cause: a program tries to rotate its own key.
-    /// Fix: sign in, and make the key with the access token.
-    pub KEY_NOT_FROM_KEY = 403, "key-not-from-key", "A key cannot make or change keys";
+    /// A key revokes itself and no other.
+    /// Cause: a program tries to revoke another key than the one that it works with.
+    /// Fix: sign in, and revoke it with the access token.
+    pub KEY_NOT_FROM_KEY = 403, "key-not-from-key", "A key cannot revoke other keys";
 }
 
 crate::events! {
     /// An API key was made.
-    pub API_KEY_CREATED: ApiKey = "api_key.created", group "keys", filterable ["owner_id"], audience [audit, webhook];
+    pub API_KEY_CREATED: ApiKey = "api_key.created", group "keys", at "/api-keys/{id}", filterable ["owner_id"], audience [audit, webhook];
     /// An API key's name, scopes or addresses changed.
-    pub API_KEY_UPDATED: ApiKey = "api_key.updated", group "keys", filterable ["owner_id"], audience [audit, webhook];
+    pub API_KEY_UPDATED: ApiKey = "api_key.updated", group "keys", at "/api-keys/{id}", filterable ["owner_id"], audience [audit, webhook];
     /// An API key was revoked.
-    pub API_KEY_REVOKED: ApiKey = "api_key.revoked", group "keys", filterable ["owner_id"], audience [audit, webhook, mail];
+    pub API_KEY_REVOKED: ApiKey = "api_key.revoked", group "keys", at "/api-keys/{id}", filterable ["owner_id"], audience [audit, webhook, mail];
 }
 
 /// A key, without its secret.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData, ops::Deref, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, schema::Schema};
 
 use crate::kernel::example::example;
@@ -83,6 +83,8 @@ pub struct EventInfo {
     pub lines: &'static [&'static str],
     /// Under which heading the catalogue lists it.
     pub group: &'static str,
+    /// Where a GET shows what it is about, below `/api/v1`, with fields of `data` in braces; empty where none does.
+    pub at: &'static str,
     /// The fields of `data` that an endpoint may filter by.
     pub filterable: &'static [&'static str],
     /// The fields of `data` that are about a person: the audit log, which cannot be changed, says only that they did.
@@ -108,6 +110,18 @@ impl EventInfo {
     /// The resource that it is about: the part before the dot.
     pub fn resource(&self) -> &'static str {
         self.name.split_once('.').map_or(self.name, |(resource, _)| resource)
+    }
+
+    /// Its `data`, where that is not told whole: what names the thing, its version where it has one, and where a GET shows it.
+    pub fn thin(&self, data: &Value) -> Value {
+        let named = self.at.split('{').skip(1).filter_map(|part| part.split_once('}'));
+        let fields = named.map(|(name, _)| name).chain(["id", "version"]);
+        let kept = fields.filter_map(|name| Some((name.to_owned(), data.get(name)?.clone())));
+        let mut thin: Map<String, Value> = kept.collect();
+        if !self.at.is_empty() {
+            thin.insert("href".into(), format!("/api/v1{}", filled(self.at, data)).into());
+        }
+        thin.into()
     }
 
     /// Whether its name says all that was done. Of any other the audit entry says what changed.
@@ -211,13 +225,25 @@ impl<T> Clone for EventType<T> {
 }
 impl<T> Copy for EventType<T> {}
 
+/// A path with the fields of some data in the place of their names in braces.
+fn filled(path: &str, data: &Value) -> String {
+    let mut parts = path.split('{');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |path, part| {
+        let (name, rest) = part.split_once('}').unwrap_or((part, ""));
+        let value = data.get(name).unwrap_or(&Value::Null);
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{path}{value}{rest}")
+    })
+}
+
 /// Declares types of events: one const each, and `EVENTS`, the list that the catalogue is made from. Where the example of the data's schema
-/// is not how things stand right after the event, `example` says what is otherwise; `personal` names fields that are about a person.
+/// is not how things stand right after the event, `example` says what is otherwise; `at` says where a GET shows the thing, and `personal` names fields that are about a person.
 ///
 /// ```text
 /// events! {
 ///     /// An agent was archived.
-///     pub AGENT_ARCHIVED: Agent = "agent.archived", group "agents", filterable ["agent_id"], audience [audit, webhook, live],
+///     pub AGENT_ARCHIVED: Agent = "agent.archived", group "agents", at "/agents/{id}", filterable ["agent_id"], audience [audit, webhook, live],
 ///         example {"state": "archived"};
 /// }
 /// ```
@@ -225,7 +251,7 @@ impl<T> Copy for EventType<T> {}
 macro_rules! events {
     (@shows) => { ::serde_json::Value::Null };
     (@shows $example:tt) => { ::serde_json::json!($example) };
-    ($($(#[doc = $line:literal])* pub $name:ident: $data:ty = $type:literal, group $group:literal,
+    ($($(#[doc = $line:literal])* pub $name:ident: $data:ty = $type:literal, group $group:literal $(, at $at:literal)?,
        filterable [$($field:literal),*], audience [$($who:ident),*] $(, personal [$($own:literal),*])? $(, example $example:tt)?;)*) => {
         $(
             $(#[doc = $line])*
@@ -234,6 +260,7 @@ macro_rules! events {
                     name: $type,
                     lines: &[$($line),*],
                     group: $group,
+                    at: concat!("", $($at)?),
                     filterable: &[$($field),*],
                     personal: &[$($($own),*)?],
                     audience: $crate::kernel::outbox::Audience::NONE$(.$who())*,

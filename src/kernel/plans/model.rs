@@ -14,7 +14,7 @@ use crate::kernel::{
 
 crate::events! {
     /// The workspace is on another plan, or its plan allows something else.
-    pub PLAN_CHANGED: AnnouncedPlan = "plan.changed", group "billing", filterable ["plan"], audience [audit, webhook, live];
+    pub PLAN_CHANGED: AnnouncedPlan = "plan.changed", group "billing", at "/billing", filterable ["plan"], audience [audit, webhook, live];
 }
 
 /// Something that a workspace has its plan from.

@@ -36,15 +36,15 @@ crate::problems! {
 
 crate::events! {
     /// A workspace was made. Emitted in the operator's own workspace.
-    pub WORKSPACE_CREATED: Workspace = "workspace.created", group "platform", filterable [], audience [audit, webhook, internal];
+    pub WORKSPACE_CREATED: Workspace = "workspace.created", group "platform", at "/workspace", filterable [], audience [audit, webhook, internal];
     /// The workspace's name, slug or settings changed.
-    pub WORKSPACE_UPDATED: Workspace = "workspace.updated", group "workspace", filterable [], audience [audit, webhook, live];
+    pub WORKSPACE_UPDATED: Workspace = "workspace.updated", group "workspace", at "/workspace", filterable [], audience [audit, webhook, live];
     /// Somebody became a member.
-    pub MEMBER_JOINED: Member = "member.joined", group "people", filterable ["role"], audience [audit, webhook, live];
+    pub MEMBER_JOINED: Member = "member.joined", group "people", at "/members/{id}", filterable ["role"], audience [audit, webhook, live];
     /// A member got another role, or goes by another name.
-    pub MEMBER_UPDATED: Member = "member.updated", group "people", filterable ["role"], audience [audit, webhook, live], personal ["display_name", "email"];
+    pub MEMBER_UPDATED: Member = "member.updated", group "people", at "/members/{id}", filterable ["role"], audience [audit, webhook, live], personal ["display_name", "email"];
     /// A member left or was removed.
-    pub MEMBER_REMOVED: Member = "member.removed", group "people", filterable ["role"], audience [audit, webhook, live],
+    pub MEMBER_REMOVED: Member = "member.removed", group "people", at "/members/{id}", filterable ["role"], audience [audit, webhook, live],
         example {"state": "removed"};
 }
 

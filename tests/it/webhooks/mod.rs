@@ -7,6 +7,7 @@ mod killed;
 mod order;
 mod pace;
 pub mod receiver;
+mod thin;
 mod under_way;
 mod unheard;
 

@@ -7,6 +7,7 @@ pub mod patience;
 mod process;
 mod raw;
 mod stack;
+mod unheard;
 
 use std::{
     collections::HashMap,
@@ -343,7 +344,7 @@ fn variables(database: &Borrowed, base: &str, settings: &[(&str, &str)]) -> Hash
         ),
         ("GUILDHALL__LOG__LEVEL", "warn"),
         // Of a busy machine. Those about a Redis that hangs set it back.
-        ("GUILDHALL__REDIS__TIMEOUT_MS", "1000"),
+        ("GUILDHALL__REDIS__TIMEOUT_MS", "250"),
         // A test asks more in a second than a person in an hour. Those about limits set it back.
         ("GUILDHALL__LIMITS__FACTOR", "100"),
     ]

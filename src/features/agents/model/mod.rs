@@ -59,23 +59,23 @@ crate::problems! {
 
 crate::events! {
     /// An agent was made.
-    pub AGENT_CREATED: Agent = "agent.created", group "agents", filterable [], audience [audit, webhook, live];
+    pub AGENT_CREATED: Agent = "agent.created", group "agents", at "/agents/{id}", filterable [], audience [audit, webhook, live];
     /// An agent's draft, its description or its state changed.
-    pub AGENT_UPDATED: Agent = "agent.updated", group "agents", filterable [], audience [audit, webhook, live];
+    pub AGENT_UPDATED: Agent = "agent.updated", group "agents", at "/agents/{id}", filterable [], audience [audit, webhook, live];
     /// An agent was archived: it starts no runs until it is unarchived.
-    pub AGENT_ARCHIVED_EVENT: Agent = "agent.archived", group "agents", filterable [], audience [audit, webhook, live],
+    pub AGENT_ARCHIVED_EVENT: Agent = "agent.archived", group "agents", at "/agents/{id}", filterable [], audience [audit, webhook, live],
         example {"state": "archived"};
     /// An agent that never ran was deleted.
-    pub AGENT_DELETED: Agent = "agent.deleted", group "agents", filterable [], audience [audit, webhook, live];
+    pub AGENT_DELETED: Agent = "agent.deleted", group "agents", at "/agents/{id}", filterable [], audience [audit, webhook, live];
     /// A version was frozen.
-    pub VERSION_PUBLISHED: AgentVersion = "agent_version.published", group "agents", filterable ["agent_id"],
+    pub VERSION_PUBLISHED: AgentVersion = "agent_version.published", group "agents", at "/agents/{agent_id}/versions/{number}", filterable ["agent_id"],
         audience [audit, webhook, live];
     /// A version was retired: it starts no runs any more.
-    pub VERSION_RETIRED_EVENT: AgentVersion = "agent_version.retired", group "agents", filterable ["agent_id"],
+    pub VERSION_RETIRED_EVENT: AgentVersion = "agent_version.retired", group "agents", at "/agents/{agent_id}/versions/{number}", filterable ["agent_id"],
         audience [audit, webhook, live],
         example {"labels": [], "retired_at": "2026-11-20T17:30:00.123Z"};
     /// A label was set, moved or taken away.
-    pub LABEL_MOVED: LabelMove = "agent_label.moved", group "agents", filterable ["agent_id", "label"], audience [audit, webhook, live],
+    pub LABEL_MOVED: LabelMove = "agent_label.moved", group "agents", at "/agents/{agent_id}/labels/{label}", filterable ["agent_id", "label"], audience [audit, webhook, live],
         example {"number": 7, "previous": 6};
 }
 

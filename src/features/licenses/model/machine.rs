@@ -16,18 +16,18 @@ use crate::{
 
 crate::events! {
     /// A machine was activated.
-    pub MACHINE_ACTIVATED: Machine = "machine.activated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
+    pub MACHINE_ACTIVATED: Machine = "machine.activated", group "machines", at "/machines/{id}", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal];
     /// A machine was deactivated, by somebody or because it gave no sign of life: its place is free.
-    pub MACHINE_DEACTIVATED: Machine = "machine.deactivated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
+    pub MACHINE_DEACTIVATED: Machine = "machine.deactivated", group "machines", at "/machines/{id}", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
         example {"state": "deactivated", "deactivated_at": "2026-11-20T17:30:00.123Z"};
     /// A machine was activated again: by another name, with other sizes or another `external_id`, or anew after it was silent for too long.
-    pub MACHINE_UPDATED: Machine = "machine.updated", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal], personal ["name", "hostname", "external_id"],
+    pub MACHINE_UPDATED: Machine = "machine.updated", group "machines", at "/machines/{id}", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal], personal ["name", "hostname", "external_id"],
         example {"name": "Ann's new laptop", "version": 2};
     /// A machine gave no sign of life in time. It keeps its place.
-    pub MACHINE_DEAD: Machine = "machine.dead", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
+    pub MACHINE_DEAD: Machine = "machine.dead", group "machines", at "/machines/{id}", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal],
         example {"state": "dead", "heartbeat_due_at": "2026-11-20T17:30:00.123Z"};
     /// A machine that was dead came back in time.
-    pub MACHINE_RESURRECTED: Machine = "machine.resurrected", group "machines", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal], personal ["name", "hostname", "external_id"],
+    pub MACHINE_RESURRECTED: Machine = "machine.resurrected", group "machines", at "/machines/{id}", filterable ["id", "license_id", "external_id"], audience [audit, webhook, internal], personal ["name", "hostname", "external_id"],
         example {"state": "active", "generation": 2, "heartbeat_due_at": "2026-11-20T17:40:00.123Z"};
 }
 

@@ -39,25 +39,25 @@ use crate::{
 
 crate::events! {
     /// A licence was issued. Its key is in no event.
-    pub LICENSE_ISSUED: License = "license.issued", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
+    pub LICENSE_ISSUED: License = "license.issued", group "licenses", at "/licenses/{id}", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
         example {"status": "active", "holds": []};
     /// What a licence is called, or what is noted with it, was changed.
-    pub LICENSE_UPDATED: License = "license.updated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal], personal ["name", "external_id", "metadata", "public_metadata"],
+    pub LICENSE_UPDATED: License = "license.updated", group "licenses", at "/licenses/{id}", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal], personal ["name", "external_id", "metadata", "public_metadata"],
         example {"status": "active", "holds": []};
     /// A licence has a new key, which is in no event. The one before ends with its overlap.
-    pub LICENSE_KEY_ROTATED: License = "license_key.rotated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
+    pub LICENSE_KEY_ROTATED: License = "license_key.rotated", group "licenses", at "/licenses/{id}", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
         example {"status": "active", "holds": [], "key_start": "gld_live_lk_7fQ2"};
     /// A licence's term was prolonged.
-    pub LICENSE_RENEWED: License = "license.renewed", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
+    pub LICENSE_RENEWED: License = "license.renewed", group "licenses", at "/licenses/{id}", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
         example {"status": "active", "holds": [], "started_at": "2026-11-20T17:30:00.123Z", "expires_at": "2027-11-20T17:30:00.123Z"};
     /// A hold was placed: the licence is suspended.
-    pub LICENSE_SUSPENDED: License = "license.suspended", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
+    pub LICENSE_SUSPENDED: License = "license.suspended", group "licenses", at "/licenses/{id}", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
         example {"status": "suspended"};
     /// A hold was lifted. The licence lives again if it was the last.
-    pub LICENSE_REINSTATED: License = "license.reinstated", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
+    pub LICENSE_REINSTATED: License = "license.reinstated", group "licenses", at "/licenses/{id}", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
         example {"status": "active", "holds": []};
     /// A licence was revoked, with its keys and machines.
-    pub LICENSE_REVOKED: License = "license.revoked", group "licenses", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
+    pub LICENSE_REVOKED: License = "license.revoked", group "licenses", at "/licenses/{id}", filterable ["id", "product_id", "policy_id", "customer_id"], audience [audit, webhook, internal],
         example {"status": "revoked", "holds": [], "revoked_at": "2026-11-20T17:30:00.123Z"};
 }
 

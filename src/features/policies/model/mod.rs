@@ -28,11 +28,11 @@ use crate::{
 
 crate::events! {
     /// A policy was made.
-    pub POLICY_CREATED: Policy = "policy.created", group "policies", filterable ["id", "product_id"], audience [audit, webhook];
+    pub POLICY_CREATED: Policy = "policy.created", group "policies", at "/policies/{id}", filterable ["id", "product_id"], audience [audit, webhook];
     /// A policy was changed.
-    pub POLICY_UPDATED: Policy = "policy.updated", group "policies", filterable ["id", "product_id"], audience [audit, webhook];
+    pub POLICY_UPDATED: Policy = "policy.updated", group "policies", at "/policies/{id}", filterable ["id", "product_id"], audience [audit, webhook];
     /// A policy was archived: no licence is issued by it any more, and those that there are go on.
-    pub POLICY_ARCHIVED: Policy = "policy.archived", group "policies", filterable ["id", "product_id"], audience [audit, webhook],
+    pub POLICY_ARCHIVED: Policy = "policy.archived", group "policies", at "/policies/{id}", filterable ["id", "product_id"], audience [audit, webhook],
         example {"archived_at": "2026-11-20T17:30:00.123Z"};
 }
 

@@ -55,7 +55,7 @@ macro_rules! rules {
             #[schema(minimum = 0, maximum = 1_000_000)]
             pub rank: i32,
             $($(#[doc = $doc])* $(#[schema($($schema)*)])? pub $field: $type,)*
-            /// What its licences entitle to, by code: `true`, a number, `null` for an unlimited number, a text.
+            /// What its licences entitle to, by code: `true`, a number, `null` for an unlimited number, a text. At most 200, and 16 KiB in all.
             #[schema(value_type = Object)]
             pub entitlements: crate::features::entitlements::Values,
             /// Your own tags.

@@ -43,7 +43,7 @@ pub struct Overrides {
     #[serde(deserialize_with = "patched", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<i32>, minimum = 1)]
     pub max_disk_mb: Option<Option<i32>>,
-    /// Entitlements that it has beside the policy's, or with other values.
+    /// Entitlements that it has beside the policy's, or with other values. At most 200, and 16 KiB in all.
     #[serde(skip_serializing_if = "Values::is_empty")]
     #[schema(value_type = Object)]
     pub entitlements: Values,

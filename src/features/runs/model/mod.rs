@@ -53,30 +53,30 @@ crate::problems! {
 
 crate::events! {
     /// A run was accepted.
-    pub RUN_CREATED: Run = "run.created", group "runs", filterable ["agent_id"], audience [audit, webhook, live],
+    pub RUN_CREATED: Run = "run.created", group "runs", at "/runs/{id}", filterable ["agent_id"], audience [audit, webhook, live],
         example {"agent_id": "agt_01jd8qv4x2fkr9s3m5n7p0t1wz"};
     /// A run was asked to stop.
-    pub RUN_CANCEL_REQUESTED: Run = "run.cancel_requested", group "runs", filterable ["agent_id"], audience [audit],
+    pub RUN_CANCEL_REQUESTED: Run = "run.cancel_requested", group "runs", at "/runs/{id}", filterable ["agent_id"], audience [audit],
         example {"agent_id": "agt_01jd8qv4x2fkr9s3m5n7p0t1wz", "status": "running", "cancel_requested_at": "2026-11-20T17:30:02.345Z",
                  "started_at": "2026-11-20T17:30:00.234Z", "queue_ms": 111};
     /// A run ended well; its output is there.
-    pub RUN_COMPLETED: Run = "run.completed", group "runs", filterable ["agent_id"], audience [webhook, live, mail],
+    pub RUN_COMPLETED: Run = "run.completed", group "runs", at "/runs/{id}", filterable ["agent_id"], audience [webhook, live, mail],
         example {"agent_id": "agt_01jd8qv4x2fkr9s3m5n7p0t1wz", "status": "completed", "progress": 100, "output": "Bees live in hives.",
                  "started_at": "2026-11-20T17:30:00.234Z", "queue_ms": 111,
                  "finished_at": "2026-11-20T17:30:02.456Z", "duration_ms": 2222};
     /// A run ended badly; its error says why.
-    pub RUN_FAILED: Run = "run.failed", group "runs", filterable ["agent_id"], audience [webhook, live, mail],
+    pub RUN_FAILED: Run = "run.failed", group "runs", at "/runs/{id}", filterable ["agent_id"], audience [webhook, live, mail],
         example {"agent_id": "agt_01jd8qv4x2fkr9s3m5n7p0t1wz", "status": "failed",
                  "error": {"code": "timeout", "message": "The model did not answer in time.", "retryable": true, "node_id": "llm",
                            "step_id": "stp_01jd8qv4x2fkr9s3m5n7p0t1wz", "attempt": 3, "cause": null},
                  "started_at": "2026-11-20T17:30:00.234Z", "queue_ms": 111,
                  "finished_at": "2026-11-20T17:30:02.456Z", "duration_ms": 2222};
     /// A run was stopped.
-    pub RUN_CANCELLED: Run = "run.cancelled", group "runs", filterable ["agent_id"], audience [webhook, live, mail],
+    pub RUN_CANCELLED: Run = "run.cancelled", group "runs", at "/runs/{id}", filterable ["agent_id"], audience [webhook, live, mail],
         example {"agent_id": "agt_01jd8qv4x2fkr9s3m5n7p0t1wz", "status": "cancelled", "cancel_requested_at": "2026-11-20T17:30:02.345Z",
                  "finished_at": "2026-11-20T17:30:02.456Z"};
     /// A run waits for something.
-    pub RUN_WAITING: Run = "run.waiting", group "runs", filterable ["agent_id"], audience [webhook, live, mail],
+    pub RUN_WAITING: Run = "run.waiting", group "runs", at "/runs/{id}", filterable ["agent_id"], audience [webhook, live, mail],
         example {"agent_id": "agt_01jd8qv4x2fkr9s3m5n7p0t1wz", "status": "waiting", "wait_reason": "upgrade", "started_at": "2026-11-20T17:30:00.234Z", "queue_ms": 111};
 }
 

@@ -14,7 +14,7 @@ use crate::{
         jobs::{Letterhead, send},
         model::{
             CreatedEndpoint, DeliveryDetail, Endpoint, EndpointFilters, EndpointId, EndpointPage, EndpointPatch,
-            NewEndpoint, Rotation, Secrets, Test,
+            NewEndpoint, Payload, Rotation, Secrets, Test,
         },
         service::{deliveries, endpoints as service, record::Sent},
     },
@@ -263,11 +263,15 @@ async fn test(
         .await?;
     limits.call_out(&endpoint.url, workspace).await.result()?;
     let event = EventId::new(now);
-    let body = json!({
+    let mut body = json!({
         "id": event, "type": known.name, "timestamp": written(now),
         "api_version": endpoint.api_version, "workspace_id": workspace, "test": true, "data": known.example(),
         "actor": { "type": scope.actor().kind(), "id": scope.actor().public_id() }, "request_id": &*scope.call().request_id,
     });
+    if endpoint.payload == Payload::Thin {
+        body["data"] = known.thin(&body["data"]);
+        body["thin"] = true.into();
+    }
     let head = Letterhead {
         url: &endpoint.url,
         secrets: &secrets,

@@ -1,9 +1,8 @@
 //! What a pump sends next: loaded in one transaction, under its lease.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Duration, Utc};
-use serde_json::{Value, json};
 
 use super::{backlog, endpoints, outcome::allowance};
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
         db::Tenant,
         error::{Error, Result},
         jobs::{self, Fenced, Job},
-        outbox::{self, Event},
+        outbox::{self, Catalogue, Event},
         secret::Secret,
     },
 };
@@ -48,8 +47,17 @@ pub struct Letter {
 /// At most so many are under way at once, whatever the endpoint allows.
 const MOST: i64 = 50;
 
+/// What letters are written with.
+#[derive(Clone)]
+pub struct Writing {
+    /// Opens the endpoints' secrets and headers.
+    pub keyring: Arc<Keyring>,
+    /// Every type of event.
+    pub catalogue: Catalogue,
+}
+
 /// Takes what is due. One that is tired queues up behind the others.
-pub fn load(tx: &mut Tenant<'_>, keyring: &Keyring, job: &Job, id: EndpointId, tired: bool) -> Result<Next> {
+pub fn load(tx: &mut Tenant<'_>, writing: &Writing, job: &Job, id: EndpointId, tired: bool) -> Result<Next> {
     let Some(mut pump) = queries::lock_pump(tx.conn(), id)? else {
         return match backlog::cancel(tx, id, job.epoch)? {
             true => jobs::retry(tx, job, None).map(|()| Next::Rest),
@@ -101,7 +109,7 @@ pub fn load(tx: &mut Tenant<'_>, keyring: &Keyring, job: &Job, id: EndpointId, t
     pump.tat = allowance(pump.tat, now, rate, taken.len() as i64).1;
     queries::forget_secrets(tx.conn(), id, now)?;
     queries::set_pump(tx.conn(), id, &pump)?;
-    Ok(Next::Send(Box::new(batch(tx, keyring, endpoint, taken, job.epoch)?)))
+    Ok(Next::Send(Box::new(batch(tx, writing, endpoint, taken, job.epoch)?)))
 }
 
 /// Sends nothing: the job comes back when it is due, or ends. What there is to tidy is due at once.
@@ -176,7 +184,7 @@ pub fn next(
 }
 
 /// The letters of deliveries. One whose event is gone is skipped.
-fn batch(tx: &mut Tenant<'_>, keyring: &Keyring, endpoint: Endpoint, taken: Vec<Taken>, epoch: i64) -> Result<Batch> {
+fn batch(tx: &mut Tenant<'_>, writing: &Writing, endpoint: Endpoint, taken: Vec<Taken>, epoch: i64) -> Result<Batch> {
     let ids: Vec<_> = taken.iter().map(|delivery| delivery.event_id).collect();
     let events: BTreeMap<_, _> = outbox::find_all(tx, &ids)?
         .into_iter()
@@ -186,7 +194,7 @@ fn batch(tx: &mut Tenant<'_>, keyring: &Keyring, endpoint: Endpoint, taken: Vec<
     for delivery in taken {
         match events.get(&delivery.event_id) {
             Some(event) => letters.push(Letter {
-                body: body(event, endpoint.payload)?,
+                body: body(event, endpoint.payload, &writing.catalogue)?,
                 event_at: event.created_at,
                 delivery,
             }),
@@ -204,26 +212,24 @@ fn batch(tx: &mut Tenant<'_>, keyring: &Keyring, endpoint: Endpoint, taken: Vec<
         }
     }
     Ok(Batch {
-        secrets: endpoints::signing(tx, keyring, endpoint.id)?,
-        headers: endpoints::extra_headers(tx, keyring, endpoint.id)?,
+        secrets: endpoints::signing(tx, &writing.keyring, endpoint.id)?,
+        headers: endpoints::extra_headers(tx, &writing.keyring, endpoint.id)?,
         letters,
         endpoint,
     })
 }
 
 /// The bytes that are signed and sent.
-fn body(event: &Event, payload: Payload) -> Result<Vec<u8>> {
+fn body(event: &Event, payload: Payload, catalogue: &Catalogue) -> Result<Vec<u8>> {
     let mut envelope = event.envelope();
-    if payload == Payload::Thin {
-        envelope["data"] = thin(&event.data);
+    // A type that this process does not know any more is told as it was written.
+    let known = catalogue.iter().find(|known| known.name == event.kind);
+    if let (Payload::Thin, Some(known)) = (payload, known) {
+        envelope["data"] = known.thin(&event.data);
         envelope["thin"] = true.into();
         if let Some(envelope) = envelope.as_object_mut() {
             envelope.remove("previous");
         }
     }
     Ok(serde_json::to_vec(&envelope).map_err(anyhow::Error::from)?)
-}
-
-fn thin(data: &Value) -> Value {
-    json!({ "id": data["id"], "version": data["version"] })
 }
