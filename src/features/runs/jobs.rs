@@ -33,12 +33,12 @@ pub fn register(runner: &mut Runner, providers: Providers) {
 
 /// One attempt at a step: begin, ask, record.
 async fn step(job: JobContext, providers: Providers) -> Result<()> {
-    let lease = job.job.clone();
-    let begun = job
-        .db
-        .tenant(job.scope(), move |tx| attempt::start(tx, &providers, &lease))
-        .await?;
-    let Some(attempt) = begun else { return Ok(()) };
+    let begun = job.insist(|| {
+        let lease = job.job.clone();
+        job.db
+            .tenant(job.scope(), move |tx| attempt::start(tx, &providers, &lease))
+    });
+    let Some(attempt) = begun.await? else { return Ok(()) };
     let attempt = Arc::new(attempt);
     let bill = Bill::default();
     let (result, said) = tokio::select! {

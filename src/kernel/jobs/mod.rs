@@ -92,6 +92,11 @@ pub(in crate::kernel) fn limit(tx: &mut Kernel<'_>, workspace: WorkspaceId, lane
     Ok(queries::limit(tx.conn(), workspace, lane, limits)?)
 }
 
+/// The job was ended by a transaction of which nobody heard: its subject says so.
+pub fn is_over(job: &Job) {
+    job.settle();
+}
+
 /// Takes the subject's own lost lease for what it is.
 fn held(job: &Job, held: bool) -> Result<()> {
     if held {

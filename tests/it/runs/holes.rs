@@ -147,6 +147,30 @@ async fn what_a_call_without_an_end_may_have_cost_stays_what_was_charged() {
 }
 
 #[actix_web::test]
+async fn a_commit_that_nobody_heard_of_is_charged_for_nothing_and_asked_for_once() {
+    for says in [
+        "UPDATE \"run_steps\" SET \"status\" = $1, \"epoch\"",
+        "UPDATE \"run_steps\" SET \"status\" = $1, \"output\"",
+    ] {
+        let world = World::new().await;
+        let owner = world.owner();
+        let agent = echo(&owner).await;
+        let run = start(&owner, &agent, "[[say hello]]").await;
+        let (between, far) = world.half_deaf(says);
+        let worker = guildhall::app::worker::runner(&far);
+        let seen = finish(&world, &worker, &owner, &run).await;
+        assert!(between.has_kept(), "{says}");
+        assert_eq!(
+            (&seen["status"], &seen["recoveries"]),
+            (&json!("completed"), &json!(0)),
+            "{seen}"
+        );
+        assert_eq!(ledger(&owner, &run).await, ["call"], "{says}");
+        assert_eq!(events(&world, &run, "step.started"), 1, "{says}");
+    }
+}
+
+#[actix_web::test]
 async fn what_was_answered_is_written_down_though_the_database_has_no_time_at_first() {
     let world = World::new().await;
     let owner = world.owner();

@@ -99,7 +99,8 @@ pub(super) fn plan_of(tx: &mut Tenant<'_>, run: &Row) -> Result<Option<Arc<Plan>
     Ok(plans::load(tx, &name)?.ok())
 }
 
-/// Begins an attempt. `None`: there is nothing to do, and the job is ended.
+/// Begins an attempt. `None`: there is nothing to do, and the job is ended. Done twice, because the answer to the first time was lost, it
+/// began once.
 ///
 /// # Errors
 /// [`Fenced`] if the lease was lost, 503.
@@ -117,6 +118,13 @@ pub(in crate::features::runs) fn start(
     };
     let node = plan.nodes.get(&step.node_id).cloned();
     let mut turn = Turn::of(tx, run, plan)?;
+    if step.epoch == job.epoch {
+        return Ok(match prepare(&mut turn, providers, &step, node)? {
+            Ok(call) => Some(attempt_at(&turn.run, &step, call)),
+            // It could be made a moment ago: whatever changed, the one who has it then finds out.
+            Err(_) => return Err(fenced()),
+        });
+    }
     let lost = match step.status {
         StepStatus::Running => Some(lose(&mut turn, &step)?),
         _ => None,
@@ -135,20 +143,24 @@ pub(in crate::features::runs) fn start(
         Some(mine.number),
         json!({ "node": mine.node_id, "attempt": mine.attempt, "model": mine.model }),
     );
-    let attempt = Attempt {
-        run: turn.run.id,
-        step: mine.id,
-        number: mine.attempt,
+    let attempt = attempt_at(&turn.run, &mine, call);
+    turn.close(&JobEnd::Keep)?;
+    Ok(Some(attempt))
+}
+
+fn attempt_at(run: &Row, step: &StepRow, call: Call) -> Attempt {
+    Attempt {
+        run: run.id,
+        step: step.id,
+        number: step.attempt,
         token: Uuid::new_v4(),
         request: call.request,
         models: call.models,
         timeout: call.timeout,
         worst: call.worst,
-        budgeted: turn.run.max_cost_micros.is_some(),
-        origin: origin(&turn.run),
-    };
-    turn.close(&JobEnd::Keep)?;
-    Ok(Some(attempt))
+        budgeted: run.max_cost_micros.is_some(),
+        origin: origin(run),
+    }
 }
 
 /// Holds what another call of an attempt may cost at most, beside what its calls cost so far: that is what a lost attempt is charged, and
@@ -233,10 +245,11 @@ fn open(tx: &mut Tenant<'_>, job: &Job) -> Result<Option<(Row, StepRow)>> {
     let step = queries::steps::find(tx.conn(), Id::from_uuid(job.id.0))?;
     match step {
         Some(step) if !run.status.is_final() && matches!(step.status, StepStatus::Pending | StepStatus::Running) => {
-            if step.epoch >= job.epoch {
-                return Err(fenced());
+            let is_own = step.epoch == job.epoch && step.status == StepStatus::Running;
+            match step.epoch < job.epoch || is_own {
+                true => Ok(Some((run, step))),
+                false => Err(fenced()),
             }
-            Ok(Some((run, step)))
         }
         _ => {
             jobs::finish(tx, job)?;
