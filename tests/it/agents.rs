@@ -151,12 +151,14 @@ async fn a_label_that_is_gone_or_was_made_anew_is_not_the_one_that_was_seen() {
     owner.delete(&label).header("if-match", &seen).await.gone();
     // Somebody took it away: whoever saw it before does not bring it back.
     put(1).header("if-match", &seen).await.refused("version-mismatch");
-    let anew = put(2).await.created();
-    assert_eq!((&anew.body["version"], &made.body["version"]), (&json!(1), &json!(1)));
+    owner.get(&label).await.refused("not-found");
+    let anew = put(1).await.created();
+    assert_eq!(anew.body["version"], made.body["version"]);
+    assert_eq!(owner.get(&label).await.ok().header("etag"), anew.header("etag"));
     put(1).header("if-match", &seen).await.refused("version-mismatch");
     let refused = owner.delete(&label).header("if-match", &seen).await;
     assert_eq!(refused.refused("version-mismatch").body["current_version"], 1);
-    put(1).header("if-match", anew.header("etag")).await.ok();
+    put(2).header("if-match", anew.header("etag")).await.ok();
 }
 
 #[actix_web::test]

@@ -166,7 +166,7 @@ pub struct Label {
     /// The version that it meant before.
     #[schema(required)]
     pub previous: Option<i32>,
-    /// Raised by every move. With `number` it is the `ETag`: a label that was taken away and made anew begins again.
+    /// Raised by every move. The `ETag` says when the label was made as well: one that was taken away and made anew is another one.
     pub version: i64,
     /// When it was first set.
     #[serde(serialize_with = "crate::kernel::clock::millis")]
@@ -182,7 +182,7 @@ impl Versioned for Label {
     }
 
     fn tag(&self) -> String {
-        format!("\"{}-{}\"", self.version, self.number)
+        format!("\"{}-{}\"", self.version, self.created_at.timestamp_micros())
     }
 }
 

@@ -11,11 +11,11 @@ use crate::kernel::{
     access::{Can, perm},
     db::Db,
     error::Result,
-    http::{IfMatch, Json, NoContent, NoQuery, Path, Paths, Put, Valid},
+    http::{IfMatch, Json, NoContent, NoQuery, Path, Paths, Put, Tagged, Valid},
 };
 
 pub(super) fn routes(routes: &mut ServiceConfig) {
-    routes.service(list).service(set).service(remove);
+    routes.service(list).service(show).service(set).service(remove);
 }
 
 /// List an agent's labels.
@@ -32,6 +32,21 @@ async fn list(
     db.tenant(can, move |tx| labels::list(tx, id))
         .await
         .map(|data| Json(LabelList { data }))
+}
+
+/// Show a label.
+#[utoipa::path(operation_id = "agents_get_label",
+               params(("id" = AgentId, Path, description = "The agent."), ("label" = String, Path, description = "The label's name.")),
+               responses((status = 200, description = "The label.", body = Label), (status = 304, description = "It is as it was.")),
+               extensions(("x-permission" = json!("agents:read")), ("x-rate-class" = json!("read")), ("x-admission" = json!("interactive"))))]
+#[get("/agents/{id}/labels/{label}")]
+async fn show(
+    can: Can<perm::AgentsRead>,
+    _query: NoQuery,
+    db: Data<Db>,
+    Paths(id, label): Paths<AgentId, String>,
+) -> Result<Tagged<Label>> {
+    db.tenant(can, move |tx| labels::get(tx, id, &label)).await.map(Tagged)
 }
 
 /// Make a label mean a version.

@@ -24,6 +24,14 @@ pub(in crate::features::agents) fn list(tx: &mut Tenant<'_>, agent: AgentId) -> 
     Ok(queries::labels(tx.conn(), agent)?)
 }
 
+/// A label of an agent.
+///
+/// # Errors
+/// 404.
+pub(in crate::features::agents) fn get(tx: &mut Tenant<'_>, agent: AgentId, name: &str) -> Result<Label> {
+    Ok(queries::label(tx.conn(), agent, name)?.ok_or(NOT_FOUND)?)
+}
+
 /// Makes a label mean a version.
 ///
 /// # Errors
