@@ -5,7 +5,7 @@ mod keys;
 mod machines;
 mod renewals;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl,
     QueryResult, RunQueryDsl, SelectableHelper,
@@ -206,15 +206,20 @@ pub(super) fn shift_renewals(
     conn: &mut PgConnection,
     id: LicenseId,
     since: DateTime<Utc>,
-    by: TimeDelta,
+    now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    let standing: Vec<(String, Option<DateTime<Utc>>)> = license_renewals::table
+    let standing: Vec<(String, Option<DateTime<Utc>>, DateTime<Utc>)> = license_renewals::table
         .filter(license_renewals::license_id.eq(id.uuid()))
         .filter(license_renewals::reversed_at.is_null())
         .filter(license_renewals::until.gt(since))
-        .select((license_renewals::ref_, license_renewals::until))
+        .select((
+            license_renewals::ref_,
+            license_renewals::until,
+            license_renewals::created_at,
+        ))
         .load(conn)?;
-    for (reference, until) in standing {
+    for (reference, until, made_at) in standing {
+        let by = now - since.max(made_at);
         diesel::update(license_renewals::table.find((id.uuid(), reference)))
             .set(license_renewals::until.eq(until.map(|until| clock::later(until, by))))
             .execute(conn)?;

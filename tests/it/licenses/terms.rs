@@ -109,6 +109,21 @@ async fn what_is_bought_while_the_clock_stands_is_no_longer_than_it_was_bought_f
         let left = shop.world.clock.now() + TimeDelta::days(days);
         near(expires_at(&shop, &licence).await, left);
     }
+    let policy = shop
+        .policy_as(
+            "until",
+            json!({ "term_count": 30, "term_unit": "day", "suspended_time": "stops_clock" }),
+        )
+        .await;
+    let licence = shop.issue(&policy, json!({})).await;
+    shop.owner.post(&licence.verb("suspend"), json!({})).await.ok();
+    shop.world.clock.advance(TimeDelta::days(10));
+    let until = json!({ "until": shop.world.clock.now() + TimeDelta::days(40), "ref": "b" });
+    shop.owner.post(&licence.verb("renew"), until).await.ok();
+    shop.world.clock.advance(TimeDelta::days(10));
+    shop.owner.post(&licence.verb("reinstate"), json!({})).await.ok();
+    let left = shop.world.clock.now() + TimeDelta::days(40);
+    near(expires_at(&shop, &licence).await, left);
 }
 
 #[actix_web::test]

@@ -118,8 +118,9 @@ fn revive(tx: &mut Tenant<'_>, row: Row) -> Result<Row> {
     let Some(since) = renewal::stopped_at(&row) else {
         return Ok(row_alive);
     };
-    let by = tx.now()? - since;
-    queries::shift_renewals(tx.conn(), row.id, since, by)?;
+    let now = tx.now()?;
+    queries::shift_renewals(tx.conn(), row.id, since, now)?;
+    let by = now - since;
     let term = Term::from(&row);
     let moved = Term {
         anchor: term.anchor.map(|start| clock::later(start, by)),
