@@ -69,7 +69,7 @@ impl Config {
             ("server.workers", server.workers as u64, 0..=1_024),
             ("server.drain_seconds", server.drain_seconds, 0..=3_600),
             ("server.replicas", server.replicas.into(), 1..=10_000),
-            ("redis.timeout_ms", self.redis.timeout_ms, 5..=1_000),
+            ("redis.timeout_ms", self.redis.timeout_ms, 5..=250),
             connections("database.tenant_connections", database.tenant_connections),
             connections("database.kernel_connections", database.kernel_connections),
             connections("database.worker_tenant_connections", database.worker_tenant_connections),

@@ -82,12 +82,12 @@ pub struct Redis {
     /// `redis://…`; usually from `REDIS_URL`. Absent or `off`: everything works, limits and hints stay in the process.
     pub url: Option<Secret<String>>,
     pub prefix: String,
-    /// The longest that a request waits for an answer, in milliseconds, before it goes on without.
+    /// The longest that a call waits for an answer, in milliseconds, before its request goes on without. A request may make two or three.
     pub timeout_ms: u64,
 }
 
 impl Redis {
-    /// The longest that a request waits for an answer.
+    /// The longest that a call waits for an answer.
     pub fn budget(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }

@@ -32,7 +32,7 @@ use crate::kernel::{
     metrics,
 };
 
-/// The longest that a connection may take to be made, or as long as an answer if that is longer. Nobody waits for it longer than for an
+/// The longest that a connection may take to be made, or as long as an answer if that is longer. No call waits for it longer than for an
 /// answer; it is made for whoever comes next.
 const CONNECT: Duration = Duration::from_millis(100);
 /// No key outlives this.
@@ -112,7 +112,7 @@ impl Script {
 
 impl Redis {
     /// A client of the Redis at `url`, or of none. Nothing is reached yet. Every key and channel begins with `prefix`, and nobody waits
-    /// for an answer longer than `budget`.
+    /// for an answer longer than `budget`: a quarter of a second at most, or the breaker would not see three failures in time.
     ///
     /// # Errors
     /// A URL that cannot be read.
@@ -244,11 +244,7 @@ impl Server {
             pool: Pool::builder(manager).max_size(1).build().context(unreadable)?,
             prefix: prefix.into(),
             budget,
-            breaker: Breaker::new(Rules {
-                // All of the failures fit in, though each takes as long as it may.
-                within: RULES.within.max(budget * 4),
-                ..RULES
-            }),
+            breaker: Breaker::new(RULES),
             live: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             home,

@@ -91,6 +91,6 @@ async fn what_was_taken_in_advance_outlives_the_server_by_a_second_and_then_each
     let came_back = (begun.elapsed().as_secs_f64() * 10_000.0).ceil() as usize;
     assert!(passed >= 999, "what was taken is spent: {passed}");
     assert!(passed <= 4_999 + came_back, "{passed} passed, {came_back} came back");
-    assert!(waits < 2 * PATIENCE, "{waits:?}");
+    assert!(waits < 3 * PATIENCE, "{waits:?}");
     server.resume();
 }
