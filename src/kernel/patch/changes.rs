@@ -50,9 +50,12 @@ impl<T: Patchable> Patch<T> {
 
     fn merged(&self, before: &T) -> Result<T, Vec<FieldError>> {
         let mut document = serde_json::to_value(before).expect("resources are plain values");
+        let empty = serde_json::to_value(T::default()).expect("resources are plain values");
         for (field, change) in &self.changes {
             let target = &mut document[field.as_str()];
             match change {
+                // An object that cannot be absent is empty without its members.
+                Value::Null if empty[field.as_str()].is_object() => *target = Value::Object(Map::new()),
                 // At the top null stays: an optional field reads "nothing" from it, and any other field refuses it.
                 Value::Object(_) if !T::WHOLE.contains(&field.as_str()) => merge(target, change),
                 whole => *target = whole.clone(),
@@ -93,7 +96,7 @@ impl<T: ToSchema + Patchable> PartialSchema for Patch<T> {
         let mut schema = T::schema();
         if let RefOr::T(Schema::Object(object)) = &mut schema {
             object.required.clear();
-            object.description = Some("Changes, as a JSON Merge Patch: what is absent stays, null clears.".into());
+            object.description = Some(described(T::WHOLE));
             object.properties.retain(|name, _| !T::FIXED.contains(&name.as_str()));
             for property in object.properties.values_mut() {
                 if let RefOr::T(Schema::Object(property)) = property {
@@ -107,6 +110,18 @@ impl<T: ToSchema + Patchable> PartialSchema for Patch<T> {
             }
         }
         schema
+    }
+}
+
+fn described(whole: &[&str]) -> String {
+    let patch = "Changes, as a JSON Merge Patch: what is absent stays, null clears.";
+    let whole: Vec<String> = whole.iter().map(|field| format!("`{field}`")).collect();
+    match whole.is_empty() {
+        true => patch.to_owned(),
+        false => format!(
+            "{patch} But {} is replaced whole: what it does not name is gone.",
+            whole.join(" and ")
+        ),
     }
 }
 

@@ -216,6 +216,10 @@ async fn metadata_goes_with_its_thing() {
         let found = owner.get(&format!("{list}?metadata[tier]=gold")).await.ok();
         assert_eq!(&found.text_at("/data/0/id"), id);
     }
+    // Null clears all of it.
+    let path = format!("/customers/{customer}");
+    let cleared = owner.patch(&path, json!({ "metadata": null })).await.ok();
+    assert_eq!(cleared.body["metadata"], json!({}));
     let home = world.home().uuid();
     let pairs = format!("SELECT count(*) FROM guildhall.agent_metadata WHERE workspace_id = '{home}'");
     assert_eq!(world.count(&pairs), 1);

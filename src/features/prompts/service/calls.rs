@@ -72,9 +72,15 @@ fn begins_with_zero(divisor: &str) -> bool {
     let is_zero = based.is_some_and(|rest| rest.chars().all(|c| c == '0')) || number.parse() == Ok(0.0);
     let opened = divisor[..divisor.len() - digits.len()].matches('(').count();
     let closed = (0..opened).try_fold(&digits[end..], |behind, _| behind.trim_start().strip_prefix(')'));
-    // Filters and powers bind tighter than the division.
-    let is_left_alone = |behind: &str| !behind.trim_start().starts_with('|') && !behind.trim_start().starts_with("**");
-    is_zero && closed.is_some_and(is_left_alone)
+    // A filter binds tighter than the division, and these may make another number of it.
+    let is_replaced = |behind: &str| {
+        let filter = behind
+            .trim_start()
+            .strip_prefix('|')
+            .map(|text| name_at(text.trim_start()));
+        filter.is_some_and(|name| ["default", "d"].contains(&name.as_str()))
+    };
+    is_zero && closed.is_some_and(|behind| !is_replaced(behind))
 }
 
 /// What stands between the parentheses that a text begins with, argument by argument.

@@ -182,6 +182,7 @@ mod tests {
             ("{{ input.a / ( (0 ) ) }}", "It divides by zero."),
             ("{{ input.a / -0 }}", "It divides by zero."),
             ("{{ input.a / 0x0 }}", "It divides by zero."),
+            ("{{ input.a / 0|int }}", "It divides by zero."),
             ("{{ input.a % 0_0 }}", "It divides by zero."),
             ("{% if input.a %0 %}{% endif %}", "It divides by zero."),
         ] {
