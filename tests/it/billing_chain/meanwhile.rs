@@ -84,7 +84,7 @@ async fn who_edits_a_policy_and_what_is_paid_for_take_it_and_its_licences_in_the
 async fn who_waits_for_somebody_else_in_vain_did_nothing_wrong() {
     let shop = Shop::open().await;
     let subscription = shop.buys("guildhall_pro_month");
-    shop.settles().await;
+    shop.settles_on("pro").await;
     shop.changes(&subscription, "guildhall_business_month");
     let mut other = shop.world.superuser();
     other
@@ -97,7 +97,7 @@ async fn who_waits_for_somebody_else_in_vain_did_nothing_wrong() {
     assert_eq!(shop.count("inbox_events", "attempts > 0"), 0);
     // However often it was put off meanwhile.
     shop.passes(chrono::Duration::minutes(6)).await;
-    assert_eq!(shop.plan().await, "business");
+    shop.settles_on("business").await;
 }
 
 #[actix_web::test]

@@ -107,6 +107,18 @@ impl Shop {
         self.world.run_jobs().await;
     }
 
+    /// The same until the home workspace has this plan: on a busy machine something is put off now and then, and looked at again later.
+    pub async fn settles_on(&self, plan: &str) {
+        for _ in 0..10 {
+            self.settles().await;
+            if self.plan().await == plan {
+                return;
+            }
+            self.world.clock.advance(Duration::minutes(1));
+        }
+        panic!("the plan is {}, not {plan}", self.plan().await);
+    }
+
     /// Time passes for everybody.
     pub async fn passes(&self, time: Duration) {
         self.world.clock.advance(time);
