@@ -93,7 +93,7 @@ pub(in crate::kernel) fn limit(tx: &mut Kernel<'_>, workspace: WorkspaceId, lane
 }
 
 /// The job was ended by a transaction of which nobody heard: its subject says so.
-pub fn is_over(job: &Job) {
+pub fn ended_unheard(job: &Job) {
     job.settle();
 }
 

@@ -14,8 +14,11 @@ const LARGEST: usize = 1 << 20;
 impl<F: Filters> PageQuery<F> {
     /// Makes the page of what [`PageQuery::fetch`] rows were found; `key` gives a row's time and id, the list's sort key.
     pub fn page<T: Serialize>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> (DateTime<Utc>, Uuid)) -> Page<T> {
+        if self.is_in_lines {
+            return self.page_of_small(rows, key);
+        }
         let fit = fitting(&rows, LARGEST);
-        if !self.is_in_lines && fit < rows.len() {
+        if fit < rows.len() {
             rows.truncate(fit);
             return self.cut(rows, true, key);
         }

@@ -119,11 +119,9 @@ pub(in crate::features::runs) fn start(
     let node = plan.nodes.get(&step.node_id).cloned();
     let mut turn = Turn::of(tx, run, plan)?;
     if step.epoch == job.epoch {
-        return Ok(match prepare(&mut turn, providers, &step, node)? {
-            Ok(call) => Some(attempt_at(&turn.run, &step, call)),
-            // It could be made a moment ago: whatever changed, the one who has it then finds out.
-            Err(_) => return Err(fenced()),
-        });
+        // What could be asked a moment ago and cannot any more is left to whoever gets the step next.
+        let call = prepare(&mut turn, providers, &step, node)?.map_err(|_| fenced())?;
+        return Ok(Some(attempt_at(&turn.run, &step, call)));
     }
     let lost = match step.status {
         StepStatus::Running => Some(lose(&mut turn, &step)?),

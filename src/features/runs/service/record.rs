@@ -48,7 +48,7 @@ pub(in crate::features::runs) fn commit(
     let step = queries::steps::find(tx.conn(), attempt.step)?
         .ok_or_else(|| anyhow::anyhow!("a step was deleted under its worker"))?;
     if step.commit_token == Some(attempt.token) {
-        jobs::is_over(job);
+        jobs::ended_unheard(job);
         return Ok(());
     }
     if run.status.is_final() {
