@@ -149,12 +149,12 @@ impl IntoFuture for Ask {
                 .request
                 .send()
                 .await
-                .unwrap_or_else(|error| panic!("{}: {error}", self.what));
+                .unwrap_or_else(|error| panic!("{}: {error:?}", self.what));
             let (status, headers) = (response.status(), response.headers().clone());
             let bytes = response
                 .bytes()
                 .await
-                .unwrap_or_else(|error| panic!("{}: {error}", self.what));
+                .unwrap_or_else(|error| panic!("{}: {error:?}", self.what));
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let body = serde_json::from_str(&text).unwrap_or(Value::Null);
             Answer {

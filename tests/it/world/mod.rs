@@ -13,6 +13,7 @@ use std::{
     collections::HashMap,
     net::TcpListener,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use actix_web::dev::ServerHandle;
@@ -93,6 +94,8 @@ impl World {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            // Less than the server keeps one for: a request on a connection that is being closed is lost.
+            .pool_idle_timeout(Duration::from_secs(30))
             // It speaks plain HTTP: reading the machine's certificates would take longer than many a test.
             .tls_certs_only([])
             .default_headers([("x-forwarded-for", &address)].into_iter().map(header).collect())
