@@ -713,23 +713,21 @@ BEGIN
 END $$;
 
 -- Opens the context of a transaction that is one statement: workspace, actor, reseller, customer, and how far a test's clock is ahead. It can
--- only read. It answers 1, the limit of a statement that reads one row and enters by it.
-CREATE FUNCTION enter(context text[]) RETURNS bigint LANGUAGE plpgsql AS $$
-BEGIN
-  PERFORM set_config('transaction_read_only', 'on', true),
-          set_config('app.workspace', context[1], true), set_config('app.actor', context[2], true),
-          set_config('app.reseller', context[3], true), set_config('app.customer', context[4], true);
-  IF context[5] IS NOT NULL THEN
-    PERFORM set_config('app.clock_offset', context[5], true);
-  END IF;
-  RETURN 1;
-END $$;
+-- only read. It answers 1, the limit of a statement that reads one row and enters by it. One expression of SQL, which the planner puts in the
+-- place of the call: a function that is called costs four times as much.
+CREATE FUNCTION enter(context text[]) RETURNS bigint VOLATILE
+  RETURN 1 + num_nulls(
+    set_config('transaction_read_only', 'on', true),
+    set_config('app.workspace', context[1], true), set_config('app.actor', context[2], true),
+    set_config('app.reseller', context[3], true), set_config('app.customer', context[4], true),
+    CASE WHEN context[5] IS NULL THEN '' ELSE set_config('app.clock_offset', context[5], true) END);
 
 -- The same facts in a single round trip.
 CREATE FUNCTION license_glance(context text[], hash bytea, license uuid, machine uuid, fingerprint bytea) RETURNS license_facts
 LANGUAGE plpgsql AS $$
+DECLARE
+  entered CONSTANT bigint := enter(context);
 BEGIN
-  PERFORM enter(context);
   RETURN license_facts(hash, license, machine, fingerprint);
 END $$;
 
