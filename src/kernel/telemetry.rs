@@ -1,5 +1,6 @@
 //! Logs and error reports. Ids, never names or addresses; no bodies, cookies, queries or headers.
 
+mod journal;
 mod lines;
 
 use std::{
@@ -9,9 +10,12 @@ use std::{
 
 use anyhow::Result;
 use sentry::protocol::{Event, Exception, Level};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use self::lines::Lines;
+use self::{
+    journal::{Dialect, Journal},
+    lines::Lines,
+};
 use crate::kernel::config::{Config, LogFormat};
 
 /// What ends error reporting when it is dropped, and lets the last lines leave.
@@ -33,17 +37,17 @@ impl Drop for Reporting {
 pub fn start(config: &Config) -> Result<Reporting> {
     let filter = filter(&config.log.level)?;
     let lines = Lines::new(stderr());
-    let layer = fmt::layer()
-        .with_writer(lines.clone())
-        .with_ansi(stderr().is_terminal())
-        .with_target(false);
-    let registry = tracing_subscriber::registry().with(filter);
-    let started = match config.log.format {
-        LogFormat::Json => registry
-            .with(layer.json().flatten_event(true).with_current_span(false))
-            .try_init(),
-        LogFormat::Text => registry.with(layer.compact()).try_init(),
+    let dialect = match config.log.format {
+        LogFormat::Json => Dialect::Json,
+        LogFormat::Text => Dialect::Text {
+            colours: stderr().is_terminal(),
+        },
     };
+    let journal = Journal {
+        lines: lines.clone(),
+        dialect,
+    };
+    let started = tracing_subscriber::registry().with(filter).with(journal).try_init();
     // A second start in one process keeps the first one's log: tests begin many servers.
     if started.is_ok() {
         lines.keep_leaving()?;

@@ -1,5 +1,7 @@
 //! W3C trace context (<https://www.w3.org/TR/trace-context/>): one id from the caller's span to the last delivery.
 
+use uuid::Uuid;
+
 use crate::kernel::id::quick_random;
 
 /// Our span in somebody's trace, or in a new one.
@@ -45,7 +47,12 @@ impl Trace {
 
     /// The trace id, as logs and rows hold it.
     pub fn id(&self) -> String {
-        format!("{:032x}", self.trace_id)
+        self.id_in(&mut [0; 32]).to_owned()
+    }
+
+    /// The same, written into these bytes.
+    pub fn id_in<'d>(&self, digits: &'d mut [u8; 32]) -> &'d str {
+        Uuid::from_u128(self.trace_id).simple().encode_lower(digits)
     }
 
     /// As a `traceparent` header.

@@ -4,13 +4,11 @@
 
 use std::{
     io::{self, Write},
+    mem,
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
     time::Duration,
 };
-
-use tracing::{Level, Metadata};
-use tracing_subscriber::fmt::MakeWriter;
 
 /// How long a line waits for others.
 const WAIT: Duration = Duration::from_millis(20);
@@ -21,24 +19,31 @@ const FULL: usize = 32 << 10;
 pub(super) struct Lines<W: Write>(Arc<Inner<W>>);
 
 struct Inner<W: Write> {
-    held: Mutex<Held<W>>,
+    /// What waits. Never held while something is written.
+    waiting: Mutex<Vec<u8>>,
     came: Condvar,
+    /// Whoever holds it writes what waits: so it leaves in the order in which it came.
+    out: Mutex<Out<W>>,
 }
 
-struct Held<W: Write> {
+struct Out<W: Write> {
+    to: W,
+    /// What is on its way.
     text: Vec<u8>,
-    out: W,
 }
 
-impl<W: Write> Held<W> {
-    fn leave(&mut self) {
+impl<W: Write> Inner<W> {
+    fn leave(&self) {
+        let mut out = held(&self.out);
+        let Out { to, text } = &mut *out;
+        mem::swap(text, &mut *held(&self.waiting));
         // Whoever cannot write its log has nobody to tell.
-        let _ = self.out.write_all(&self.text).and_then(|()| self.out.flush());
-        self.text.clear();
+        let _ = to.write_all(text).and_then(|()| to.flush());
+        text.clear();
     }
 }
 
-impl<W: Write> Drop for Held<W> {
+impl<W: Write> Drop for Inner<W> {
     fn drop(&mut self) {
         self.leave();
     }
@@ -51,21 +56,32 @@ impl<W: Write> Clone for Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    pub(super) fn new(out: W) -> Lines<W> {
-        let held = Mutex::new(Held { text: Vec::new(), out });
+    pub(super) fn new(to: W) -> Lines<W> {
         Lines(Arc::new(Inner {
-            held,
+            waiting: Mutex::default(),
             came: Condvar::new(),
+            out: Mutex::new(Out { to, text: Vec::new() }),
         }))
+    }
+
+    /// Puts a line behind the others, which leave with it if it must not wait.
+    pub(super) fn write(&self, line: &[u8], at_once: bool) {
+        let (is_first, is_full) = {
+            let mut waiting = held(&self.0.waiting);
+            let is_first = waiting.is_empty();
+            waiting.extend_from_slice(line);
+            (is_first, waiting.len() >= FULL)
+        };
+        if at_once || is_full {
+            self.leave();
+        } else if is_first {
+            self.0.came.notify_one();
+        }
     }
 
     /// Writes whatever waits.
     pub(super) fn leave(&self) {
-        self.held().leave();
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held<W>> {
-        self.0.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.leave();
     }
 }
 
@@ -78,9 +94,8 @@ impl<W: Write + Send + 'static> Lines<W> {
         let lines = self.clone();
         let leaving = move || {
             loop {
-                let held = lines.held();
-                let nothing = |held: &mut Held<W>| held.text.is_empty();
-                drop(lines.0.came.wait_while(held, nothing));
+                let nothing = |waiting: &mut Vec<u8>| waiting.is_empty();
+                drop(lines.0.came.wait_while(held(&lines.0.waiting), nothing));
                 thread::sleep(WAIT);
                 lines.leave();
             }
@@ -89,60 +104,20 @@ impl<W: Write + Send + 'static> Lines<W> {
     }
 }
 
-/// One line.
-pub(super) struct Line<'l, W: Write> {
-    lines: &'l Lines<W>,
-    at_once: bool,
-}
-
-impl<W: Write> Write for Line<'_, W> {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let mut held = self.lines.held();
-        let is_first = held.text.is_empty();
-        held.text.extend_from_slice(text);
-        if self.at_once || held.text.len() >= FULL {
-            held.leave();
-        } else if is_first {
-            self.lines.0.came.notify_one();
-        }
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'l, W: Write + 'static> MakeWriter<'l> for Lines<W> {
-    type Writer = Line<'l, W>;
-
-    fn make_writer(&'l self) -> Line<'l, W> {
-        Line {
-            lines: self,
-            at_once: true,
-        }
-    }
-
-    fn make_writer_for(&'l self, meta: &Metadata<'_>) -> Line<'l, W> {
-        Line {
-            lines: self,
-            at_once: *meta.level() <= Level::WARN,
-        }
-    }
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]
-mod tests {
-    use tracing_subscriber::{Layer, fmt, layer::SubscriberExt};
-
+pub(super) mod tests {
     use super::*;
 
     /// What was written, write by write.
     #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<String>>>);
+    pub(in super::super) struct Paper(Arc<Mutex<Vec<String>>>);
 
     impl Paper {
-        fn written(&self) -> Vec<String> {
+        pub(in super::super) fn written(&self) -> Vec<String> {
             self.0.lock().expect("no panic while writing").clone()
         }
     }
@@ -159,28 +134,18 @@ mod tests {
         }
     }
 
-    fn logged(lines: &Lines<Paper>, log: impl FnOnce()) {
-        let layer = fmt::layer()
-            .with_writer(lines.clone())
-            .without_time()
-            .with_target(false);
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer.with_ansi(false).boxed()), log);
-    }
-
     #[test]
     fn lines_leave_together_and_trouble_takes_along_what_came_before_it() {
         let paper = Paper::default();
         let lines = Lines::new(paper.clone());
-        logged(&lines, || {
-            tracing::info!("one");
-            tracing::info!("two");
-            assert_eq!(paper.written(), Vec::<String>::new());
-            tracing::warn!("trouble");
-            assert_eq!(paper.written(), [" INFO one\n INFO two\n WARN trouble\n"]);
-            tracing::info!("three");
-        });
+        lines.write(b"one\n", false);
+        lines.write(b"two\n", false);
+        assert_eq!(paper.written(), Vec::<String>::new());
+        lines.write(b"trouble\n", true);
+        assert_eq!(paper.written(), ["one\ntwo\ntrouble\n"]);
+        lines.write(b"three\n", false);
         drop(lines);
-        assert_eq!(paper.written().last().expect("the rest"), " INFO three\n");
+        assert_eq!(paper.written().last().expect("the rest"), "three\n");
     }
 
     #[test]
@@ -188,19 +153,38 @@ mod tests {
         let paper = Paper::default();
         let lines = Lines::new(paper.clone());
         let long = "x".repeat(1_000);
-        logged(&lines, || {
-            for _ in 0..100 {
-                tracing::info!("{long}");
-            }
-        });
+        for _ in 0..100 {
+            lines.write(long.as_bytes(), false);
+        }
         let written = paper.written();
-        assert!(!written.is_empty() && written.iter().all(|text| text.len() <= FULL + 1_010));
+        assert!(!written.is_empty() && written.iter().all(|text| text.len() <= FULL + long.len()));
         lines.keep_leaving().expect("a thread");
         let whole = || paper.written().iter().map(String::len).sum::<usize>();
         let patience = std::time::Instant::now() + Duration::from_secs(20);
-        while whole() < 100 * (" INFO \n".len() + long.len()) {
+        while whole() < 100 * long.len() {
             assert!(std::time::Instant::now() < patience, "a line did not leave");
             thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn lines_of_many_threads_stay_whole_and_each_thread_s_in_order() {
+        let paper = Paper::default();
+        let lines = Lines::new(paper.clone());
+        let say = |who: usize| {
+            for n in 0..2_000 {
+                lines.write(format!("{who} {n}\n").as_bytes(), n % 100 == 99);
+            }
+        };
+        thread::scope(|threads| {
+            for who in 0..4 {
+                threads.spawn(move || say(who));
+            }
+        });
+        let all = paper.written().concat();
+        for who in 0..4 {
+            let of_one = all.lines().filter_map(|line| line.strip_prefix(&format!("{who} ")));
+            assert!(of_one.eq((0..2_000).map(|n| n.to_string())), "{who}");
         }
     }
 }
