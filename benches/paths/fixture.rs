@@ -139,29 +139,20 @@ impl Bench {
     pub fn subject(&self, requests: Vec<(Method, String, Option<Value>)>, judge: Judge) -> Subject {
         let authorization = format!("Bearer {}", self.key);
         let host = self.stack.address.to_string();
-        let requests: Vec<_> = requests
-            .into_iter()
-            .map(|(method, path, body)| {
-                (
-                    method,
-                    format!("/api/v1{path}"),
-                    body.map(|body| Bytes::from(body.to_string())),
-                )
-            })
-            .collect();
-        let make: Make = Arc::new(move |n| {
-            let (method, path, body) = &requests[n as usize % requests.len()];
+        let made = |(method, path, body): (Method, String, Option<Value>)| {
             let mut request = Request::builder()
                 .method(method)
-                .uri(path)
+                .uri(format!("/api/v1{path}"))
                 .header("host", &host)
                 .header("authorization", &authorization);
             if body.is_some() {
                 request = request.header("content-type", "application/json");
             }
-            let body = Full::new(body.clone().unwrap_or_default());
-            request.body(body).expect("names and values are plain")
-        });
+            let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+            request.body(Full::new(body)).expect("names and values are plain")
+        };
+        let requests: Vec<_> = requests.into_iter().map(made).collect();
+        let make: Make = Arc::new(move |n| requests[n as usize % requests.len()].clone());
         Subject {
             address: self.stack.address,
             make,

@@ -3,39 +3,42 @@
 use anyhow::Result;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request, StatusCode};
-use std::sync::Arc;
+use hyper::{Request, StatusCode};
+use serde::Serialize;
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{pairs, ratio};
 use crate::{
     Options, bare,
     fixture::Bench,
-    load::{self, Subject},
+    load::{self, Make, Subject},
     report::Row,
     stack::CALLERS,
 };
 
-const NOBODY: &str = r#"{"user":null}"#;
+const PATH: &str = "/api/v1/auth/session";
+const NOBODY: &[u8] = br#"{"user":null}"#;
+
+/// What both answer.
+#[derive(Clone, Copy, Serialize)]
+struct Nobody {
+    user: Option<()>,
+}
 
 pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
-    let judge = |status, body: &[u8]| status == StatusCode::OK && body == NOBODY.as_bytes();
-    let ceiling = Subject {
-        address: bare::serve(NOBODY)?,
-        make: Arc::new(|_| {
-            let request = Request::get("/").header("host", "localhost");
-            request.body(Full::<Bytes>::default()).expect("a plain request")
-        }),
-        judge,
+    let judge = |status, body: &[u8]| status == StatusCode::OK && body == NOBODY;
+    // Both are asked the same, by a visitor who shows nothing.
+    let request = Request::get(PATH).header("host", bench.stack.address.to_string());
+    let request = request.body(Full::<Bytes>::default()).expect("a plain request");
+    let asked = |address: SocketAddr| {
+        let request = request.clone();
+        let make: Make = Arc::new(move |_| request.clone());
+        Subject { address, make, judge }
     };
-    let mut subject = bench.subject(vec![(Method::GET, "/auth/session".into(), None)], judge);
-    let make = subject.make.clone();
-    subject.make = Arc::new(move |n| {
-        // A visitor shows nothing.
-        let mut request = make(n);
-        request.headers_mut().remove("authorization");
-        request
-    });
-    let ceiling = &ceiling;
+    let (subject, ceiling) = (
+        asked(bench.stack.address),
+        &asked(bare::serve(PATH, Nobody { user: None })?),
+    );
     let pairs = pairs(bench, options, &subject, |period| async move {
         Ok(load::closed(ceiling, CALLERS, period).await?.rate())
     })
