@@ -83,7 +83,7 @@ pub struct EventInfo {
     pub lines: &'static [&'static str],
     /// Under which heading the catalogue lists it.
     pub group: &'static str,
-    /// Where a GET shows what it is about, below `/api/v1`, with fields of `data` in braces; empty where none does.
+    /// Where a GET shows whoever hears of it what it is about, below `/api/v1`, with fields of `data` in braces; empty where none does.
     pub at: &'static str,
     /// The fields of `data` that an endpoint may filter by.
     pub filterable: &'static [&'static str],
@@ -122,6 +122,17 @@ impl EventInfo {
             thin.insert("href".into(), format!("/api/v1{}", filled(self.at, data)).into());
         }
         thin.into()
+    }
+
+    /// What is kept of `data` that is too large: what is told of it, and what endpoints filter by.
+    pub fn kept(&self, data: &Value) -> Value {
+        let mut kept = self.thin(data);
+        for field in self.filterable {
+            if let Some(value) = data.get(*field) {
+                kept[*field] = value.clone();
+            }
+        }
+        kept
     }
 
     /// Whether its name says all that was done. Of any other the audit entry says what changed.

@@ -182,7 +182,7 @@ fn write(
         audit::write(conn, workspace, actor, call, entry, now)?;
     }
     let thin = event.data.to_string().len() > FULL;
-    let data = if thin { event.info.thin(&event.data) } else { event.data };
+    let data = if thin { event.info.kept(&event.data) } else { event.data };
     queries::insert(
         conn,
         &queries::NewEvent {

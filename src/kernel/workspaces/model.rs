@@ -36,7 +36,7 @@ crate::problems! {
 
 crate::events! {
     /// A workspace was made. Emitted in the operator's own workspace.
-    pub WORKSPACE_CREATED: Workspace = "workspace.created", group "platform", at "/workspace", filterable [], audience [audit, webhook, internal];
+    pub WORKSPACE_CREATED: Workspace = "workspace.created", group "platform", filterable [], audience [audit, webhook, internal];
     /// The workspace's name, slug or settings changed.
     pub WORKSPACE_UPDATED: Workspace = "workspace.updated", group "workspace", at "/workspace", filterable [], audience [audit, webhook, live];
     /// Somebody became a member.

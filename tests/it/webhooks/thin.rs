@@ -49,6 +49,39 @@ async fn a_thin_event_says_where_its_thing_is_shown_and_so_does_a_test() {
     assert!(tried["data"].get("name").is_none(), "{tried}");
 }
 
+#[actix_web::test]
+async fn an_event_too_large_to_be_told_is_filtered_by_what_it_was() {
+    let (world, receiver) = (World::new().await, Receiver::new());
+    let owner = world.owner();
+    let agent = async |name: &str| {
+        let config = json!({ "model": "sandbox", "prompt": "a" });
+        let agent = json!({ "name": name, "framework": "openai", "config": config });
+        owner.post("/agents", agent).await.created().id()
+    };
+    let (wanted, other) = (agent("Wanted").await, agent("Other").await);
+    let wish =
+        json!({ "url": receiver.url, "events": ["run.created"], "filter": { "agent_id": [wanted] }, "once": true });
+    owner.post("/webhook-endpoints", wish).await.created();
+    let run = async |agent: &str| {
+        let input = json!({ "input": { "text": "x".repeat(300_000) } });
+        let run = owner.post(&format!("/agents/{agent}/execute"), input).await;
+        run.accepted().text_at("/id")
+    };
+    run(&other).await;
+    world.run_jobs().await;
+    assert!(receiver.got().is_empty(), "it is about another agent");
+    let run = run(&wanted).await;
+    world.run_jobs().await;
+    let told = receiver.got()[0].json();
+    assert_eq!(told["thin"], true);
+    let data = told["data"].as_object().expect("an object");
+    assert_eq!(data.keys().collect::<Vec<_>>(), ["href", "id", "version"]);
+    assert_eq!(
+        (&data["id"], &data["href"]),
+        (&json!(run), &json!(format!("/api/v1/runs/{run}")))
+    );
+}
+
 #[test]
 fn what_an_event_is_about_is_shown_where_the_event_says() {
     let document: Value = serde_json::from_str(include_str!("../../../openapi/openapi.json")).expect("JSON");

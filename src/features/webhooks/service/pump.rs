@@ -224,7 +224,7 @@ fn body(event: &Event, payload: Payload, catalogue: &Catalogue) -> Result<Vec<u8
     let mut envelope = event.envelope();
     // A type that this process does not know any more is told as it was written.
     let known = catalogue.iter().find(|known| known.name == event.kind);
-    if let (Payload::Thin, Some(known)) = (payload, known) {
+    if let (true, Some(known)) = (event.thin || payload == Payload::Thin, known) {
         envelope["data"] = known.thin(&event.data);
         envelope["thin"] = true.into();
         if let Some(envelope) = envelope.as_object_mut() {
