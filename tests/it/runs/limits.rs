@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{echo, events, finish, holes::steps_at_once, start, worker};
 use crate::world::{
     World,
+    gate::{Gate, insist},
     patience::{a_while, until},
 };
 
@@ -340,4 +341,21 @@ async fn who_may_not_execute_takes_nothing_from_those_who_may() {
     }
     let started = owner.post(&execute, json!({ "input": { "say": "x" } })).await;
     assert_eq!(started.status, 202, "{}", started.body);
+}
+
+#[actix_web::test]
+async fn an_agent_that_is_deleted_meanwhile_is_not_executed() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = echo(&owner).await;
+    let gate = Gate::on_delete(&world, "agents");
+    let deletes = async {
+        owner.delete(&agent).await.gone();
+    };
+    let executes = async {
+        let wish = json!({ "input": { "say": "hello" } });
+        let answer = insist(|| owner.post(&format!("{agent}/execute"), wish.clone())).await;
+        answer.refused("not-found");
+    };
+    gate.meet(deletes, executes, "INSERT INTO \"runs\"").await;
 }

@@ -77,6 +77,11 @@ impl<'w> Gate<'w> {
         Gate::close(world, table, "INSERT", "true")
     }
 
+    /// Whoever deletes a row waits.
+    pub fn on_delete(world: &'w World, table: &str) -> Gate<'w> {
+        Gate::close(world, table, "DELETE", "true")
+    }
+
     /// Whoever changes a row into one that is so waits; it is called `new`.
     pub fn on_update(world: &'w World, table: &str, so: &str) -> Gate<'w> {
         Gate::close(world, table, "UPDATE", so)
