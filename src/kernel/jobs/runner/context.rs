@@ -127,7 +127,7 @@ where
         tries += 1;
         if tries == 5 {
             tracing::warn!(kind = job.kind, job = ?job.id, code = problem.kind().code,
-                "what came of a job cannot be written down yet; it is tried again");
+                "the database has no time for a job that cannot wait; it is tried again");
         }
         tokio::time::sleep(pause * (1 << (tries - 1).min(3))).await;
     }

@@ -198,7 +198,7 @@ impl Runner {
     }
 
     /// Does one job and sees to what its handler left.
-    async fn work(&self, job: Job, stop: watch::Receiver<Stop>, plan: Arc<Plan>) {
+    async fn work(&self, job: Job, stop: watch::Receiver<Stop>, plan: Arc<Plan>) -> Outcome {
         let context = JobContext {
             db: self.db.clone(),
             job: job.clone(),
@@ -222,6 +222,7 @@ impl Runner {
             self.lapse(&job, loops::spread(delay), recoveries).await;
         }
         self.held.release(&job);
+        outcome
     }
 
     /// Ends the lease of a job that was not done. Where that fails, the lease runs out by itself.

@@ -13,27 +13,37 @@ impl Runner {
     /// # Errors
     /// The database's.
     pub async fn turn(&self) -> Result<usize> {
+        let (passed, jobs) = self.turn_told().await?;
+        Ok(passed + jobs.len())
+    }
+
+    /// The same: how many events that were, and how each job ended, as the metric `jobs_total` has it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn turn_told(&self) -> Result<(usize, Vec<(&'static str, &'static str)>)> {
         self.unscoped("jobs.promote", |tx| Ok(queries::promote(tx.conn())?))
             .await?;
-        let mut done = match &self.relay {
+        let mut passed = match &self.relay {
             Some(relay) => relay.turn().await?,
             None => 0,
         };
         if let Some(inbox) = &self.inbox {
             while inbox.once().await? {
-                done += 1;
+                passed += 1;
             }
         }
+        let mut ended = Vec::new();
         for lane in Lane::ALL {
             if !self.slots.contains_key(&lane) {
                 continue;
             }
             for (job, stop, plan) in self.claim(lane, 16).await? {
-                self.work(job, stop, plan).await;
-                done += 1;
+                let kind = job.kind;
+                ended.push((kind, self.work(job, stop, plan).await.name()));
             }
         }
-        Ok(done)
+        Ok((passed, ended))
     }
 
     /// Does every chore once.
