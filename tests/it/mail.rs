@@ -2,13 +2,17 @@
 
 use std::sync::{Arc, Mutex};
 
+use guildhall::kernel::metrics;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
 };
 
-use crate::{identity::PASSWORD, world::World};
+use crate::{
+    identity::{PASSWORD, someone},
+    world::World,
+};
 
 /// A mail server that keeps what it takes, and refuses what it was told to: each refusal once.
 #[derive(Clone, Default)]
@@ -186,4 +190,24 @@ async fn after_three_days_a_mail_is_given_up() {
     world.clock.advance(chrono::Duration::days(1));
     world.run_jobs().await;
     assert!(server.given().is_empty());
+}
+
+#[actix_web::test]
+async fn a_mail_that_is_given_up_is_counted_whoever_forgot_what_it_said() {
+    let (server, world) = Server::start().await;
+    let person = someone(&world).await;
+    // No other test has a mail of this kind die.
+    let dead = || metrics::MAIL.with_label_values(&["password_reset", "dead"]).get();
+    let before = dead();
+    server.refuse("RCPT", "451 later");
+    let wish = json!({ "email": person.email });
+    world.anonymous().post("/auth/password/forgot", wish).await.accepted();
+    world.run_jobs().await;
+    let waits = format!("recipient = '{}' AND template = 'password_reset'", person.email);
+    // As the sweep leaves it, which comes before the next try.
+    world.admin(&format!("UPDATE guildhall.mails SET data_sealed = NULL WHERE {waits}"));
+    world.clock.advance(chrono::Duration::hours(73));
+    world.run_jobs().await;
+    let died = format!("SELECT count(*) FROM guildhall.mails WHERE {waits} AND state = 'dead'");
+    assert_eq!((world.count(&died), dead() - before), (1, 1));
 }

@@ -54,29 +54,24 @@ async fn send(context: JobContext, mailer: Mailer, keyring: Arc<Keyring>) -> Res
         .tenant(context.scope(), move |tx| load(tx, id, &keyring))
         .await?;
     let Some(ready) = ready else {
-        return end(&context, id, "dead").await;
+        return end(&context, id, End::Dead("there is nothing of it left to send")).await;
     };
-    let (template, tries, late) = (ready.template.clone(), ready.tries, ready.late);
+    let (tries, late) = (ready.tries, ready.late);
     let now = context.db.clock().now();
-    let sent = mailer.send(ready.id, &ready.template, &ready.to, ready.mail, now).await;
-    let known = Template::named(&template).map_or("other", Template::name);
-    let count = |outcome| metrics::MAIL.with_label_values(&[known, outcome]).inc();
-    match sent {
-        Ok(()) => {
-            count("sent");
-            end(&context, id, "sent").await
-        }
+    match mailer.send(ready.id, &ready.template, &ready.to, ready.mail, now).await {
+        Ok(()) => end(&context, id, End::Sent).await,
         Err(Undelivered::ForNow(reason)) if !late => {
-            count("retried");
-            tracing::warn!(mail = %id, template, tries, reason, "a mail could not be sent yet");
+            count(&ready.template, "retried");
+            tracing::warn!(mail = %id, template = ready.template, tries, reason, "a mail could not be sent yet");
             again(&context, tries).await
         }
-        Err(Undelivered::ForNow(reason) | Undelivered::ForGood(reason)) => {
-            count("dead");
-            tracing::error!(mail = %id, template, tries, reason, "a mail cannot be sent");
-            end(&context, id, "dead").await
-        }
+        Err(Undelivered::ForNow(reason) | Undelivered::ForGood(reason)) => end(&context, id, End::Dead(&reason)).await,
     }
+}
+
+fn count(template: &str, outcome: &str) {
+    let known = Template::named(template).map_or("other", Template::name);
+    metrics::MAIL.with_label_values(&[known, outcome]).inc();
 }
 
 /// The mail, rendered; `None` if there is nothing (left) to send.
@@ -102,17 +97,36 @@ fn load(tx: &mut crate::kernel::db::Tenant<'_>, id: MailId, keyring: &Keyring) -
     }))
 }
 
-/// Records that a mail has left, or never will.
-async fn end(context: &JobContext, id: MailId, state: &'static str) -> Result<()> {
+/// How a mail ends.
+#[derive(Clone, Copy)]
+enum End<'r> {
+    /// It has left.
+    Sent,
+    /// It never will, and why.
+    Dead(&'r str),
+}
+
+/// Records how a mail ended, and tells of one that will never leave.
+async fn end(context: &JobContext, id: MailId, end: End<'_>) -> Result<()> {
+    let is_sent = matches!(end, End::Sent);
+    let state = if is_sent { "sent" } else { "dead" };
     let record = || {
         let job = context.job.clone();
         context.db.tenant(context.scope(), move |tx| {
-            let at = if state == "sent" { Some(tx.now()?) } else { None };
-            queries::end(tx.conn(), id, state, at)?;
-            finish(tx, &job)
+            let at = if is_sent { Some(tx.now()?) } else { None };
+            let ended = queries::end(tx.conn(), id, state, at)?;
+            finish(tx, &job)?;
+            Ok(ended)
         })
     };
-    context.insist(record).await
+    // Nothing where it had ended before.
+    if let Some((template, tries)) = context.insist(record).await? {
+        count(&template, state);
+        if let End::Dead(reason) = end {
+            tracing::error!(mail = %id, template, tries, reason, "a mail cannot be sent");
+        }
+    }
+    Ok(())
 }
 
 async fn again(context: &JobContext, tries: i32) -> Result<()> {
@@ -129,7 +143,8 @@ async fn again(context: &JobContext, tries: i32) -> Result<()> {
 }
 
 async fn give_up(context: JobContext) -> Result<()> {
-    end(&context, Id::from_uuid(context.job.id.0), "dead").await
+    let why = "its job was given up";
+    end(&context, Id::from_uuid(context.job.id.0), End::Dead(why)).await
 }
 
 async fn forget(db: Db) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods, PgConnection, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+    ExpressionMethods, OptionalExtension, PgConnection, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable,
+    SelectableHelper,
 };
 
 use super::NewMail;
@@ -58,15 +59,22 @@ pub(super) fn take(conn: &mut PgConnection, id: MailId) -> QueryResult<Row> {
         .get_result(conn)
 }
 
-/// How a mail ended; what it said is forgotten.
-pub(super) fn end(conn: &mut PgConnection, id: MailId, state: &str, at: Option<DateTime<Utc>>) -> QueryResult<usize> {
+/// How a mail ended; what it said is forgotten. Answers its template and how often it was tried, unless it had ended before.
+pub(super) fn end(
+    conn: &mut PgConnection,
+    id: MailId,
+    state: &str,
+    at: Option<DateTime<Utc>>,
+) -> QueryResult<Option<(String, i32)>> {
     diesel::update(mails::table.filter(mails::id.eq(id)).filter(mails::state.eq("queued")))
         .set((
             mails::state.eq(state),
             mails::sent_at.eq(at),
             mails::data_sealed.eq(None::<Sealed>),
         ))
-        .execute(conn)
+        .returning((mails::template, mails::tries))
+        .get_result(conn)
+        .optional()
 }
 
 /// Forgets what old mails said. As `app_kernel`.
