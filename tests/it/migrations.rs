@@ -59,6 +59,11 @@ fn every_migration_goes_up_down_and_up_again_to_the_same_catalogue() {
         assert_same(&definitions(&mut conn), &after);
     }
 
+    let more = migrate::down(migrator, all.len() + 1)
+        .expect_err("more than there are")
+        .to_string();
+    assert!(more.contains("nothing was taken back"), "{more}");
+    assert_eq!(migrate::applied(migrator).expect("applied"), all);
     migrate::down(migrator, all.len()).expect("down");
     assert_same(&definitions(&mut conn), &before);
 }

@@ -8,7 +8,7 @@ mod orphans;
 
 use std::{thread, time::Duration};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use diesel::{PgConnection, connection::SimpleConnection, migration::MigrationSource, pg::Pg};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -42,9 +42,14 @@ pub fn up(migrator_url: &str) -> Result<Vec<String>> {
 /// Takes back the newest `count` migrations, and answers their versions.
 ///
 /// # Errors
-/// As [`up`]; also if there are fewer.
+/// As [`up`]; also if fewer have run: then none is taken back.
 pub fn down(migrator_url: &str, count: usize) -> Result<Vec<String>> {
     let mut link = migrator(migrator_url)?;
+    let ran = link.applied_migrations().map_err(boxed)?.len();
+    ensure!(
+        count <= ran,
+        "only {ran} migrations have run: nothing was taken back, and --count says {count}"
+    );
     (0..count)
         .map(|_| patiently(|| link.revert_last_migration(MIGRATIONS).map_err(boxed)).map(|version| version.to_string()))
         .collect()
