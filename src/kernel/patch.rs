@@ -32,8 +32,9 @@ pub fn merge(document: &mut Value, patch: &Value) {
     }
 }
 
-/// Merges a patch into tags.
-pub fn merge_metadata(metadata: &mut Metadata, patch: &MetadataPatch) {
+/// Merges a patch into tags; without one none is left.
+pub fn merge_metadata(metadata: &mut Metadata, patch: Option<&MetadataPatch>) {
+    let Some(patch) = patch else { return metadata.clear() };
     for (key, value) in patch {
         match value {
             Some(value) => metadata.insert(key.clone(), value.clone()),
@@ -78,13 +79,13 @@ mod tests {
     #[test]
     fn tags_merge() {
         let mut tags = Metadata::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
-        merge_metadata(
-            &mut tags,
-            &MetadataPatch::from([("a".into(), None), ("c".into(), Some("3".into()))]),
-        );
+        let patch = MetadataPatch::from([("a".into(), None), ("c".into(), Some("3".into()))]);
+        merge_metadata(&mut tags, Some(&patch));
         assert_eq!(
             tags,
             Metadata::from([("b".into(), "2".into()), ("c".into(), "3".into())])
         );
+        merge_metadata(&mut tags, None);
+        assert!(tags.is_empty());
     }
 }

@@ -6,7 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{RefOr, schema::Schema},
+    openapi::{
+        RefOr,
+        schema::{Schema, SchemaType, Type},
+    },
 };
 
 use super::merge;
@@ -98,9 +101,13 @@ impl<T: ToSchema + Patchable> PartialSchema for Patch<T> {
             object.required.clear();
             object.description = Some(described(T::WHOLE));
             object.properties.retain(|name, _| !T::FIXED.contains(&name.as_str()));
-            for property in object.properties.values_mut() {
+            let empty = serde_json::to_value(T::default()).unwrap_or_default();
+            for (name, property) in &mut object.properties {
                 if let RefOr::T(Schema::Object(property)) = property {
                     property.default = None;
+                    if empty[name].is_object() {
+                        property.schema_type = SchemaType::from_iter([Type::Object, Type::Null]);
+                    }
                 }
             }
             for example in object.example.iter_mut().chain(&mut object.examples) {

@@ -216,15 +216,41 @@ async fn metadata_goes_with_its_thing() {
         let found = owner.get(&format!("{list}?metadata[tier]=gold")).await.ok();
         assert_eq!(&found.text_at("/data/0/id"), id);
     }
-    // Null clears all of it.
-    let path = format!("/customers/{customer}");
-    let cleared = owner.patch(&path, json!({ "metadata": null })).await.ok();
-    assert_eq!(cleared.body["metadata"], json!({}));
     let home = world.home().uuid();
     let pairs = format!("SELECT count(*) FROM guildhall.agent_metadata WHERE workspace_id = '{home}'");
     assert_eq!(world.count(&pairs), 1);
     owner.delete(&format!("/agents/{agent}")).await.gone();
     assert_eq!(world.count(&pairs), 0);
+}
+
+#[actix_web::test]
+async fn null_clears_all_tags_of_whatever_has_some() {
+    let stage = Stage::set().await;
+    let document = serde_json::to_value(guildhall::app::api::document()).expect("plain JSON");
+    let mut cleared = Vec::new();
+    for (list, address) in stage.lists() {
+        let (path, property) = (format!("{}/{{", list.path), "/properties/metadata/type");
+        let one = document["paths"].as_object().expect("paths").iter();
+        let mut one = one.filter(|(known, _)| known.starts_with(&path) && known.ends_with('}'));
+        let Some(change) = one.find_map(|(_, methods)| {
+            let schema = &methods["patch"]["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+            let name = schema.as_str()?.rsplit('/').next()?;
+            document["components"]["schemas"][name].pointer(property)
+        }) else {
+            continue;
+        };
+        assert_eq!(*change, json!(["object", "null"]), "{}: null is allowed", list.id);
+        let all = rows(&stage.owner, &address, "", 100).await;
+        let one = format!("{address}/{}", all[0]["id"].as_str().expect("an id"));
+        let patch = async |metadata: serde_json::Value| {
+            let changed = stage.owner.patch(&one, json!({ "metadata": metadata })).await.ok();
+            changed.body["metadata"].clone()
+        };
+        assert_eq!(patch(json!({ "a": "1", "b": "2" })).await["b"], "2");
+        assert_eq!(patch(serde_json::Value::Null).await, json!({}), "{one}");
+        cleared.push(list.id);
+    }
+    assert!(cleared.len() >= 6, "only {cleared:?}");
 }
 
 #[actix_web::test]

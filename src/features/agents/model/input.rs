@@ -79,10 +79,10 @@ pub struct AgentPatch {
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Object, nullable = false)]
     pub config: Option<Value>,
-    /// Merged into the tags; null takes one away.
-    #[serde(deserialize_with = "given")]
-    #[schema(value_type = Object, nullable = false)]
-    pub metadata: Option<MetadataPatch>,
+    /// Merged into the tags; null takes one away, or all of them.
+    #[serde(deserialize_with = "patched")]
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
+    pub metadata: Option<Option<MetadataPatch>>,
 }
 
 impl Validate for AgentPatch {

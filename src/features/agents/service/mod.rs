@@ -175,7 +175,7 @@ pub(super) fn update(
     }
     if let Some(change) = &change.metadata {
         let mut metadata: Metadata = serde_json::from_value(row.metadata).unwrap_or_default();
-        patch::merge_metadata(&mut metadata, change);
+        patch::merge_metadata(&mut metadata, change.as_ref());
         let mut check = Check::default();
         check.metadata(&metadata);
         check.done()?;

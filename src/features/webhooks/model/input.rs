@@ -109,7 +109,8 @@ pub struct EndpointPatch {
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, max_length = 500)]
     pub description: Option<String>,
-    /// Only events whose fields have one of these values. An event that has no such field is not filtered by it.
+    /// Only events whose fields have one of these values: the whole of it, a field that it does not name filters no more. An event that has no
+    /// such field is not filtered by it.
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     pub filter: Option<BTreeMap<String, Vec<String>>>,
