@@ -75,16 +75,26 @@ mod tests {
     /// A field that is misspelt would hide nothing, and find nothing.
     #[test]
     fn what_narrows_an_event_or_is_kept_from_the_log_is_a_field_of_it() {
+        /// What happens here changes nothing that somebody is called by.
+        const NAMELESS: [&str; 4] = [
+            "license.reinstated",
+            "license.renewed",
+            "license.suspended",
+            "license_key.rotated",
+        ];
         let mut about_people = 0;
+        let mut nameless = 0;
         for event in catalogue() {
             let example = event.example();
             let fields = example.as_object().expect("its fields");
             for name in event.filterable.iter().chain(event.personal) {
                 assert!(fields.contains_key(*name), "{}: {name}", event.name);
             }
-            if !["Customer", "License", "Machine", "Member"].contains(&&*(event.schema)())
-                || !event.name.ends_with(".updated")
-            {
+            if !["Customer", "License", "Machine", "Member"].contains(&&*(event.schema)()) || event.says_all() {
+                continue;
+            }
+            if NAMELESS.contains(&event.name) {
+                nameless += 1;
                 continue;
             }
             about_people += 1;
@@ -95,7 +105,10 @@ mod tests {
                 assert!(!told, "{}: {name} may be about a person", event.name);
             }
         }
-        assert!(about_people == 4, "{about_people}");
+        assert!(
+            about_people >= 5 && nameless == NAMELESS.len(),
+            "{about_people}, {nameless}"
+        );
     }
 
     /// Words after which anything may be so.
