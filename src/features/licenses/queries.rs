@@ -201,7 +201,7 @@ pub(super) fn revive(conn: &mut PgConnection, id: LicenseId) -> QueryResult<Row>
         .get_result(conn)
 }
 
-/// Moves what stands of renewals until a date after `since` on by this much.
+/// Moves what stands of renewals until a date after `since` on: each by what was left of the stop when it was made.
 pub(super) fn shift_renewals(
     conn: &mut PgConnection,
     id: LicenseId,

@@ -316,3 +316,26 @@ async fn a_renewal_that_would_end_no_later_is_refused_and_counts_for_nothing() {
     renew(1, "b").await.ok();
     assert!(expires_at(&shop, &licence).await > end);
 }
+
+#[actix_web::test]
+async fn periods_beside_a_later_date_move_the_term_and_the_audit_log_says_so() {
+    let shop = Shop::new().await;
+    let rules = json!({ "term_count": 1, "term_unit": "month" });
+    let policy = shop.policy(rules).await;
+    let licence = shop.issue(&policy, json!({})).await;
+    let term = expires_at(&shop, &licence).await;
+    let renew = async |renewal: Value| shop.owner.post(&licence.verb("renew"), renewal).await.ok();
+    let far = (shop.world.clock.now() + TimeDelta::days(150)).to_rfc3339();
+    renew(json!({ "until": far, "ref": "a" })).await;
+    let end = expires_at(&shop, &licence).await;
+    renew(json!({ "periods": 2, "ref": "b" })).await;
+    assert_eq!(expires_at(&shop, &licence).await, end, "the later of both");
+    let entries = shop
+        .owner
+        .get("/audit-entries?action=license.renewed&limit=1")
+        .await
+        .ok();
+    let moved = &entries.body["data"][0]["changes"]["term_ends_at"];
+    assert_eq!(instant(&moved[0]), term);
+    assert!(instant(&moved[1]) > term && instant(&moved[1]) < end, "{moved}");
+}

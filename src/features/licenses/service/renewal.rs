@@ -96,6 +96,16 @@ fn prolong(tx: &mut Tenant<'_>, row: Row, renewal: &Renewal) -> Result<License> 
         RenewalTerm::Periods(periods) => event.noting("periods", Some(periods)),
         RenewalTerm::Until(until) => event.noting("until", Some(clock::written(until))),
     };
+    // Periods beside a later date move nothing else.
+    let hidden = term.ends_at != ended && license.expires_at == before.expires_at;
+    let event = match hidden {
+        true => event.moving(
+            "term_ends_at",
+            ended.map(clock::written),
+            term.ends_at.map(clock::written),
+        ),
+        false => event,
+    };
     outbox::emit(tx, event.noting("ref", Some(&renewal.reference)))?;
     Ok(license)
 }
