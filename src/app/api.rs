@@ -21,7 +21,7 @@ use crate::{
     kernel::{
         api_keys, audit,
         error::{Error, ROUTE_NOT_FOUND},
-        http::{front, operations::Operation},
+        http::front,
         identity, inbox,
         outbox::Catalogue,
         workspaces,
@@ -61,15 +61,15 @@ pub fn slices(routes: &mut ServiceConfig) {
     under(routes, &["billing", "plans"], billing::routes);
 }
 
-/// Mounts routes for the operations of these resources. The front door found out which operation a request is for: what it does not
+/// Mounts routes for the operations of these resources below `/api/v1`. The front door found out which operation a request is for: what it does not
 /// know reaches no handler here.
 fn under(routes: &mut ServiceConfig, resources: &'static [&'static str], slices: impl FnOnce(&mut ServiceConfig)) {
     let ours = fn_guard(move |context| {
         let data = context.req_data();
-        let operation = data.get::<&'static Operation>();
-        operation.is_some_and(|operation| resources.contains(&operation.resource))
+        let let_in = data.get::<front::LetIn>();
+        let_in.is_some_and(|let_in| resources.contains(&let_in.operation.resource))
     });
-    routes.service(scope("").guard(ours).configure(slices));
+    routes.service(scope("/api/v1").guard(ours).configure(slices));
 }
 
 /// What stands beside the versioned API: probes, documents, pages behind links.
@@ -85,7 +85,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         .into_utoipa_app()
         .openapi(openapi::information())
         .configure(roots)
-        .service(scope("/api/v1").configure(slices))
+        .configure(slices)
         .split_for_parts();
     document
 }
@@ -121,7 +121,7 @@ pub fn serve_with(
         let state = deployment.clone();
         App::new()
             .into_utoipa_app()
-            .service(scope("/api/v1").configure(slices))
+            .configure(slices)
             .configure(roots)
             .into_app()
             .configure(|config| share(config, &state))

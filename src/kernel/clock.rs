@@ -1,6 +1,8 @@
 //! The time, handed in. Nothing else in the house asks the operating system what time it is.
 
-use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serializer;
 #[cfg(feature = "lab")]
 use std::sync::{
@@ -27,8 +29,9 @@ impl Clock {
     /// What time it is.
     pub fn now(&self) -> DateTime<Utc> {
         #[expect(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
-        let now = Utc::now();
-        (now + self.offset()).trunc_subsecs(3)
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        DateTime::from_timestamp_millis(millis.saturating_add(self.offset().num_milliseconds())).unwrap_or(LAST)
     }
 
     /// How far this clock is ahead of the machine's.

@@ -6,15 +6,12 @@ use std::{
     cell::Cell,
     cmp::Ordering,
     fmt,
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    hash::{Hash, Hasher},
     marker::PhantomData,
     str::FromStr,
-    sync::{
-        LazyLock,
-        atomic::{self, AtomicU64},
-    },
 };
 
+use ahash::RandomState;
 use chrono::{DateTime, Utc};
 use diesel::{
     backend::Backend,
@@ -95,12 +92,15 @@ fn place_within(millis: u64) -> u32 {
     place
 }
 
-/// A number that nobody can foretell who does not know this process's keys, for what is no secret: names, spans, jitter. A keyed hash of a
+/// A number that nobody can foretell who does not know this thread's keys, for what is no secret: names, spans, jitter. A keyed hash of a
 /// counter.
 pub(in crate::kernel) fn quick_random() -> u64 {
-    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    KEYS.hash_one(COUNT.fetch_add(1, atomic::Ordering::Relaxed))
+    thread_local! {
+        static KEYS: RandomState = RandomState::new();
+        static COUNT: Cell<u64> = const { Cell::new(0) };
+    }
+    COUNT.set(COUNT.get().wrapping_add(1));
+    KEYS.with(|keys| keys.hash_one(COUNT.get()))
 }
 
 /// Why a text is not an id of the wanted kind. Says nothing of whether such a row exists.
@@ -149,6 +149,19 @@ pub fn public(prefix: &str, uuid: Uuid) -> String {
 pub fn parts(text: &str) -> Option<(&str, Uuid)> {
     let (prefix, body) = text.rsplit_once('_')?;
     decode(body).map(|uuid| (prefix, uuid))
+}
+
+impl<T: Resource> Id<T> {
+    /// As it is shown, without a detour through `fmt`: every request has one.
+    pub fn to_text(self) -> String {
+        let body = encode(self.0);
+        [
+            T::PREFIX,
+            "_",
+            std::str::from_utf8(&body).expect("the alphabet is ASCII"),
+        ]
+        .concat()
+    }
 }
 
 impl<T: Resource> fmt::Display for Id<T> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, web};
 use guildhall::app::api;
+use serde_json::json;
 
 use crate::world::{Caller, Wire, World};
 
@@ -30,6 +31,25 @@ async fn an_unknown_address_is_a_problem_and_never_a_page() {
     owner.get("/api/v2/workspace").await.refused("route-not-found");
     owner.get("/healthz/").await.refused("route-not-found");
     owner.get("/metrics").await.refused("route-not-found");
+}
+
+#[actix_web::test]
+async fn nothing_has_a_name_with_u_0000() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let config = json!({ "model": "sandbox", "prompt": "a" });
+    let agent = json!({ "name": "Echo", "framework": "openai", "config": config });
+    let label = format!("{}/labels/a%00b", owner.post("/agents", agent).await.created().path());
+    for path in [label.as_str(), "/event-types/%00", "/inbox/stripe/%00"] {
+        owner.get(path).await.refused(if path.starts_with("/inbox") {
+            "method-not-allowed"
+        } else {
+            "not-found"
+        });
+    }
+    owner.delete(&label).await.refused("not-found");
+    owner.put(&label, json!({ "number": 1 })).await.refused("not-found");
+    world.anonymous().get(&label).await.refused("unauthenticated");
 }
 
 #[actix_web::test]

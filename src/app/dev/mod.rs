@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     app::{admin, api, boot::Deployment, guard, worker},
-    kernel::{clock::Clock, mail, telemetry},
+    kernel::{clock::Clock, http::front, mail, telemetry},
 };
 
 /// What helps where data are there and what opens them is not.
@@ -122,6 +122,7 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
         let hooks = Data::new(hooks::Hooks::default());
         let server = api::serve_with(deployment.clone(), stack.socket.try_clone()?, move |config| {
             config
+                .app_data(front::Development)
                 .app_data(hooks.clone())
                 .configure(hooks::routes)
                 .configure(mail::routes);

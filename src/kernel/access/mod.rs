@@ -22,7 +22,7 @@ use crate::kernel::{
     id::{ApiKeyId, SessionId, UserId},
 };
 
-/// What the front door found out about a request, kept in its extensions. Either part may hold the refusal that asking for it earns.
+/// What the front door found out about who asks. Either part may hold the refusal that asking for it earns.
 pub struct Caller {
     /// The call itself.
     pub call: Arc<Call>,
@@ -32,6 +32,18 @@ pub struct Caller {
     pub access: Result<Access, Problem>,
     /// SHA-256 of the licence key that was shown, if it is well-formed.
     pub shown: Option<[u8; 32]>,
+}
+
+impl Caller {
+    /// Nobody who is known.
+    fn refused(call: Arc<Call>, refusal: Problem, shown: Option<[u8; 32]>) -> Caller {
+        Caller {
+            call,
+            person: Err(refusal.clone()),
+            access: Err(refusal),
+            shown,
+        }
+    }
 }
 
 /// Somebody who has signed in.

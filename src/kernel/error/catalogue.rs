@@ -209,7 +209,8 @@ crate::problems! {
     /// Cause: its time was over, or it was deleted for good.
     /// Fix: nothing brings it back.
     pub GONE = 410, "gone", "No longer there";
-    /// It was changed since you read it; `current_version` says to what. Without that it is gone, or never was.
+    /// It was changed since you read it; `current_version` says to what, or `current_etag` where versions begin again. Without either it is gone,
+    /// or never was.
     /// Cause: two people, or two programs, changed it at the same time.
     /// Fix: read it again, apply your change to that, and send the new `If-Match`.
     pub VERSION_MISMATCH = 412, "version-mismatch", "It was changed meanwhile";

@@ -5,7 +5,7 @@ use actix_web::{
     body::BoxBody,
     http::{
         StatusCode,
-        header::{CACHE_CONTROL, ETAG, HeaderName, IF_NONE_MATCH, LOCATION},
+        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION},
     },
 };
 use serde::Serialize;
@@ -17,6 +17,9 @@ use crate::kernel::{
 
 /// Says that an answer was made before.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Made once, and not for every answer.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A thing whose version is its `ETag`.
 pub trait Versioned {
@@ -199,7 +202,10 @@ pub(in crate::kernel) fn write<R: Reply>(reply: &R, request: &HttpRequest) -> Ht
         }
     }
     match reply.body() {
-        Some(body) => response.json(body),
+        Some(body) => {
+            let body = serde_json::to_vec(body).expect("answers are plain values");
+            response.insert_header((CONTENT_TYPE, JSON)).body(body)
+        }
         None => response.finish(),
     }
 }
@@ -241,7 +247,7 @@ impl<R: Reply> Responder for Once<R> {
                     response.insert_header((ETAG, tag));
                 }
                 match stored.body {
-                    Some(body) => response.content_type("application/json").body(body.get().to_owned()),
+                    Some(body) => response.insert_header((CONTENT_TYPE, JSON)).body(body.get().to_owned()),
                     None => response.finish(),
                 }
             }

@@ -10,8 +10,8 @@ use actix_web::{
 };
 use futures_util::StreamExt;
 
+use super::front::LetIn;
 use crate::kernel::{
-    access::Caller,
     error::{BODY_TOO_LARGE, Error, Problem, REQUEST_TIMEOUT, Result, UNSUPPORTED_MEDIA_TYPE},
     metrics,
 };
@@ -32,8 +32,8 @@ const PROMPT: Duration = Duration::from_millis(100);
 pub(in crate::kernel) async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<BytesMut> {
     let place = request
         .extensions()
-        .get::<Caller>()
-        .and_then(|caller| caller.call.place.clone());
+        .get::<LetIn>()
+        .and_then(|let_in| let_in.caller.call.place.clone());
     let Some(place) = place else {
         return read_all(request, payload, limit).await;
     };

@@ -14,7 +14,7 @@ use actix_web::{
 };
 use uuid::Uuid;
 
-use super::{answers::Versioned, export::wants_lines, operations::Operation};
+use super::{answers::Versioned, export::wants_lines, front::LetIn};
 use crate::kernel::{
     access::{Access, Call, Caller, Can, Needs, Person, Via},
     crypto::Keyring,
@@ -30,7 +30,8 @@ use crate::kernel::{
 /// What the front door found out. It is always there: the front door wraps every route.
 fn with_caller<T>(request: &HttpRequest, found: impl FnOnce(&Caller) -> Result<T, Problem>) -> Ready<Result<T>> {
     let extensions = request.extensions();
-    let answer = extensions.get::<Caller>().map_or_else(|| Err(INTERNAL.into()), found);
+    let caller = extensions.get::<LetIn>().map(|let_in| &let_in.caller);
+    let answer = caller.map_or_else(|| Err(INTERNAL.into()), found);
     ready(answer.map_err(Error::from))
 }
 
@@ -186,8 +187,8 @@ impl<F: Filters + 'static> FromRequest for PageQuery<F> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let workspace = request
             .extensions()
-            .get::<Caller>()
-            .and_then(|caller| Some(caller.access.as_ref().ok()?.scope().workspace()));
+            .get::<LetIn>()
+            .and_then(|let_in| Some(let_in.caller.access.as_ref().ok()?.scope().workspace()));
         let Some(seals) = request.app_data::<Data<Seals>>() else {
             return ready(Err(INTERNAL.into()));
         };
@@ -235,7 +236,8 @@ impl IfMatch {
         let current = version.to_string();
         // What the clock made of it is nobody's change.
         let seen = |tag: &str| Some(tag.strip_prefix('"')?.strip_suffix('"')?.split('-').next()? == current);
-        self.names(version, |tag| seen(tag) == Some(true))
+        let differs = || VERSION_MISMATCH.with("current_version", version);
+        self.names(|tag| seen(tag) == Some(true), differs)
     }
 
     /// The same of what keeps its address when it is made anew, with versions that begin again: only the whole tag tells its lives apart.
@@ -243,7 +245,9 @@ impl IfMatch {
     /// # Errors
     /// 412 `version-mismatch`.
     pub fn allows_this(&self, thing: &impl Versioned) -> Result<()> {
-        self.names(thing.version(), |tag| tag == thing.tag())
+        let current = thing.tag();
+        let differs = || VERSION_MISMATCH.with("current_etag", &current);
+        self.names(|tag| tag == current, differs)
     }
 
     /// Refuses if the caller saw anything, for there is nothing.
@@ -257,11 +261,11 @@ impl IfMatch {
         }
     }
 
-    fn names(&self, version: i64, seen: impl Fn(&str) -> bool) -> Result<()> {
+    fn names(&self, seen: impl Fn(&str) -> bool, differs: impl Fn() -> Problem) -> Result<()> {
         let Some(tags) = &self.0 else { return Ok(()) };
         match tags.split(',').map(str::trim).any(|tag| tag == "*" || seen(tag)) {
             true => Ok(()),
-            false => Err(VERSION_MISMATCH.with("current_version", version).into()),
+            false => Err(differs().into()),
         }
     }
 
@@ -309,8 +313,8 @@ fn read_key(request: &HttpRequest) -> Result<IdempotencyKey> {
     }
     let template = request
         .extensions()
-        .get::<&'static Operation>()
-        .map_or("", |operation| operation.template);
+        .get::<LetIn>()
+        .map_or("", |let_in| let_in.operation.template);
     let keyring = request
         .app_data::<Data<Keyring>>()
         .ok_or(INTERNAL)?

@@ -1,7 +1,7 @@
 //! What the API can do, read from its own OpenAPI document: so the document, the routes and what the front door knows of them cannot
 //! differ.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use actix_web::http::{Method, header::HeaderMap};
 use anyhow::{Context, Result, ensure};
@@ -120,8 +120,10 @@ impl RateClass {
 /// Every mounted operation, by path and method. They are read once and live as long as the process.
 pub struct Operations {
     paths: matchit::Router<usize>,
-    methods: Vec<HashMap<Method, &'static Operation>>,
+    /// Few of them for each path: they are compared one after the other.
+    methods: Vec<Vec<(Method, &'static Operation)>>,
     unlisted: &'static Operation,
+    development: &'static Operation,
 }
 
 impl Operations {
@@ -134,6 +136,12 @@ impl Operations {
             paths: matchit::Router::new(),
             methods: Vec::new(),
             unlisted: Box::leak(Box::new(unlisted())),
+            development: Box::leak(Box::new(Operation {
+                id: "development",
+                rate: RateClass::Free,
+                meters: Meters::of("development"),
+                ..unlisted()
+            })),
         };
         for (path, item) in &document.paths.paths {
             let template: &'static str = path.clone().leak();
@@ -144,12 +152,12 @@ impl Operations {
                 ("PATCH", &item.patch),
                 ("DELETE", &item.delete),
             ]);
-            let mut methods = HashMap::new();
+            let mut methods = Vec::new();
             for (method, described) in described {
                 if let Some(described) = described {
                     let method = Method::from_bytes(method.as_bytes()).expect("a method");
                     let read = operation(template, &method, described).with_context(|| path.clone())?;
-                    methods.insert(method, &*Box::leak(Box::new(read)));
+                    methods.push((method, &*Box::leak(Box::new(read))));
                 }
             }
             operations
@@ -164,12 +172,16 @@ impl Operations {
     /// The operation that a request is for. `HEAD` is `GET`.
     pub fn find(&self, method: &Method, path: &str) -> Option<&'static Operation> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        self.at(path)?.get(method).copied()
+        let methods = self.at(path)?;
+        methods
+            .iter()
+            .find(|(known, _)| known == method)
+            .map(|(_, operation)| *operation)
     }
 
     /// The methods that an address has, as `Allow` lists them; `None` if there is no such address.
     pub fn allowed(&self, path: &str) -> Option<String> {
-        let mut names: Vec<_> = self.at(path)?.keys().map(Method::as_str).collect();
+        let mut names: Vec<_> = self.at(path)?.iter().map(|(method, _)| method.as_str()).collect();
         if names.contains(&"GET") {
             names.push("HEAD");
         }
@@ -182,6 +194,11 @@ impl Operations {
         self.unlisted
     }
 
+    /// What stands for what only a development stack has, which follows no rules and is not counted.
+    pub fn development(&self) -> &'static Operation {
+        self.development
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&Method, &Operation)> {
         self.methods
@@ -190,8 +207,8 @@ impl Operations {
             .map(|(method, operation)| (method, *operation))
     }
 
-    fn at(&self, path: &str) -> Option<&HashMap<Method, &'static Operation>> {
-        self.paths.at(path).ok().map(|found| &self.methods[*found.value])
+    fn at(&self, path: &str) -> Option<&[(Method, &'static Operation)]> {
+        self.paths.at(path).ok().map(|found| &*self.methods[*found.value])
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::{Ready, ready};
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 
+use super::front::LetIn;
 use crate::kernel::{
     access::{Actor, Caller, Can, LICENSE_UNKNOWN, Needs, Scope},
     error::{Error, INTERNAL, Result},
@@ -97,7 +98,8 @@ pub enum AnyHolder<P> {
 
 fn with_caller<T>(request: &HttpRequest, found: impl FnOnce(&Caller) -> Result<T>) -> Ready<Result<T>> {
     let extensions = request.extensions();
-    ready(extensions.get::<Caller>().map_or_else(|| Err(INTERNAL.into()), found))
+    let caller = extensions.get::<LetIn>().map(|let_in| &let_in.caller);
+    ready(caller.map_or_else(|| Err(INTERNAL.into()), found))
 }
 
 impl<P: Needs> FromRequest for Holder<P> {

@@ -18,7 +18,7 @@ use aws_lc_rs::digest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{body, document::Document, operations::Operation};
+use super::{body, document::Document, front::LetIn};
 use crate::kernel::{
     check::{Check, Validate, escape, unfit},
     error::{Error, FieldCode, INVALID_JSON, Result},
@@ -76,8 +76,8 @@ impl<T: DeserializeOwned + Validate + 'static> FromRequest for Valid<T> {
             body::expect_json(&request)?;
             let limit = request
                 .extensions()
-                .get::<&'static Operation>()
-                .map_or(body::DEFAULT_LIMIT, |operation| operation.body_limit);
+                .get::<LetIn>()
+                .map_or(body::DEFAULT_LIMIT, |let_in| let_in.operation.body_limit);
             let bytes = body::read(&request, &mut payload, limit).await?;
             parse(&bytes)
         })

@@ -120,8 +120,8 @@ impl Doorkeeper {
             _ => None,
         };
         let verdict = match credential {
-            Credential::None => Err(UNAUTHENTICATED.into()),
-            Credential::Several => Err(AMBIGUOUS_CREDENTIALS.into()),
+            Credential::None => return Caller::refused(call, UNAUTHENTICATED.into(), shown),
+            Credential::Several => return Caller::refused(call, AMBIGUOUS_CREDENTIALS.into(), shown),
             Credential::Key(key) => self.judge_key(key.expose(), workspace, &call, fresh).await,
             Credential::License(_) => self.judge_license(shown, &call).await,
             Credential::Token(token) => self.judge_token(token.expose(), workspace, &call, fresh).await,
@@ -137,15 +137,7 @@ impl Doorkeeper {
                     shown,
                 }
             }
-            Err(error) => {
-                let refusal = told(error);
-                Caller {
-                    call,
-                    person: Err(refusal.clone()),
-                    access: Err(refusal),
-                    shown,
-                }
-            }
+            Err(error) => Caller::refused(call, told(error), shown),
         }
     }
 

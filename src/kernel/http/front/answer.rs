@@ -23,7 +23,7 @@ use crate::kernel::{
     gate::Place,
     http::{
         REPLAYED, cors, headers,
-        limits::Verdict,
+        limits::{POLICY, Verdict},
         operations::{Operation, RateClass},
         problem::{self, Broke},
     },
@@ -167,11 +167,13 @@ impl Seen {
     fn dress(&mut self, mut response: HttpResponse) -> HttpResponse {
         let headers = response.headers_mut();
         headers::dress(headers, &self.request_id);
+        // What was judged later says how it stands, and its own policy beside the others.
+        let told = headers.contains_key(&POLICY);
         for (name, value) in self.verdict.headers() {
-            // What was judged later says its own beside them.
-            match name.as_str() {
-                "ratelimit-policy" => headers.append(name, value),
-                _ => headers::default(headers, name, value),
+            match (told, name == POLICY) {
+                (false, _) => drop(headers.insert(name, value)),
+                (true, true) => headers.append(name, value),
+                (true, false) => {}
             }
         }
         cors::dress(&self.front.origins, &self.origin, self.operation, headers);
@@ -236,14 +238,14 @@ impl Seen {
     /// One line per request.
     fn note(&self, response: &HttpResponse, code: &'static str, took: Duration) {
         tracing::info!(
-            request_id = %self.request_id,
-            trace_id = %self.trace.id(),
+            request_id = &*self.request_id,
+            trace_id = self.trace.id_in(&mut [0; 32]),
             operation = self.operation.id,
-            method = %self.method,
+            method = self.method.as_str(),
             status = response.status().as_u16(),
             code,
-            ms = took.as_secs_f64() * 1_000.0,
-            workspace = self.workspace.map(|workspace| workspace.to_string()),
+            ms = took.as_micros() as f64 / 1_000.0,
+            workspace = self.workspace.map(tracing::field::display),
             actor_kind = self.who.map(|who| who.kind()),
             actor_id = self.who.and_then(|who| who.public_id()),
             "request"

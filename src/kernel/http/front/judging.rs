@@ -10,7 +10,7 @@ use crate::kernel::{
     access::Caller,
     check::is_percent_encoded,
     error::{
-        FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, Outcome, Problem, STARTING,
+        FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, NOT_FOUND, Outcome, Problem, STARTING,
         UNKNOWN_API_VERSION, UNKNOWN_PARAMETER,
     },
     http::operations::{Operation, Operations},
@@ -51,12 +51,20 @@ pub(super) fn judge_start(path: &str, front: &Front) -> Result<(), Box<Problem>>
     }
 }
 
+/// No address has U+0000 in it: PostgreSQL has no such text, so it names nothing.
+pub(super) fn judge_path(path: &str) -> Result<(), Box<Problem>> {
+    match path.contains('\0') {
+        true => Err(Box::new(NOT_FOUND.into())),
+        false => Ok(()),
+    }
+}
+
 /// What is percent-encoded is text in UTF-8, and a % that encodes nothing is none: read as anything else it would be another question than was
 /// asked.
 pub(super) fn judge_encoding(query: &str) -> Result<(), Box<Problem>> {
     let is_text = |encoded: &str| is_percent_encoded(encoded) && percent_decode_str(encoded).decode_utf8().is_ok();
-    let broken = query.split('&').find(|pair| !is_text(pair));
-    match broken {
+    let mut pairs = query.split('&').filter(|pair| !pair.is_empty());
+    match pairs.find(|pair| !is_text(pair)) {
         None => Ok(()),
         Some(pair) => {
             let name = pair.split('=').next().filter(|name| is_text(name)).unwrap_or_default();

@@ -40,7 +40,7 @@ pub use self::{
 };
 use self::{
     answer::{Seen, wrap},
-    judging::{judge_encoding, judge_head, judge_method, judge_query, judge_start},
+    judging::{judge_encoding, judge_head, judge_method, judge_path, judge_query, judge_start},
     patience::more_time,
     unread::Unread,
 };
@@ -116,7 +116,7 @@ pub async fn front(
         return Ok(request.into_response(answer));
     }
     let known = front.operations.find(request.method(), path(&request));
-    let operation = known.unwrap_or(front.operations.unlisted());
+    let operation = known.unwrap_or_else(|| beside(&request, &front.operations));
     if request.method() == Method::HEAD {
         // The server leaves the body out by itself; the routes only know GET.
         request.head_mut().method = Method::GET;
@@ -128,7 +128,7 @@ pub async fn front(
     };
     let call = call(&request, operation, &front, started);
     let method = request.method().clone();
-    let mut seen = Seen::new(front.clone(), operation, method, started, &call, request.headers());
+    let mut seen = Seen::new(front, operation, method, started, &call, request.headers());
     seen.unread = Unread::of(&mut request);
     let call = match place {
         Ok(place) => {
@@ -146,8 +146,7 @@ pub async fn front(
         Ok(Err(refused)) => return Err(seen.fail(*refused)),
         Err(panic) => return Err(seen.panicked(&*panic)),
     };
-    request.extensions_mut().insert(caller);
-    request.extensions_mut().insert(operation);
+    request.extensions_mut().insert(LetIn { caller, operation });
     let patience = operation.admission.time() + more_time(&request, operation);
     let work = tokio::time::timeout(patience, next.call(request));
     match AssertUnwindSafe(work).catch_unwind().await {
@@ -161,6 +160,25 @@ pub async fn front(
         Ok(Ok(Err(error))) => Err(wrap(seen.finish(error.as_response_error().error_response()))),
         Ok(Err(_late)) => Err(seen.late()),
         Err(panic) => Err(seen.panicked(&*panic)),
+    }
+}
+
+/// What the front door leaves in the extensions of a request for its handler.
+pub struct LetIn {
+    /// Who asks.
+    pub caller: Caller,
+    /// What for.
+    pub operation: &'static Operation,
+}
+
+/// Data of an application that has addresses of its own below `/dev/`.
+pub struct Development;
+
+/// What stands for an address that is not in the document.
+fn beside(request: &ServiceRequest, operations: &Operations) -> &'static Operation {
+    match path(request).starts_with("/dev/") && request.app_data::<Development>().is_some() {
+        true => operations.development(),
+        false => operations.unlisted(),
     }
 }
 
@@ -193,6 +211,9 @@ async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call, is_known: 
         judge_method(request, &seen.front.operations)?;
     }
     judge_query(request, seen.operation, &caller)?;
+    if is_known && (caller.access.is_ok() || caller.person.is_ok() || seen.operation.public) {
+        judge_path(path(request))?;
+    }
     Ok(caller)
 }
 
@@ -315,7 +336,7 @@ fn call(request: &ServiceRequest, operation: &Operation, front: &Front, started:
     let text = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let given = headers::request_id(request.headers(), trusted);
     Call {
-        request_id: given.map_or_else(|| RequestId::quick(front.clock.now()).to_string().into(), Arc::from),
+        request_id: given.map_or_else(|| RequestId::quick(front.clock.now()).to_text().into(), Arc::from),
         trace: text(&headers::names::TRACE)
             .and_then(Trace::continued)
             .unwrap_or_default(),

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
     num::NonZeroU32,
     sync::{
         Arc, Mutex, RwLock,
@@ -12,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use ahash::RandomState;
 use governor::{
     RateLimiter,
     clock::{Clock, DefaultClock},
@@ -36,7 +36,7 @@ struct Limiter {
 pub(super) struct Local {
     replicas: u32,
     clock: DefaultClock,
-    limiters: RwLock<HashMap<Quota, Arc<Limiter>>>,
+    limiters: RwLock<HashMap<Quota, Arc<Limiter>, RandomState>>,
     kept: Arc<AtomicUsize>,
     most: usize,
 }
@@ -147,17 +147,19 @@ impl Local {
     }
 }
 
+type Board = HashMap<Key, Nanos, RandomState>;
+
 /// The keys of one quota. All shelves together hold no more than `most`. Copies are one.
 #[derive(Clone)]
 struct Shelf {
     hasher: RandomState,
-    boards: Arc<[Mutex<HashMap<Key, Nanos>>; 16]>,
+    boards: Arc<[Mutex<Board>; 16]>,
     kept: Arc<AtomicUsize>,
     most: usize,
 }
 
 impl Shelf {
-    fn board(&self, key: &Key) -> &Mutex<HashMap<Key, Nanos>> {
+    fn board(&self, key: &Key) -> &Mutex<Board> {
         &self.boards[self.hasher.hash_one(key) as usize % self.boards.len()]
     }
 
@@ -206,7 +208,7 @@ impl ShrinkableKeyedStateStore<Key> for Shelf {
     }
 
     fn len(&self) -> usize {
-        let count = |board: &Mutex<HashMap<Key, Nanos>>| board.lock().expect("no panic while counting").len();
+        let count = |board: &Mutex<Board>| board.lock().expect("no panic while counting").len();
         self.boards.iter().map(count).sum()
     }
 

@@ -3,10 +3,11 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
+
+use ahash::RandomState;
 
 use super::{Ask, Home, Standing, Verdict, quota::Key};
 use crate::kernel::redis::{Redis, Script, State, Unavailable};
@@ -156,11 +157,13 @@ impl Drop for Aside<'_> {
     }
 }
 
+type Pocket = HashMap<Key, Coins, RandomState>;
+
 /// Tokens that were taken in advance.
 #[derive(Default)]
 struct Purse {
     hasher: RandomState,
-    pockets: [Mutex<HashMap<Key, Coins>>; 16],
+    pockets: [Mutex<Pocket>; 16],
 }
 
 struct Coins {
@@ -171,7 +174,7 @@ struct Coins {
 }
 
 impl Purse {
-    fn pocket(&self, key: &Key) -> std::sync::MutexGuard<'_, HashMap<Key, Coins>> {
+    fn pocket(&self, key: &Key) -> MutexGuard<'_, Pocket> {
         let at = self.hasher.hash_one(key) as usize % self.pockets.len();
         self.pockets[at].lock().expect("no panic while counting")
     }
