@@ -1,6 +1,9 @@
 //! What every operation has, added by rule: its tag, its security, the headers it takes and the refusals it may answer with.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
@@ -35,6 +38,7 @@ pub(super) fn complete(document: &mut Value) -> Result<()> {
             }
         }
     }
+    tag_answers(paths);
     // A scheme that no operation uses says nothing.
     let used = paths.values().any(|item| item.to_string().contains("\"x-license\""));
     if !used && let Some(schemes) = document["components"]["securitySchemes"].as_object_mut() {
@@ -53,6 +57,33 @@ pub(super) fn complete(document: &mut Value) -> Result<()> {
         .map(|name| json!({"name": name, "description": about(name)}))
         .collect();
     Ok(())
+}
+
+/// What a GET shows with an `ETag` has one in every answer that shows it.
+fn tag_answers(paths: &mut Map<String, Value>) {
+    let shown = |answer: &Value| {
+        answer["content"]["application/json"]["schema"]["$ref"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    let gets = paths.values().map(|item| &item["get"]["responses"]);
+    let tagged = gets.filter(|responses| responses.get("304").is_some());
+    let tagged: BTreeSet<String> = tagged.filter_map(|responses| shown(&responses["200"])).collect();
+    for operation in paths
+        .values_mut()
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
+    {
+        for status in ["200", "201"] {
+            let Some(answer) = operation.pointer_mut(&format!("/responses/{status}")) else {
+                continue;
+            };
+            let is_tagged = shown(answer).is_some_and(|shown| tagged.contains(&shown));
+            if let (true, Some(headers)) = (is_tagged, answer["headers"].as_object_mut()) {
+                headers.insert("ETag".into(), json!({"$ref": "#/components/headers/ETag"}));
+            }
+        }
+    }
 }
 
 /// Whatever has several parts and no example of its own gets one that is made of its parts' examples.
@@ -331,6 +362,6 @@ fn headers() -> Value {
     json!({
         "RequestId": {"description": "Names the request in our logs.", "schema": {"type": "string"}},
         "Version": {"description": "The API version that answered.", "schema": {"type": "string", "example": API_VERSION}},
-        "ETag": {"description": "Which version this is, and where time alone changes what is shown, what it made of it: for `If-Match` and `If-None-Match`.", "schema": {"type": "string", "example": "\"3\""}}
+        "ETag": {"required": true, "description": "Which version this is, and where time alone changes what is shown, what it made of it: for `If-Match` and `If-None-Match`.", "schema": {"type": "string", "example": "\"3\""}}
     })
 }

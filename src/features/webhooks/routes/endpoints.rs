@@ -239,7 +239,7 @@ async fn test(
     catalogue: Data<Catalogue>,
     id: Path<EndpointId>,
     wish: Valid<Test>,
-) -> Result<Json<DeliveryDetail>> {
+) -> Result<Tagged<DeliveryDetail>> {
     let known = catalogue
         .iter()
         .find(|event| event.audience.webhook && event.name == wish.event_type);
@@ -281,7 +281,7 @@ async fn test(
     scope.call().step_out();
     let delivery = deliveries::test(endpoint.id, event, known.name);
     let sent = send(&outbound, &clock, head, delivery, body.to_string().into_bytes()).await;
-    recorded(&db, &scope, endpoint.id, sent).await.map(Json)
+    recorded(&db, &scope, endpoint.id, sent).await.map(Tagged)
 }
 
 /// What came of a test, written down. It was sent, and whoever is told that it was not sends another one: for as long as the caller has time
