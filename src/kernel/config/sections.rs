@@ -82,7 +82,7 @@ pub struct Redis {
     /// `redis://…`; usually from `REDIS_URL`. Absent or `off`: everything works, limits and hints stay in the process.
     pub url: Option<Secret<String>>,
     pub prefix: String,
-    /// The longest that a call waits for an answer, in milliseconds, before its request goes on without. A request may make two or three.
+    /// The longest that a call waits for an answer, in milliseconds, before its request goes on without. A request makes two at most.
     pub timeout_ms: u64,
 }
 
