@@ -243,8 +243,8 @@ async fn null_clears_all_tags_of_whatever_has_some() {
         let all = rows(&stage.owner, &address, "", 100).await;
         let one = format!("{address}/{}", all[0]["id"].as_str().expect("an id"));
         let patch = async |metadata: serde_json::Value| {
-            let changed = stage.owner.patch(&one, json!({ "metadata": metadata })).await.ok();
-            changed.body["metadata"].clone()
+            let changed = stage.owner.patch(&one, json!({ "metadata": metadata }));
+            changed.header("if-match", "*").await.ok().body["metadata"].clone()
         };
         assert_eq!(patch(json!({ "a": "1", "b": "2" })).await["b"], "2");
         assert_eq!(patch(serde_json::Value::Null).await, json!({}), "{one}");
