@@ -211,3 +211,29 @@ async fn a_mail_that_is_given_up_is_counted_whoever_forgot_what_it_said() {
     let died = format!("SELECT count(*) FROM guildhall.mails WHERE {waits} AND state = 'dead'");
     assert_eq!((world.count(&died), dead() - before), (1, 1));
 }
+
+#[actix_web::test]
+async fn an_end_that_nobody_heard_of_is_one() {
+    for refusal in [None, Some(("RCPT", "550 5.1.1 no such user"))] {
+        let (server, world) = Server::start().await;
+        if let Some((command, answer)) = refusal {
+            server.refuse(command, answer);
+        }
+        let email = world.email("ann");
+        let body = json!({ "email": email, "password": PASSWORD });
+        world.anonymous().post("/auth/register", body).await.accepted();
+        let (between, far) = world.half_deaf("UPDATE \"mails\" SET \"state\"");
+        let worker = guildhall::app::worker::runner(&far);
+        let (_, jobs) = worker.turn_told().await.expect("a turn");
+        assert!(between.has_kept());
+        let ends: Vec<_> = jobs.iter().filter(|(kind, _)| *kind == "mail.send").collect();
+        assert_eq!(ends, [&("mail.send", "done")]);
+        assert_eq!(
+            server.given().len(),
+            usize::from(refusal.is_none()),
+            "it left once, or never"
+        );
+        let state = if refusal.is_none() { "sent" } else { "dead" };
+        assert_eq!(stand(&world, &email, state, false), 1);
+    }
+}

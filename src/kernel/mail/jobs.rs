@@ -14,7 +14,7 @@ use crate::kernel::{
     db::Db,
     error::Result,
     id::{Id, MailId, RequestId},
-    jobs::{JobContext, Lane, Runner, finish, retry},
+    jobs::{self, JobContext, Lane, Runner, finish, retry},
     metrics,
 };
 
@@ -114,17 +114,20 @@ async fn end(context: &JobContext, id: MailId, end: End<'_>) -> Result<()> {
         let job = context.job.clone();
         context.db.tenant(context.scope(), move |tx| {
             let at = if is_sent { Some(tx.now()?) } else { None };
-            let ended = queries::end(tx.conn(), id, state, at)?;
-            finish(tx, &job)?;
-            Ok(ended)
+            match queries::end(tx.conn(), id, state, at)? {
+                Some(ended) => finish(tx, &job).map(|()| ended),
+                // Only whoever holds the lease ends a mail: it was this job, and nobody heard of it.
+                None => {
+                    jobs::ended_unheard(&job);
+                    Ok(queries::ended(tx.conn(), id)?)
+                }
+            }
         })
     };
-    // Nothing where it had ended before.
-    if let Some((template, tries)) = context.insist(record).await? {
-        count(&template, state);
-        if let End::Dead(reason) = end {
-            tracing::error!(mail = %id, template, tries, reason, "a mail cannot be sent");
-        }
+    let (template, tries) = context.insist(record).await?;
+    count(&template, state);
+    if let End::Dead(reason) = end {
+        tracing::error!(mail = %id, template, tries, reason, "a mail cannot be sent");
     }
     Ok(())
 }

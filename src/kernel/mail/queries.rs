@@ -77,6 +77,14 @@ pub(super) fn end(
         .optional()
 }
 
+/// The template of a mail that has ended, and how often it was tried.
+pub(super) fn ended(conn: &mut PgConnection, id: MailId) -> QueryResult<(String, i32)> {
+    mails::table
+        .find(id)
+        .select((mails::template, mails::tries))
+        .get_result(conn)
+}
+
 /// Forgets what old mails said. As `app_kernel`.
 pub(super) fn forget(conn: &mut PgConnection, before: DateTime<Utc>) -> QueryResult<usize> {
     let waiting = mails::table
