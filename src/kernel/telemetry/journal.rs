@@ -47,16 +47,22 @@ thread_local! {
 
 impl<S: Subscriber, W: Write + Send + 'static> Layer<S> for Journal<W> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.write(*event.metadata().level(), |line| event.record(line));
+    }
+}
+
+impl<W: Write> Journal<W> {
+    /// One line. What is written may write lines itself.
+    fn write(&self, level: Level, record: impl FnOnce(&mut Line<'_>)) {
         // A new one where a value that is written logs something itself, or the thread is about to end.
         let mut desk = DESK.try_with(Cell::take).unwrap_or_default();
-        let level = *event.metadata().level();
         desk.line.clear();
         let mut line = Line {
             desk: &mut desk,
             dialect: self.dialect,
         };
         line.begin(level, Clock::system().now());
-        event.record(&mut line);
+        record(&mut line);
         line.end();
         // What somebody must look at does not wait for others.
         self.lines.write(&desk.line, level <= Level::WARN);
@@ -145,15 +151,20 @@ impl Line<'_> {
         }
     }
 
-    /// In text, `bare` words stand as they are, but for what would end the line or command the terminal.
+    /// In text, words stand as they are, and so does what is `bare`, but for what would end the line or command the terminal; all else in quotes.
     fn text(&mut self, value: &str, bare: bool) {
         let is_word =
             |value: &str| !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=');
         match self.dialect {
-            Dialect::Text { .. } if is_word(value) => self.put(value),
-            Dialect::Text { .. } if bare => escaped(value, &mut self.desk.line),
-            Dialect::Json | Dialect::Text { .. } => {
+            Dialect::Json => {
                 let _ = serde_json::to_writer(&mut self.desk.line, value);
+            }
+            Dialect::Text { .. } if is_word(value) => self.put(value),
+            Dialect::Text { .. } if bare => escaped(value, "", &mut self.desk.line),
+            Dialect::Text { .. } => {
+                self.put("\"");
+                escaped(value, "\"\\", &mut self.desk.line);
+                self.put("\"");
             }
         }
     }
@@ -195,10 +206,10 @@ impl Visit for Line<'_> {
     }
 }
 
-/// The text, with what would end a line or command a terminal as its escape.
-fn escaped(text: &str, line: &mut Vec<u8>) {
+/// The text, with what would end a line or command a terminal as its escape, and a backslash before these signs.
+fn escaped(text: &str, signs: &str, line: &mut Vec<u8>) {
     for c in text.chars() {
-        match c.is_control() {
+        match c.is_control() || signs.contains(c) {
             true => line.extend(c.escape_default().map(|c| c as u8)),
             false => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
@@ -246,16 +257,6 @@ mod tests {
         paper.written().concat()
     }
 
-    /// Something that logs while it is written.
-    struct Talkative;
-
-    impl std::fmt::Display for Talkative {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            tracing::info!(inner = 1, "by the way");
-            f.write_str("said")
-        }
-    }
-
     #[test]
     fn a_line_for_machines_is_an_object() {
         let line = told(Dialect::Json, || {
@@ -288,12 +289,12 @@ mod tests {
     #[test]
     fn a_line_for_people_is_one_line_whatever_is_in_it() {
         let line = told(Dialect::Text { colours: false }, || {
-            tracing::info!(word = "w", text = "two words\u{1b}[31m", error = %"broke:\nbadly", empty = "", n = 7, "bell \u{7} rings");
+            tracing::info!(word = "w", text = "two \"words\"\u{1b}[31m\u{9b}31m", error = %"broke:\nbadly", empty = "", n = 7, "bell \u{7} rings");
         });
         let (_, rest) = line.split_once(' ').expect("a time");
         assert_eq!(
             rest,
-            " INFO bell \\u{7} rings word=w text=\"two words\\u001b[31m\" error=broke:\\nbadly empty=\"\" n=7\n"
+            " INFO bell \\u{7} rings word=w text=\"two \\\"words\\\"\\u{1b}[31m\\u{9b}31m\" error=broke:\\nbadly empty=\"\" n=7\n"
         );
         let coloured = told(Dialect::Text { colours: true }, || tracing::error!("red"));
         assert!(coloured.ends_with("\u{1b}[31mERROR\u{1b}[0m red\n"), "{coloured:?}");
@@ -301,15 +302,23 @@ mod tests {
 
     #[test]
     fn a_value_that_logs_spoils_no_line() {
-        let lines = told(Dialect::Text { colours: false }, || {
-            tracing::info!(before = 1, value = %Talkative, after = 2, "outer");
+        let paper = Paper::default();
+        let journal = Journal {
+            lines: Lines::new(paper.clone()),
+            dialect: Dialect::Text { colours: false },
+        };
+        journal.write(Level::INFO, |outer| {
+            outer.put(" outer");
+            journal.write(Level::INFO, |inner| inner.put(" inner"));
+            outer.put(" goes on");
         });
-        // What it logs itself may be left out: a scoped dispatcher hears one event at a time.
+        journal.lines.leave();
+        let lines = paper.written().concat();
         let rest: Vec<&str> = lines
             .lines()
             .filter_map(|line| Some(line.split_once("INFO ")?.1))
             .collect();
-        assert_eq!(rest.last(), Some(&"outer before=1 value=said after=2"));
+        assert_eq!(rest, ["inner", "outer goes on"]);
     }
 
     #[test]

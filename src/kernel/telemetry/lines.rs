@@ -160,10 +160,14 @@ pub(super) mod tests {
         assert!(!written.is_empty() && written.iter().all(|text| text.len() <= FULL + long.len()));
         lines.keep_leaving().expect("a thread");
         let whole = || paper.written().iter().map(String::len).sum::<usize>();
-        let patience = std::time::Instant::now() + Duration::from_secs(20);
-        while whole() < 100 * long.len() {
-            assert!(std::time::Instant::now() < patience, "a line did not leave");
-            thread::yield_now();
+        // The rest of those, and then each by itself: by then the thread waits to be told of it, now and then at least.
+        for more in 0..50 {
+            let patience = std::time::Instant::now() + Duration::from_secs(20);
+            while whole() < (100 + more) * long.len() {
+                assert!(std::time::Instant::now() < patience, "a line did not leave");
+                thread::yield_now();
+            }
+            lines.write(long.as_bytes(), false);
         }
     }
 

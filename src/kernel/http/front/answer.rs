@@ -243,7 +243,7 @@ impl Seen {
             operation = self.operation.id,
             method = self.method.as_str(),
             status = response.status().as_u16(),
-            code,
+            code = (!code.is_empty()).then_some(code),
             ms = took.as_micros() as f64 / 1_000.0,
             workspace = self.workspace.map(tracing::field::display),
             actor_kind = self.who.map(|who| who.kind()),
