@@ -83,7 +83,7 @@ async fn ready(process: Data<Health>) -> HttpResponse {
 }
 
 /// The OpenAPI document (3.1.0) of this API.
-#[utoipa::path(operation_id = "documents_openapi", responses((status = 200, description = "The document.", body = Object)),
+#[utoipa::path(operation_id = "documents_openapi", responses((status = 200, description = "The document.", body = Object, headers(("ETag" = String))), (status = 304, description = "It is as you have it.")),
                extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("interactive"))))]
 #[get("/openapi.json")]
 async fn document(documents: Data<Written>, request: HttpRequest) -> HttpResponse {
@@ -93,7 +93,7 @@ async fn document(documents: Data<Written>, request: HttpRequest) -> HttpRespons
 /// The OpenAPI document in version 3.0.3.
 ///
 /// For generators that know no newer version.
-#[utoipa::path(operation_id = "documents_openapi_3_0", responses((status = 200, description = "The document.", body = Object)),
+#[utoipa::path(operation_id = "documents_openapi_3_0", responses((status = 200, description = "The document.", body = Object, headers(("ETag" = String))), (status = 304, description = "It is as you have it.")),
                extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("interactive"))))]
 #[get("/openapi-3.0.json")]
 async fn older_document(documents: Data<Written>, request: HttpRequest) -> HttpResponse {

@@ -59,7 +59,7 @@ pub(super) fn complete(document: &mut Value) -> Result<()> {
     Ok(())
 }
 
-/// What a GET shows with an `ETag` has one in every answer that shows it.
+/// What a GET shows with an `ETag` has one in every answer that shows it; what is shown with something beside it says so itself.
 fn tag_answers(paths: &mut Map<String, Value>) {
     let shown = |answer: &Value| {
         answer["content"]["application/json"]["schema"]["$ref"]
@@ -79,7 +79,10 @@ fn tag_answers(paths: &mut Map<String, Value>) {
                 continue;
             };
             let is_tagged = shown(answer).is_some_and(|shown| tagged.contains(&shown));
-            if let (true, Some(headers)) = (is_tagged, answer["headers"].as_object_mut()) {
+            let Some(headers) = answer["headers"].as_object_mut() else {
+                continue;
+            };
+            if is_tagged || headers.contains_key("ETag") {
                 headers.insert("ETag".into(), json!({"$ref": "#/components/headers/ETag"}));
             }
         }

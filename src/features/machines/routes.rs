@@ -37,8 +37,8 @@ pub fn routes(routes: &mut ServiceConfig) {
 /// already is answered with 200 and takes no second one; what is said of it holds from now on: its names, its sizes, of which the licence must
 /// have as much left, and the vendor's own key for it. What is not said stays.
 #[utoipa::path(operation_id = "machines_activate", request_body = NewMachine,
-               responses((status = 201, description = "It has a place now.", body = Activated),
-                         (status = 200, description = "It had its place already.", body = Activated)),
+               responses((status = 201, description = "It has a place now.", body = Activated, headers(("ETag" = String))),
+                         (status = 200, description = "It had its place already.", body = Activated, headers(("ETag" = String)))),
                extensions(("x-permission" = json!("machines:write")), ("x-license" = json!(true)), ("x-idempotent" = json!(true)),
                           ("x-body-limit" = json!(65_536)), ("x-rate-class" = json!("activation")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/activate")]

@@ -79,7 +79,7 @@ async fn execute(
         Once::Now(Accepted(run)) => {
             let (run, wait) = settled(&db, &scope, run, asked.within(scope.call())).await;
             let outcome = match run.status.is_final() && !wait.is_zero() {
-                true => Executed::Over(Json(run)),
+                true => Executed::Over(Tagged(run)),
                 false => Executed::Accepted(Once::Now(Accepted(run))),
             };
             Ok(asked.granted(wait, outcome))
@@ -97,7 +97,7 @@ async fn again(db: &Db, scope: &Scope, asked: Patience, before: Stored) -> Resul
     let run = db.tenant(scope.clone(), move |tx| service::get(tx, id)).await?;
     let (run, wait) = settled(db, scope, run, wait).await;
     let outcome = match run.status.is_final() && !wait.is_zero() {
-        true => Executed::OverBefore(Json(run)),
+        true => Executed::OverBefore(Tagged(run)),
         false => Executed::Accepted(Once::Before(before)),
     };
     Ok(asked.granted(wait, outcome))
@@ -106,9 +106,9 @@ async fn again(db: &Db, scope: &Scope, asked: Patience, before: Stored) -> Resul
 /// The answer to an execution.
 enum Executed {
     Accepted(Once<Accepted<Run>>),
-    Over(Json<Run>),
+    Over(Tagged<Run>),
     /// The same, of a run that was started by this key before.
-    OverBefore(Json<Run>),
+    OverBefore(Tagged<Run>),
 }
 
 impl Responder for Executed {

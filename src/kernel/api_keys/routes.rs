@@ -39,7 +39,7 @@ fn keeper<P: Needs>(can: &Can<P>, person: &Person) -> Keeper {
 ///
 /// It is the caller's own, and never worth more than the caller is. Its secret is in this answer and nowhere else.
 #[utoipa::path(operation_id = "api_keys_create", request_body = NewApiKey,
-               responses((status = 201, description = "It was made.", body = CreatedApiKey)),
+               responses((status = 201, description = "It was made.", body = CreatedApiKey, headers(("ETag" = String)))),
                extensions(("x-permission" = json!("api_keys:write")), ("x-fresh" = json!(true)), ("x-idempotent" = json!(true)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/api-keys")]

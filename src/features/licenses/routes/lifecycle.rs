@@ -47,7 +47,7 @@ pub(super) async fn renew(
 /// The new key is in this answer and nowhere else. The one before goes on for the overlap, with the notice `key_rotated`; one that overlapped
 /// with it already ends now.
 #[utoipa::path(operation_id = "licenses_rotate_key", params(("id" = LicenseId, Path, description = "The licence.")), request_body = KeyRotation,
-               responses((status = 201, description = "It has a new key.", body = IssuedLicense)),
+               responses((status = 201, description = "It has a new key.", body = IssuedLicense, headers(("ETag" = String)))),
                extensions(("x-if-match" = json!(true)), ("x-permission" = json!("licenses:write")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/{id}/rotate-key")]

@@ -47,7 +47,7 @@ pub fn routes(routes: &mut ServiceConfig) {
 ///
 /// Its key is in this answer and nowhere else: what is kept is its hash.
 #[utoipa::path(operation_id = "licenses_create", request_body = NewLicense,
-               responses((status = 201, description = "It was issued.", body = IssuedLicense)),
+               responses((status = 201, description = "It was issued.", body = IssuedLicense, headers(("ETag" = String)))),
                extensions(("x-permission" = json!("licenses:issue")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses")]

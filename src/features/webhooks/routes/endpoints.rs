@@ -56,7 +56,7 @@ pub(super) fn routes(routes: &mut ServiceConfig) {
 ///
 /// Its signing secret is in this answer.
 #[utoipa::path(operation_id = "webhook_endpoints_create", request_body = NewEndpoint,
-               responses((status = 201, description = "It was made.", body = CreatedEndpoint)),
+               responses((status = 201, description = "It was made.", body = CreatedEndpoint, headers(("ETag" = String)))),
                extensions(("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/webhook-endpoints")]
 async fn create(
@@ -325,7 +325,7 @@ async fn reveal(
 /// The old ones go on signing for a while, so that receivers can follow.
 #[utoipa::path(operation_id = "webhook_secrets_rotate", params(("id" = EndpointId, Path, description = "The endpoint.")),
                request_body = Rotation,
-               responses((status = 201, description = "The new secret.", body = CreatedEndpoint)),
+               responses((status = 201, description = "The new secret.", body = CreatedEndpoint, headers(("ETag" = String)))),
                extensions(("x-if-match" = json!(true)), ("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/webhook-endpoints/{id}/secret/rotate")]
 async fn rotate(

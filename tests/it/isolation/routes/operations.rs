@@ -1,6 +1,6 @@
 //! The operations of the served document, and where in each of them an id can stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall::{
     app::{api, openapi::Documents},
@@ -34,6 +34,8 @@ pub struct Operation {
     pub paged: bool,
     /// What its pages can be filtered by.
     pub filters: Vec<String>,
+    /// Statuses whose answers have an `ETag`.
+    pub tagged: BTreeSet<String>,
 }
 
 /// All of them; with `GUILDHALL_L2` set, those whose name begins with it.
@@ -69,7 +71,13 @@ fn read(document: &Value, path: &str, method: &str, described: &Value) -> Operat
         body_ids: Vec::new(),
         paged: false,
         filters: Vec::new(),
+        tagged: BTreeSet::new(),
     };
+    for (status, answer) in described["responses"].as_object().into_iter().flatten() {
+        if answer["headers"].get("ETag").is_some() {
+            operation.tagged.insert(status.clone());
+        }
+    }
     for parameter in described["parameters"].as_array().into_iter().flatten() {
         let Some(name) = parameter["name"].as_str() else {
             continue;
