@@ -92,7 +92,7 @@ fn place_within(millis: u64) -> u32 {
     place
 }
 
-/// A number that nobody can foretell who does not know this thread's keys, for what is no secret: names, spans, jitter. A keyed hash of a
+/// A number that differs from all others of the process, for what is no secret and that nothing depends on: names, spans, jitter. A keyed hash of a
 /// counter.
 pub(in crate::kernel) fn quick_random() -> u64 {
     thread_local! {

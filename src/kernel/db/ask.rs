@@ -92,7 +92,7 @@ impl Db {
     /// Asks one question inside the scope's workspace, in one round trip instead of three. The question is an [`Entered`] statement, or
     /// the call of a SQL function that passes the context on to `enter(text[])` before it looks at any table: `LANGUAGE plpgsql`, invoker's
     /// rights, under the same policies as every other statement. One that does not enter reads nothing but an error, because row-level
-    /// security knows no workspace then; and none can write.
+    /// security knows no workspace then. What begins after `enter` can only read, and the statement that enters is a SELECT.
     ///
     /// # Errors
     /// 503 with `outcome: none` when the database or the deadline fails.

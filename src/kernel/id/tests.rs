@@ -13,6 +13,17 @@ fn quick_ids_are_new_each_time_and_sort_by_time() {
     ids.extend((0..1_000).map(|_| Id::<()>::quick(now)));
     let different: std::collections::HashSet<_> = ids.iter().map(|id| id.uuid()).collect();
     assert_eq!(different.len(), 2_000);
+    // Every thread counts for itself.
+    let made = || (0..1_000).map(|_| Id::<()>::quick(now).uuid()).collect::<Vec<_>>();
+    let threads: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(made)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"))
+            .collect()
+    });
+    let different: std::collections::HashSet<_> = threads.concat().into_iter().collect();
+    assert_eq!(different.len(), 4_000);
 }
 
 #[test]

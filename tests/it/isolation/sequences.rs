@@ -148,6 +148,13 @@ fn a_statement_that_enters_by_itself_reads_its_own_workspace_and_leaves_nothing_
         let said = refused(&mut conn, &format!("SELECT 1 FROM {table}"));
         assert!(said.contains("invalid input syntax for type uuid"), "{table}: {said}");
     }
+    // Nothing that begins after it can write.
+    let enters = format!("SELECT enter(ARRAY['{A}', 'system:', 'none', 'none', NULL])::text");
+    run(&mut conn, "BEGIN");
+    assert_eq!(text(&mut conn, &enters).as_deref(), Some("1"));
+    let said = refused(&mut conn, "UPDATE agents SET name = name");
+    assert!(said.contains("read-only transaction"), "{said}");
+    run(&mut conn, "ROLLBACK");
 }
 
 mod copied {
