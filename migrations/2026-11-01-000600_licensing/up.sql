@@ -713,8 +713,9 @@ BEGIN
 END $$;
 
 -- Opens the context of a transaction that is one statement: workspace, actor, reseller, customer, and how far a test's clock is ahead.
--- Statements that begin after it can only read; the one that enters by it is a SELECT. It answers 1, the limit of a statement that reads one row and enters by it. One expression of SQL, which the planner puts in the
--- place of the call: a function that is called costs four times as much.
+-- Statements that begin after it can only read; the one that enters by it is a SELECT. It answers 1, the limit of a statement that reads one
+-- row and enters by it. One expression of SQL, which the planner puts in the place of the call: a function that is called costs four times as
+-- much.
 CREATE FUNCTION enter(context text[]) RETURNS bigint VOLATILE
   RETURN 1 + num_nulls(
     set_config('transaction_read_only', 'on', true),

@@ -61,8 +61,8 @@ pub fn slices(routes: &mut ServiceConfig) {
     under(routes, &["billing", "plans"], billing::routes);
 }
 
-/// Mounts routes for the operations of these resources below `/api/v1`. The front door found out which operation a request is for: what it does not
-/// know reaches no handler here.
+/// Mounts routes for the operations of these resources below `/api/v1`. The front door found out which operation a request is for: what it
+/// does not know reaches no handler here.
 fn under(routes: &mut ServiceConfig, resources: &'static [&'static str], slices: impl FnOnce(&mut ServiceConfig)) {
     let ours = fn_guard(move |context| {
         let data = context.req_data();

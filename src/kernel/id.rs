@@ -92,8 +92,8 @@ fn place_within(millis: u64) -> u32 {
     place
 }
 
-/// A number that differs from all others of the process, for what is no secret and that nothing depends on: names, spans, jitter. A keyed hash of a
-/// counter.
+/// A number unlike the others of the process, for what is no secret and what nothing depends on: names, spans, jitter. A keyed hash of a
+/// counter, both the thread's own.
 pub(in crate::kernel) fn quick_random() -> u64 {
     thread_local! {
         static KEYS: RandomState = RandomState::new();

@@ -40,12 +40,12 @@ async fn nothing_has_a_name_with_u_0000() {
     let config = json!({ "model": "sandbox", "prompt": "a" });
     let agent = json!({ "name": "Echo", "framework": "openai", "config": config });
     let label = format!("{}/labels/a%00b", owner.post("/agents", agent).await.created().path());
-    for path in [label.as_str(), "/event-types/%00", "/inbox/stripe/%00"] {
-        owner.get(path).await.refused(if path.starts_with("/inbox") {
-            "method-not-allowed"
-        } else {
-            "not-found"
-        });
+    for (path, code) in [
+        (label.as_str(), "not-found"),
+        ("/event-types/%00", "not-found"),
+        ("/inbox/stripe/%00", "method-not-allowed"),
+    ] {
+        owner.get(path).await.refused(code);
     }
     owner.delete(&label).await.refused("not-found");
     owner.put(&label, json!({ "number": 1 })).await.refused("not-found");

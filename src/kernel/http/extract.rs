@@ -28,11 +28,13 @@ use crate::kernel::{
 };
 
 /// What the front door found out. It is always there: the front door wraps every route.
-fn with_caller<T>(request: &HttpRequest, found: impl FnOnce(&Caller) -> Result<T, Problem>) -> Ready<Result<T>> {
+pub(super) fn with_caller<T, E>(request: &HttpRequest, found: impl FnOnce(&Caller) -> Result<T, E>) -> Ready<Result<T>>
+where
+    Error: From<E>,
+{
     let extensions = request.extensions();
     let caller = extensions.get::<LetIn>().map(|let_in| &let_in.caller);
-    let answer = caller.map_or_else(|| Err(INTERNAL.into()), found);
-    ready(answer.map_err(Error::from))
+    ready(caller.map_or_else(|| Err(INTERNAL.into()), |caller| Ok(found(caller)?)))
 }
 
 impl<P: Needs> FromRequest for Can<P> {
@@ -63,7 +65,7 @@ impl FromRequest for Somebody {
     type Future = Ready<Result<Somebody>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        with_caller(request, |caller| Ok(Somebody(caller.person.clone())))
+        with_caller(request, |caller| Ok::<_, Error>(Somebody(caller.person.clone())))
     }
 }
 
@@ -124,7 +126,7 @@ impl FromRequest for Visit {
     type Future = Ready<Result<Visit>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        with_caller(request, |caller| Ok(Visit(caller.call.clone())))
+        with_caller(request, |caller| Ok::<_, Error>(Visit(caller.call.clone())))
     }
 }
 

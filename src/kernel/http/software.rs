@@ -1,13 +1,13 @@
 //! Callers of the operations of licences: the vendor, with a permission, or the customer's software, with the key itself.
 
-use std::future::{Ready, ready};
+use std::future::Ready;
 
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
 
-use super::front::LetIn;
+use super::extract::with_caller;
 use crate::kernel::{
     access::{Actor, Caller, Can, LICENSE_UNKNOWN, Needs, Scope},
-    error::{Error, INTERNAL, Result},
+    error::{Error, Result},
     id::LicenseId,
 };
 
@@ -94,12 +94,6 @@ pub enum AnyHolder<P> {
     Known(Holder<P>),
     /// A key that leads nowhere.
     Unknown,
-}
-
-fn with_caller<T>(request: &HttpRequest, found: impl FnOnce(&Caller) -> Result<T>) -> Ready<Result<T>> {
-    let extensions = request.extensions();
-    let caller = extensions.get::<LetIn>().map(|let_in| &let_in.caller);
-    ready(caller.map_or_else(|| Err(INTERNAL.into()), found))
 }
 
 impl<P: Needs> FromRequest for Holder<P> {

@@ -10,6 +10,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::world::Answer;
+
 /// One operation.
 #[derive(Clone, Debug)]
 pub struct Operation {
@@ -143,6 +145,20 @@ pub fn nobodys(prefix: &str) -> String {
 }
 
 impl Operation {
+    /// How the document and an answer differ about the `ETag`, if they do.
+    pub fn mistagged(&self, answer: &Answer) -> Option<String> {
+        let (has, should) = (
+            answer.headers.contains_key("etag"),
+            self.tagged.contains(answer.status.as_str()),
+        );
+        (answer.status.is_success() && has != should).then(|| {
+            format!(
+                "{}: {} has an ETag: {has}, in the document: {should}",
+                self.id, answer.status
+            )
+        })
+    }
+
     /// Its address with this id in every place of its kind, and something that is there in the others.
     pub fn address(&self, id: &str) -> String {
         let mut path = self.path.clone();
