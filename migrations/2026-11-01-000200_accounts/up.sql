@@ -356,15 +356,14 @@ SELECT make_kernel_table(t) FROM unnest(ARRAY[
 
 CREATE TABLE workspaces (
   id                  uuid NOT NULL CONSTRAINT workspaces_pkey PRIMARY KEY,
-  slug                text NOT NULL CONSTRAINT workspaces_slug_key UNIQUE
-                      CONSTRAINT workspaces_slug_check CHECK (slug ~ '^[a-z][a-z0-9-]{2,39}$'),
+  slug                text NOT NULL CONSTRAINT workspaces_slug_check CHECK (slug ~ '^[a-z][a-z0-9-]{2,39}$'),
   name                text NOT NULL,
   kind                text NOT NULL DEFAULT 'standard' CONSTRAINT workspaces_kind_check CHECK (kind IN ('standard', 'platform')),
   state               text NOT NULL DEFAULT 'active'
                       CONSTRAINT workspaces_state_check CHECK (state IN ('active', 'suspended', 'deleting', 'deleted')),
   suspend_reason      text,
   region              text NOT NULL DEFAULT 'default',
-  external_ref        text CONSTRAINT workspaces_external_ref_key UNIQUE,   -- what an external issuer calls it; set by the operator only
+  external_ref        text,                                         -- what an external issuer calls it; set by the operator only
   settings            jsonb NOT NULL DEFAULT '{}',
   security            jsonb NOT NULL DEFAULT '{}',
   seats_used          integer NOT NULL DEFAULT 0 CONSTRAINT workspaces_seats_used_check CHECK (seats_used >= 0),
@@ -378,6 +377,8 @@ CREATE TABLE workspaces (
   deleted_at          timestamptz,
   CONSTRAINT workspaces_deleted_check CHECK ((state = 'deleted') = (deleted_at IS NOT NULL))
 ) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX workspaces_slug_key ON workspaces (slug) WHERE slug IS NOT NULL;
+CREATE UNIQUE INDEX workspaces_external_ref_key ON workspaces (external_ref) WHERE external_ref IS NOT NULL;
 CREATE UNIQUE INDEX workspaces_platform_key ON workspaces (kind) WHERE kind = 'platform';
 CREATE TRIGGER bump_version BEFORE UPDATE ON workspaces FOR EACH ROW
   EXECUTE FUNCTION bump_version('seats_used', 'seats_reserved', 'billing_customer_id');

@@ -163,7 +163,6 @@ CREATE TABLE policies (
   created_at                    timestamptz NOT NULL DEFAULT app_now(),
   updated_at                    timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT policies_pkey PRIMARY KEY (workspace_id, id),
-  CONSTRAINT policies_workspace_id_product_id_code_key UNIQUE (workspace_id, product_id, code),
   CONSTRAINT policies_product_id_fkey FOREIGN KEY (workspace_id, product_id) REFERENCES products (workspace_id, id),
   CONSTRAINT policies_key_prefix_check1 CHECK ((key_format = 'grouped') OR key_prefix IS NULL),
   CONSTRAINT policies_term_check CHECK ((term_count IS NULL) = (term_unit IS NULL)),
@@ -171,6 +170,7 @@ CREATE TABLE policies (
   CONSTRAINT policies_check_in_check CHECK ((check_in_every IS NULL) = (check_in_unit IS NULL)),
   CONSTRAINT policies_heartbeat_resurrection_check1 CHECK (heartbeat_resurrection = 'no_revive' OR heartbeat_cull = 'keep_dead')
 );
+CREATE UNIQUE INDEX policies_workspace_id_product_id_code_key ON policies (workspace_id, product_id, code) WHERE code IS NOT NULL;
 CREATE INDEX policies_created_at_idx ON policies (workspace_id, created_at, id);
 CREATE INDEX policies_updated_at_idx ON policies (workspace_id, updated_at, id);
 CREATE INDEX policies_code_idx ON policies (workspace_id, code);

@@ -36,10 +36,10 @@ CREATE TABLE agents (
   created_at      timestamptz NOT NULL DEFAULT app_now(),
   updated_at      timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT agents_pkey PRIMARY KEY (workspace_id, id),
-  CONSTRAINT agents_workspace_id_name_key UNIQUE (workspace_id, name),
-  CONSTRAINT agents_workspace_id_slug_key UNIQUE (workspace_id, slug),
   CONSTRAINT agents_latest_check CHECK ((latest IS NULL) = (latest_sha256 IS NULL))
 );
+CREATE UNIQUE INDEX agents_workspace_id_name_key ON agents (workspace_id, name) WHERE name IS NOT NULL;
+CREATE UNIQUE INDEX agents_workspace_id_slug_key ON agents (workspace_id, slug) WHERE slug IS NOT NULL;
 CREATE INDEX agents_created_at_idx ON agents (workspace_id, created_at, id);
 CREATE INDEX agents_state_idx ON agents (workspace_id, state, created_at, id);
 CREATE INDEX agents_framework_idx ON agents (workspace_id, framework, created_at, id);

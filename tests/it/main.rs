@@ -12,6 +12,7 @@ mod billing_inbox;
 mod billing_stub;
 mod bodies;
 mod catalogue;
+mod changes;
 mod database;
 mod degraded;
 mod deploy;

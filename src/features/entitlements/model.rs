@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use diesel::{AsChangeset, Insertable, Queryable, Selectable};
+use diesel::{Insertable, Queryable, Selectable};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -115,9 +115,9 @@ impl Located for Entitlement {
 }
 
 /// What a new definition needs.
-#[derive(Clone, Debug, Serialize, Deserialize, Insertable, AsChangeset, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, Insertable, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-#[diesel(table_name = entitlement_defs, treat_none_as_null = true)]
+#[diesel(table_name = entitlement_defs)]
 #[schema(example = json!({"code": "seats", "name": "Seats", "kind": "static", "value_type": "integer", "unit": "seat"}))]
 pub struct NewEntitlement {
     /// What programs call it: lower-case letters, digits, `_`, `.`, `-`. It never changes.

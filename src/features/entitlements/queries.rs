@@ -51,9 +51,15 @@ pub(super) fn lock(conn: &mut PgConnection, id: EntitlementId) -> QueryResult<En
     one.for_no_key_update().first(conn)
 }
 
+/// Writes what of a definition can change. Its code is not named: who refers to it would wait.
 pub(super) fn update(conn: &mut PgConnection, id: EntitlementId, to: &NewEntitlement) -> QueryResult<Entitlement> {
     diesel::update(entitlement_defs::table.find(id.uuid()))
-        .set(to)
+        .set((
+            entitlement_defs::name.eq(&to.name),
+            entitlement_defs::options.eq(&to.options),
+            entitlement_defs::unit.eq(&to.unit),
+            entitlement_defs::metadata.eq(&to.metadata),
+        ))
         .returning(Entitlement::as_returning())
         .get_result(conn)
 }

@@ -142,8 +142,8 @@ pub(super) fn refresh(
         )
     });
     diesel::update(machines::table.find(id.uuid()))
-        // Something is always set, or there would be no statement.
-        .set((known, again, machines::id.eq(id)))
+        // Something is always set, or there would be no statement; and nothing that others refer to it by, or they would wait.
+        .set((known, again, machines::deactivated_at.eq(machines::deactivated_at)))
         .returning(Machine::as_returning())
         .get_result(conn)
 }

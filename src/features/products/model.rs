@@ -1,7 +1,7 @@
 //! Products as rows and on the wire.
 
 use chrono::{DateTime, Utc};
-use diesel::{AsChangeset, Insertable, Queryable, Selectable};
+use diesel::{Insertable, Queryable, Selectable};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -95,9 +95,9 @@ impl Located for Product {
 }
 
 /// What a new product needs.
-#[derive(Clone, Debug, Serialize, Deserialize, Insertable, AsChangeset, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, Insertable, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-#[diesel(table_name = products, treat_none_as_null = true)]
+#[diesel(table_name = products)]
 #[schema(example = json!({"code": "scribe", "name": "Scribe", "url": "https://scribe.example"}))]
 pub struct NewProduct {
     /// What programs call it: lower-case letters, digits and hyphens. It never changes.

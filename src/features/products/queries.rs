@@ -49,9 +49,16 @@ pub(super) fn lock(conn: &mut PgConnection, id: ProductId) -> QueryResult<Produc
     one.for_no_key_update().first(conn)
 }
 
+/// Writes what of a product can change. Its code is not named: who refers to the product would wait.
 pub(super) fn update(conn: &mut PgConnection, id: ProductId, to: &NewProduct) -> QueryResult<Product> {
     diesel::update(products::table.find(id.uuid()))
-        .set(to)
+        .set((
+            products::name.eq(&to.name),
+            products::url.eq(&to.url),
+            products::version_scheme.eq(to.version_scheme),
+            products::environments.eq(&to.environments),
+            products::metadata.eq(&to.metadata),
+        ))
         .returning(Product::as_returning())
         .get_result(conn)
 }

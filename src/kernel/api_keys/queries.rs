@@ -94,7 +94,7 @@ pub(super) fn lock(conn: &mut PgConnection, id: ApiKeyId) -> QueryResult<ApiKey>
     let living = api_keys::table
         .filter(api_keys::id.eq(id))
         .filter(api_keys::revoked_at.is_null());
-    living.select(ApiKey::as_select()).for_update().first(conn)
+    living.select(ApiKey::as_select()).for_no_key_update().first(conn)
 }
 
 pub(super) fn update(

@@ -86,7 +86,7 @@ pub(super) fn lock_workspace(conn: &mut PgConnection, id: WorkspaceId) -> QueryR
     workspaces::table
         .find(id)
         .select(Workspace::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
 }
 
@@ -243,7 +243,7 @@ pub(super) fn lock_owners(conn: &mut PgConnection) -> QueryResult<Vec<Membership
         .filter(memberships::state.eq("active"))
         .order(memberships::id)
         .select(memberships::id)
-        .for_update()
+        .for_no_key_update()
         .load(conn)
 }
 
@@ -251,7 +251,7 @@ pub(super) fn lock_member(conn: &mut PgConnection, id: MembershipId) -> QueryRes
     memberships::table
         .filter(memberships::id.eq(id))
         .select(Member::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
 }
 

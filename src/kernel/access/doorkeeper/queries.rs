@@ -185,7 +185,7 @@ pub(super) fn used_key(
     let free: Option<ApiKeyId> = same()
         .filter(due)
         .select(api_keys::id)
-        .for_update()
+        .for_no_key_update()
         .skip_locked()
         .first(conn)
         .optional()?;
@@ -210,7 +210,7 @@ pub(super) fn was_here(
     let free: Option<MembershipId> = same()
         .filter(due)
         .select(memberships::id)
-        .for_update()
+        .for_no_key_update()
         .skip_locked()
         .first(conn)
         .optional()?;
