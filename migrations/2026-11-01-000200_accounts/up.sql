@@ -65,6 +65,7 @@ CREATE TABLE sessions (
   idle_after         timestamptz NOT NULL,
   refresh_counter    bigint NOT NULL DEFAULT 0 CONSTRAINT sessions_refresh_counter_check CHECK (refresh_counter BETWEEN 0 AND 4294967295),
   refresh_rotated_at timestamptz NOT NULL DEFAULT app_now(),
+  recovered_from     bigint,                                        -- the generation that the present one was given for, if others were lost between
   refresh_key_sealed bytea,                                         -- null: a session that cannot be refreshed (impersonation)
   last_seen_gen      bigint NOT NULL DEFAULT 0,
   impersonator_id    uuid CONSTRAINT sessions_impersonator_id_fkey REFERENCES users (id) ON DELETE CASCADE,

@@ -66,6 +66,7 @@ diesel::table! {
         idle_after -> Timestamptz,
         refresh_counter -> BigInt,
         refresh_rotated_at -> Timestamptz,
+        recovered_from -> Nullable<BigInt>,
         refresh_key_sealed -> Nullable<Binary>,
         last_seen_gen -> BigInt,
         impersonator_id -> Nullable<Uuid>,

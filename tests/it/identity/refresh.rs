@@ -105,6 +105,30 @@ async fn a_lost_answer_is_made_good_within_five_minutes() {
 }
 
 #[actix_web::test]
+async fn whoever_recovers_does_so_together_and_again() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    let session = login(&world, &person).await;
+    renew(&world, &session.refresh).await.ok();
+    seconds(&world, 12);
+    let tabs = together((0..4).map(|_| renew(&world, &session.refresh))).await;
+    let mut successors: Vec<String> = tabs
+        .into_iter()
+        .map(|tab| Signed::of(&world, &tab.ok()).refresh)
+        .collect();
+    successors.dedup();
+    assert_eq!(successors.len(), 1, "one answer for all tabs");
+    // That one is lost as well.
+    seconds(&world, 12);
+    let last = Signed::of(&world, &renew(&world, &session.refresh).await.ok());
+    assert_eq!(noted(&world, person.user, "session.refresh_recovered"), 2);
+    last.caller.get("/me").await.ok();
+    renew(&world, &last.refresh).await.ok();
+    // The present one was given for its own predecessor: the token of before is an old one.
+    renew(&world, &session.refresh).await.refused("refresh-token-reused");
+}
+
+#[actix_web::test]
 async fn after_five_minutes_nothing_is_made_good() {
     let world = World::new().await;
     let session = login(&world, &someone(&world).await).await;

@@ -32,6 +32,7 @@ pub struct SessionRow {
     pub idle_after: DateTime<Utc>,
     pub refresh_counter: i64,
     pub refresh_rotated_at: DateTime<Utc>,
+    pub recovered_from: Option<i64>,
     pub refresh_key_sealed: Option<Sealed>,
     pub last_seen_gen: i64,
     pub impersonator_id: Option<UserId>,

@@ -63,13 +63,13 @@ pub(in crate::kernel::identity) fn page(
     Ok(in_order!(rows, sessions, query).load(tx.conn())?)
 }
 
-/// Moves on to the next generation. One caller wins; the others get `None` and must look again. With `unseen`, only if nobody has used
-/// the present generation.
+/// Moves on to the next generation. One caller wins; the others get `None` and must look again. One that recovers names the generation that
+/// it has, and wins only if nobody has used the present one.
 pub(in crate::kernel::identity) fn rotate(
     tx: &mut Kernel<'_>,
     id: SessionId,
     from: i64,
-    unseen: bool,
+    recovers: Option<i64>,
     now: DateTime<Utc>,
     idle_after: DateTime<Utc>,
 ) -> Result<Option<SessionRow>> {
@@ -80,11 +80,12 @@ pub(in crate::kernel::identity) fn rotate(
     let next = (
         sessions::refresh_counter.eq(sessions::refresh_counter + 1),
         sessions::refresh_rotated_at.eq(now),
+        sessions::recovered_from.eq(recovers),
         sessions::last_seen_at.eq(now),
         sessions::idle_after.eq(idle_after),
     );
     let returning = SessionRow::as_returning();
-    let row = if unseen {
+    let row = if recovers.is_some() {
         diesel::update(live.filter(sessions::last_seen_gen.lt(from)))
             .set(next)
             .returning(returning)

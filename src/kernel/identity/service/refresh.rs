@@ -42,9 +42,9 @@ pub struct Next {
 enum Case {
     /// `n = c`: the next generation.
     Rotate,
-    /// The predecessor, just now: the same successor again.
+    /// What the present one was given for, just now: the same successor again.
     Again,
-    /// The predecessor, and nobody has used the successor: its answer was lost.
+    /// The same, and nobody has used the successor: its answer was lost.
     Recover,
     /// An old one: somebody else has it too.
     Reused,
@@ -55,11 +55,12 @@ enum Case {
 fn case(presented: u32, row: &SessionRow, now: DateTime<Utc>) -> Case {
     let (n, c) = (i64::from(presented), row.refresh_counter);
     let since = now - row.refresh_rotated_at;
+    let is_predecessor = n == c - 1 || row.recovered_from == Some(n);
     match n {
         _ if n > c => Case::FromTheFuture,
         _ if n == c => Case::Rotate,
-        _ if n == c - 1 && since <= GRACE => Case::Again,
-        _ if n == c - 1 && since <= LOST && row.last_seen_gen < c => Case::Recover,
+        _ if is_predecessor && since <= GRACE => Case::Again,
+        _ if is_predecessor && since <= LOST && row.last_seen_gen < c => Case::Recover,
         _ => Case::Reused,
     }
 }
@@ -97,7 +98,8 @@ pub fn renew(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, presented: &Presente
             Case::Again => return Ok(Ok(next(desk, row, &key))),
             Case::Rotate | Case::Recover => {
                 let idle_after = now + idle(desk, row.remember);
-                queries::sessions::rotate(tx, row.id, row.refresh_counter, found == Case::Recover, now, idle_after)?
+                let recovers = (found == Case::Recover).then_some(presented.generation.into());
+                queries::sessions::rotate(tx, row.id, row.refresh_counter, recovers, now, idle_after)?
             }
             Case::Reused => return reused(tx, desk, call, &row, &user, presented.generation).map(Err),
             Case::FromTheFuture => {
@@ -171,6 +173,7 @@ mod tests {
             idle_after: now + Duration::days(14),
             refresh_counter: 5,
             refresh_rotated_at: now,
+            recovered_from: None,
             refresh_key_sealed: None,
             last_seen_gen: 5,
             impersonator_id: None,
@@ -182,29 +185,35 @@ mod tests {
     #[test]
     fn the_table_says_what_becomes_of_each_generation() {
         let now = Clock::system().now();
-        let at = |seconds, seen| SessionRow {
+        let at = |seconds, seen, recovered_from| SessionRow {
+            recovered_from,
             refresh_rotated_at: now - Duration::seconds(seconds),
             last_seen_gen: seen,
             ..row(now)
         };
-        for (presented, seconds, seen, expected) in [
-            (5, 0, 5, Case::Rotate),
-            (5, 86_400, 4, Case::Rotate),
-            (4, 0, 5, Case::Again),
-            (4, 10, 5, Case::Again),
-            (4, 11, 5, Case::Reused),
-            (4, 11, 4, Case::Recover),
-            (4, 300, 4, Case::Recover),
-            (4, 301, 4, Case::Reused),
-            (3, 0, 3, Case::Reused),
-            (0, 0, 0, Case::Reused),
-            (6, 0, 5, Case::FromTheFuture),
-            (u32::MAX, 0, 5, Case::FromTheFuture),
+        for (presented, seconds, seen, recovered, expected) in [
+            (5, 0, 5, None, Case::Rotate),
+            (5, 86_400, 4, None, Case::Rotate),
+            (4, 0, 5, None, Case::Again),
+            (4, 10, 5, None, Case::Again),
+            (4, 11, 5, None, Case::Reused),
+            (4, 11, 4, None, Case::Recover),
+            (4, 300, 4, None, Case::Recover),
+            (4, 301, 4, None, Case::Reused),
+            (3, 0, 3, None, Case::Reused),
+            (3, 10, 5, Some(3), Case::Again),
+            (3, 11, 5, Some(3), Case::Reused),
+            (3, 11, 3, Some(3), Case::Recover),
+            (3, 301, 3, Some(3), Case::Reused),
+            (2, 0, 2, Some(3), Case::Reused),
+            (0, 0, 0, None, Case::Reused),
+            (6, 0, 5, None, Case::FromTheFuture),
+            (u32::MAX, 0, 5, None, Case::FromTheFuture),
         ] {
             assert_eq!(
-                case(presented, &at(seconds, seen), now),
+                case(presented, &at(seconds, seen, recovered), now),
                 expected,
-                "{presented} after {seconds} s, {seen} seen"
+                "{presented} after {seconds} s, {seen} seen, {recovered:?} recovered"
             );
         }
     }

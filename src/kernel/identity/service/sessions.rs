@@ -131,6 +131,7 @@ pub fn begin(
         idle_after: now + idle(desk, remember),
         refresh_counter: 0,
         refresh_rotated_at: now,
+        recovered_from: None,
         refresh_key_sealed: Some(desk.keyring.seal(&place(id), key.expose())),
         last_seen_gen: 0,
         impersonator_id: None,
