@@ -76,8 +76,8 @@ pub(super) fn archive(tx: &mut Tenant<'_>, id: EntitlementId, seen: &IfMatch) ->
 /// As many bytes as the values of one policy or licence have together, codes included: they go along with every licence and verdict.
 const MOST_BYTES: usize = 16 << 10;
 
-/// Judges values by their definitions. `at` is the pointer of the object that holds them; what `before` holds already may stay although its
-/// definition was archived.
+/// Judges values by their definitions. `at` is the pointer of the object that holds them; what `before` holds already may stay, whatever has
+/// become of its definition.
 ///
 /// # Errors
 /// 422 with every value that is not acceptable.
@@ -94,6 +94,7 @@ pub fn judge(tx: &mut Tenant<'_>, values: &Values, before: &Values, at: &str) ->
     for (code, value) in values {
         let pointer = format!("{at}/{}", escape(code));
         match definitions.iter().find(|definition| definition.code == *code) {
+            Some(_) if before.get(code) == Some(value) => {}
             Some(definition) if definition.archived_at.is_some() && !before.contains_key(code) => {
                 check.refuse(pointer, FieldCode::NotFound, "That entitlement is archived.");
             }

@@ -152,6 +152,25 @@ async fn what_a_policy_entitles_to_is_defined_first_and_has_values_that_fit() {
         )
         .await
         .invalid("/entitlements/sso", "not-found");
+
+    // So may a choice that there is no more.
+    let found = owner.get("/entitlements?code=region").await.ok();
+    let region = format!("/entitlements/{}", found.text_at("/data/0/id"));
+    owner.patch(&region, json!({ "options": ["us"] })).await.ok();
+    let kept = owner.patch(&path, json!({ "name": "Pro 3" })).await.ok();
+    assert_eq!(kept.body["entitlements"], all);
+    owner
+        .patch(&path, json!({ "entitlements": { "region": "mars" } }))
+        .await
+        .invalid("/entitlements/region", "invalid-choice");
+    owner
+        .patch(&path, json!({ "entitlements": { "region": "us" } }))
+        .await
+        .ok();
+    owner
+        .patch(&path, json!({ "entitlements": { "region": "eu" } }))
+        .await
+        .invalid("/entitlements/region", "invalid-choice");
 }
 
 #[actix_web::test]
