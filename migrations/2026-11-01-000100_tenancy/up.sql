@@ -188,7 +188,7 @@ CREATE FUNCTION keep_metadata_of(things regclass, t name) RETURNS void LANGUAGE 
 DECLARE
   holders text;
 BEGIN
-  SELECT string_agg(format('OR OLD.%1$s IS DISTINCT FROM NEW.%1$s', attname), ' ') INTO holders FROM pg_attribute
+  SELECT string_agg(format('OR OLD.%1$s IS DISTINCT FROM NEW.%1$s', attname), ' ' ORDER BY attname) INTO holders FROM pg_attribute
    WHERE attrelid = things AND attname IN ('reseller_id', 'customer_id') AND NOT attisdropped;
   EXECUTE format('CREATE TRIGGER metadata_inserted AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.metadata <> ''{}'')'
                  ' EXECUTE FUNCTION keep_metadata(%L)', things, t);

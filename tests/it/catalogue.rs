@@ -166,15 +166,12 @@ const HOLES: &[(u8, &str)] = &[
     (9, "CREATE UNIQUE INDEX ON outbox_default (request_id)"),
     (
         9,
-        "ALTER TABLE workspaces DROP CONSTRAINT workspaces_slug_key; CREATE INDEX workspaces_slug_key ON workspaces (slug)",
+        "DROP INDEX workspaces_slug_key; CREATE INDEX workspaces_slug_key ON workspaces (slug)",
     ),
     (9, "ALTER TABLE agents ADD UNIQUE (name)"),
     (9, "CREATE UNIQUE INDEX ON agents (lower(name))"),
     (9, "CREATE UNIQUE INDEX ON agents (id, workspace_id)"),
-    (
-        9,
-        "DROP INDEX invitations_email_idx; ALTER TABLE workspaces DROP CONSTRAINT workspaces_slug_key",
-    ),
+    (9, "DROP INDEX invitations_email_idx, workspaces_slug_key"),
     (10, "CREATE INDEX ON agents (name)"),
     (10, "CREATE INDEX ON outbox_default (request_id)"),
     (
@@ -205,6 +202,21 @@ const HOLES: &[(u8, &str)] = &[
         "CREATE FUNCTION spy() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER spy AFTER INSERT ON agents FOR EACH ROW EXECUTE FUNCTION spy()",
     ),
     (12, "ALTER TABLE agents DISABLE TRIGGER bump_version"),
+    (12, "ALTER TABLE agents ENABLE REPLICA TRIGGER bump_version"),
+    (12, "DROP TRIGGER bump_version ON agents"),
+    (12, "DROP TRIGGER metadata_updated ON customers"),
+    (
+        12,
+        "CREATE OR REPLACE TRIGGER bump_version BEFORE UPDATE ON runs FOR EACH ROW EXECUTE FUNCTION bump_version('status')",
+    ),
+    (
+        12,
+        "CREATE OR REPLACE TRIGGER bump_version BEFORE UPDATE ON agents FOR EACH ROW WHEN (NEW.version > 9) EXECUTE FUNCTION bump_version()",
+    ),
+    (
+        12,
+        "CREATE TRIGGER also BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION bump_version()",
+    ),
     (12, "DROP FUNCTION keep_metadata() CASCADE"),
     (
         12,
@@ -285,6 +297,19 @@ fn each_hole_turns_the_gate_red_and_the_finding_says_what_to_do() {
     assert!(blind.is_empty(), "\n{}", blind.join("\n"));
     let report = report(&mut conn, Depth::Full);
     assert!(report.findings.is_empty(), "a hole stayed open:\n{report}");
+}
+
+#[test]
+fn a_trigger_that_fires_always_fires() {
+    let database = Database::migrated();
+    let mut conn = database.admin();
+    run(
+        &mut conn,
+        "BEGIN; ALTER TABLE agents ENABLE ALWAYS TRIGGER bump_version",
+    );
+    let report = report(&mut conn, Depth::Full);
+    run(&mut conn, "ROLLBACK");
+    assert!(report.findings.is_empty(), "\n{report}");
 }
 
 #[test]

@@ -75,7 +75,10 @@ const RULES: [(u8, &str); 17] = [
     (9, "unique keys tell nothing of others"),
     (10, "indexes begin with the workspace"),
     (11, "views run as their reader"),
-    (12, "no function lends its owner's rights but by the list"),
+    (
+        12,
+        "functions and triggers are as the lists say, and lend no rights but by them",
+    ),
     (13, "partitions are behind the same wall"),
     (14, "no extension, language, sequence or large object but by the list"),
     (17, "PostgreSQL has its fixes"),

@@ -26,7 +26,9 @@ pub(super) struct Registry {
     pub(super) foreign_keys: BTreeMap<String, String>,
     pub(super) definer: BTreeMap<String, Definer>,
     pub(super) functions: BTreeMap<String, BTreeSet<String>>,
-    pub(super) triggers: BTreeMap<String, String>,
+    pub(super) trigger_functions: BTreeMap<String, String>,
+    /// By name and by what follows it in its definition, where `{table}` stands for each of these tables.
+    triggers: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
     pub(super) extensions: BTreeMap<String, String>,
 }
 
@@ -125,6 +127,20 @@ impl Registry {
             .chain(self.reference.keys())
             .chain(self.excluded.keys())
             .map(String::as_str)
+    }
+
+    /// The statements that make the triggers, by table and name.
+    pub(super) fn triggers(&self) -> BTreeMap<(&str, &str), String> {
+        let mut all = BTreeMap::new();
+        for (name, definitions) in &self.triggers {
+            for (definition, tables) in definitions {
+                all.extend(tables.iter().map(|table| {
+                    let statement = format!("CREATE TRIGGER {name} {}", definition.replace("{table}", table));
+                    ((table.as_str(), name.as_str()), statement)
+                }));
+            }
+        }
+        all
     }
 
     /// What the relation should be, if it has a line.

@@ -158,7 +158,8 @@ pub(super) struct Function {
 pub(super) struct Trigger {
     pub(super) name: String,
     pub(super) table: String,
-    pub(super) function: String,
+    /// The statement that makes it.
+    pub(super) definition: String,
     pub(super) enabled: char,
 }
 

@@ -84,9 +84,9 @@ SELECT jsonb_build_object(
     -- An extension's function is looked at only where everybody may run it.
     WHERE NOT EXISTS (SELECT FROM of_extensions e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid)
        OR EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = 0)),
-  'triggers', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', t.tgname, 'table', c.relname, 'function', p.proname,
+  'triggers', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', t.tgname, 'table', c.relname, 'definition', pg_get_triggerdef(t.oid),
       'enabled', t.tgenabled)), '[]')
-    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN ours ON ours.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN ours ON ours.oid = c.relnamespace
     WHERE NOT t.tgisinternal AND t.tgparentid = 0),
   'rules', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', w.rulename, 'table', c.relname)), '[]')
     FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class JOIN ours ON ours.oid = c.relnamespace

@@ -14,6 +14,7 @@ pub(super) fn judge(snapshot: &Snapshot, registry: &Registry, report: &mut Repor
     }
     listed_exist(snapshot, registry, report);
     triggers(snapshot, registry, report);
+    trigger_functions(snapshot, registry, report);
     for rule in &snapshot.rules {
         let what = format!("rule {} rewrites what is asked of it", rule.name);
         report.add(
@@ -127,30 +128,31 @@ fn listed_exist(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
     }
 }
 
+/// Which table has which, compared both ways: one that is gone guards nothing, and says nothing either.
 fn triggers(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
+    let mut missing = registry.triggers();
     for trigger in &snapshot.triggers {
         let object = format!("{}.{}", trigger.table, trigger.name);
-        if !registry.triggers.contains_key(&trigger.function) {
-            let what = format!("it calls {}, which is not on the list", trigger.function);
-            report.add(
-                12,
-                object,
-                what,
-                format!("DROP TRIGGER \"{}\" ON {}", trigger.name, trigger.table),
-            );
-        } else if trigger.enabled != 'O' {
-            let fix = format!("ALTER TABLE {} ENABLE TRIGGER \"{}\"", trigger.table, trigger.name);
-            report.add(12, object, "the trigger does not fire", fix);
+        let drop = format!("DROP TRIGGER \"{}\" ON {}", trigger.name, trigger.table);
+        match missing.remove(&(trigger.table.as_str(), trigger.name.as_str())) {
+            None => {
+                let fix = format!("Give it a line under [triggers] in the registry, or {drop}");
+                report.add(12, object, "the trigger is not in the registry", fix);
+            }
+            Some(wanted) if wanted != trigger.definition => {
+                let what = format!("the trigger is not the registry's, but {}", trigger.definition);
+                report.add(12, object, what, format!("{drop}; {wanted}"));
+            }
+            // `A` fires always, and so where `O` does; `R` only for rows that come from another database.
+            Some(_) if !matches!(trigger.enabled, 'O' | 'A') => {
+                let fix = format!("ALTER TABLE {} ENABLE TRIGGER \"{}\"", trigger.table, trigger.name);
+                report.add(12, object, "the trigger does not fire", fix);
+            }
+            Some(_) => {}
         }
     }
-    let exists = |name: &str| snapshot.functions.iter().any(|function| function.name == name);
-    for name in registry.triggers.keys().filter(|name| !exists(name)) {
-        report.add(
-            12,
-            name,
-            "the list names a trigger's function that does not exist",
-            "Run `guildhall migrate up`, or take its line out of the registry.",
-        );
+    for ((table, name), wanted) in missing {
+        report.add(12, format!("{table}.{name}"), "the trigger is missing", wanted);
     }
     for name in &snapshot.event_triggers {
         report.add(
@@ -160,18 +162,31 @@ fn triggers(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
             format!("DROP EVENT TRIGGER \"{name}\""),
         );
     }
+}
+
+fn trigger_functions(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
+    let listed = &registry.trigger_functions;
+    let exists = |name: &str| snapshot.functions.iter().any(|function| function.name == name);
+    for name in listed.keys().filter(|name| !exists(name)) {
+        report.add(
+            12,
+            name,
+            "the list names a trigger's function that does not exist",
+            "Run `guildhall migrate up`, or take its line out of the registry.",
+        );
+    }
     for function in snapshot
         .functions
         .iter()
         .filter(|function| function.is_trigger && !function.of_extension)
     {
-        if !registry.triggers.contains_key(&function.name) {
+        if !listed.contains_key(&function.name) {
             let what = "it is a trigger's function and is not on the list";
             report.add(
                 12,
                 &function.signature,
                 what,
-                "Give it a line under [triggers] in the registry, or drop it.",
+                "Give it a line under [trigger_functions] in the registry, or drop it.",
             );
         }
     }
