@@ -290,6 +290,7 @@ async fn who_asks_again_by_the_same_key_may_wait_for_the_end_again() {
     let waited = owner.post(&format!("{execute}?wait=5"), body.clone());
     let waited = waited.header("idempotency-key", "a").await.ok();
     assert_eq!(waited.text_at("/id"), first.text_at("/id"));
+    assert_eq!(waited.header("etag"), owner.get(&run).await.ok().header("etag"));
     let another = owner.post(&execute, body.clone()).await.accepted();
     let left = another
         .header("ratelimit")

@@ -3,10 +3,40 @@
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
+    sync::LazyLock,
 };
 
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
+
+use crate::isolation::routes::operations::{self, Operation};
+
+/// The operations of the document. Reading them takes a third of a second.
+static DOCUMENTED: LazyLock<Vec<Operation>> = LazyLock::new(operations::all);
+
+/// The operation that answers at this address, if the document names it.
+fn operation(method: &str, address: &str) -> Option<&'static Operation> {
+    let path = address.split('?').next().unwrap_or_default();
+    let places = |one: &Operation| one.path.matches('{').count();
+    let fits = |one: &&Operation| {
+        let (own, asked) = (one.path.split('/'), path.split('/'));
+        one.method == *method
+            && own.clone().count() == asked.clone().count()
+            && own.zip(asked).all(|(own, asked)| own == asked || own.starts_with('{'))
+    };
+    // A word goes before a place that takes any.
+    DOCUMENTED.iter().filter(fits).min_by_key(|one| places(one))
+}
+
+#[test]
+fn an_address_belongs_to_one_operation() {
+    for one in operations::all() {
+        let address = format!("{}?limit=1", one.address("x"));
+        let found = operation(one.method.as_str(), &address).expect("an operation");
+        assert_eq!(found.id, one.id);
+        assert!(operation("TRACE", &address).is_none());
+    }
+}
 
 /// Somebody who calls.
 #[derive(Clone)]
@@ -157,13 +187,14 @@ impl IntoFuture for Ask {
                 .unwrap_or_else(|error| panic!("{}: {error:?}", self.what));
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-            Answer {
+            let answer = Answer {
                 what: self.what,
                 status,
                 headers,
                 body,
                 text,
-            }
+            };
+            answer.against_the_document()
         })
     }
 }
@@ -178,6 +209,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whoever asked for whatever, it has an `ETag` where the document says so, and nowhere else.
+    fn against_the_document(self) -> Answer {
+        let (method, address) = self.what.split_once(' ').expect("a method and an address");
+        if let Some(one) = operation(method, address) {
+            assert_eq!(one.mistagged(&self), None, "{}", self.what);
+        }
+        self
+    }
+
     #[track_caller]
     fn expect(self, status: u16) -> Answer {
         assert_eq!(self.status.as_u16(), status, "{}: {}", self.what, self.text);

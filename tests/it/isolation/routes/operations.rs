@@ -151,7 +151,8 @@ impl Operation {
             answer.headers.contains_key("etag"),
             self.tagged.contains(answer.status.as_str()),
         );
-        (answer.status.is_success() && has != should).then(|| {
+        let says_what_is = answer.status.is_success() || answer.status == 304;
+        (says_what_is && has != should).then(|| {
             format!(
                 "{}: {} has an ETag: {has}, in the document: {should}",
                 self.id, answer.status
