@@ -67,6 +67,17 @@ pub fn retry_in(tx: &mut Tenant<'_>, job: &Job, due: Option<DateTime<Utc>>, lane
     held(job, queries::retry(tx.conn(), job, due, lane)?)
 }
 
+/// The same for a subject whose rows do not tell whether it was done before: a lease that is gone was given up by this job itself, if it has
+/// tried to and did not hear of the commit.
+///
+/// # Errors
+/// As [`retry`].
+pub fn retry_unless_done(tx: &mut Tenant<'_>, job: &Job, due: Option<DateTime<Utc>>) -> Result<()> {
+    tx.wake(job.lane.signal());
+    let done = queries::retry(tx.conn(), job, due, job.lane)?;
+    held(job, done || job.may_have_ended())
+}
+
 /// Drops what waits of a group and asks the workers to stop what they have of it. Answers how many were dropped and asked.
 ///
 /// # Errors

@@ -133,7 +133,7 @@ impl Push {
     }
 }
 
-/// A leased job. Copies know together whether it was settled.
+/// A leased job. Copies know together whether it was settled, or may have been.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Names the subject.
@@ -151,6 +151,7 @@ pub struct Job {
     /// How many leases in a row were lost before this one.
     pub recoveries: i32,
     settled: Arc<AtomicBool>,
+    doubted: Arc<AtomicBool>,
 }
 
 impl Job {
@@ -172,6 +173,7 @@ impl Job {
             epoch,
             recoveries,
             settled: Arc::default(),
+            doubted: Arc::default(),
         }
     }
 
@@ -182,7 +184,14 @@ impl Job {
 
     /// Not ended after all: the transaction that was to do it failed, or nobody knows.
     pub(super) fn unsettle(&self) {
-        self.settled.store(false, Ordering::SeqCst);
+        if self.settled.swap(false, Ordering::SeqCst) {
+            self.doubted.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether a transaction that was to end it came as far as its commit, and nobody knows if that was made.
+    pub(super) fn may_have_ended(&self) -> bool {
+        self.doubted.load(Ordering::SeqCst)
     }
 
     pub(super) fn settle(&self) {

@@ -11,10 +11,10 @@ use super::{
 use crate::kernel::{
     access::Call,
     crypto::Keyring,
-    db::Db,
+    db::{Db, Tenant},
     error::Result,
     id::{Id, MailId, RequestId},
-    jobs::{self, JobContext, Lane, Runner, finish, retry},
+    jobs::{self, Job, JobContext, Lane, Runner, finish, retry_unless_done},
     metrics,
 };
 
@@ -43,30 +43,38 @@ struct Ready {
     template: String,
     to: Address,
     mail: Rendered,
-    tries: i32,
     late: bool,
 }
 
 async fn send(context: JobContext, mailer: Mailer, keyring: Arc<Keyring>) -> Result<()> {
-    let id: MailId = Id::from_uuid(context.job.id.0);
-    let ready = context
+    let job = context.job.clone();
+    let taken = context
         .db
-        .tenant(context.scope(), move |tx| load(tx, id, &keyring))
+        .tenant(context.scope(), move |tx| load(tx, &job, &keyring))
         .await?;
+    let Some((tries, ready)) = taken else { return Ok(()) };
     let Some(ready) = ready else {
-        return end(&context, id, End::Dead("there is nothing of it left to send")).await;
+        return end(&context, tries, End::Dead("there is nothing of it left to send")).await;
     };
-    let (tries, late) = (ready.tries, ready.late);
+    let (id, late) = (ready.id, ready.late);
     let now = context.db.clock().now();
-    match mailer.send(ready.id, &ready.template, &ready.to, ready.mail, now).await {
-        Ok(()) => end(&context, id, End::Sent).await,
+    match mailer.send(id, &ready.template, &ready.to, ready.mail, now).await {
+        Ok(()) => end(&context, tries, End::Sent).await,
         Err(Undelivered::ForNow(reason)) if !late => {
-            count(&ready.template, "retried");
             tracing::warn!(mail = %id, template = ready.template, tries, reason, "a mail could not be sent yet");
-            again(&context, tries).await
+            again(&context, tries).await?;
+            count(&ready.template, "retried");
+            Ok(())
         }
-        Err(Undelivered::ForNow(reason) | Undelivered::ForGood(reason)) => end(&context, id, End::Dead(&reason)).await,
+        Err(Undelivered::ForNow(reason) | Undelivered::ForGood(reason)) => {
+            end(&context, tries, End::Dead(&reason)).await
+        }
     }
+}
+
+/// The mail that a job is about.
+fn mail_of(job: &Job) -> MailId {
+    Id::from_uuid(job.id.0)
 }
 
 fn count(template: &str, outcome: &str) {
@@ -74,25 +82,38 @@ fn count(template: &str, outcome: &str) {
     metrics::MAIL.with_label_values(&[known, outcome]).inc();
 }
 
-/// The mail, rendered; `None` if there is nothing (left) to send.
-fn load(tx: &mut crate::kernel::db::Tenant<'_>, id: MailId, keyring: &Keyring) -> Result<Option<Ready>> {
-    let row = queries::take(tx.conn(), id)?;
-    let (Some(sealed), "queued") = (row.data_sealed, row.state.as_str()) else {
+/// The mail, for one more try, whose number nobody else has. `None`: it has ended already, and so does its job, unless that is somebody
+/// else's by now.
+fn take(tx: &mut Tenant<'_>, job: &Job) -> Result<Option<queries::Row>> {
+    let row = queries::take(tx.conn(), mail_of(job))?;
+    if row.is_none() {
+        finish(tx, job)?;
+    }
+    Ok(row)
+}
+
+/// The number of this try, and the mail, rendered, unless there is nothing (left) to send. `None`: it has ended already, and the job with it.
+fn load(tx: &mut Tenant<'_>, job: &Job, keyring: &Keyring) -> Result<Option<(i32, Option<Ready>)>> {
+    let Some(row) = take(tx, job)? else { return Ok(None) };
+    Ok(Some((row.tries, ready(tx, row, keyring)?)))
+}
+
+fn ready(tx: &mut Tenant<'_>, row: queries::Row, keyring: &Keyring) -> Result<Option<Ready>> {
+    let Some(sealed) = row.data_sealed else {
         return Ok(None);
     };
     let (Some(template), Ok(to)) = (Template::named(&row.template), row.recipient.parse()) else {
-        tracing::error!(mail = %id, template = row.template, "a mail has no such template or recipient");
+        tracing::error!(mail = %row.id, template = row.template, "a mail has no such template or recipient");
         return Ok(None);
     };
     let data = keyring.open(&place(tx.workspace(), row.id), &sealed)?;
     let data = serde_json::from_slice(data.expose()).map_err(anyhow::Error::from)?;
     let late = tx.now()? - row.created_at > GIVEN_UP;
     Ok(Some(Ready {
-        id,
+        id: row.id,
         mail: render(template, &row.locale, &data)?,
         template: row.template,
         to,
-        tries: row.tries,
         late,
     }))
 }
@@ -106,25 +127,31 @@ enum End<'r> {
     Dead(&'r str),
 }
 
-/// Records how a mail ended, and tells of one that will never leave.
-async fn end(context: &JobContext, id: MailId, end: End<'_>) -> Result<()> {
+/// Records how a mail ended with this try, and tells of one that will never leave.
+async fn end(context: &JobContext, tries: i32, end: End<'_>) -> Result<()> {
+    let id = mail_of(&context.job);
     let is_sent = matches!(end, End::Sent);
     let state = if is_sent { "sent" } else { "dead" };
     let record = || {
         let job = context.job.clone();
         context.db.tenant(context.scope(), move |tx| {
             let at = if is_sent { Some(tx.now()?) } else { None };
-            match queries::end(tx.conn(), id, state, at)? {
-                Some(ended) => finish(tx, &job).map(|()| ended),
-                // Only whoever holds the lease ends a mail: it was this job, and nobody heard of it.
-                None => {
-                    jobs::ended_unheard(&job);
-                    Ok(queries::ended(tx.conn(), id)?)
-                }
+            if let Some(template) = queries::end(tx.conn(), id, tries, (state, at))? {
+                return finish(tx, &job).map(|()| Some(template));
             }
+            let own = queries::ended_by(tx.conn(), id, tries)?;
+            match own {
+                // By this very try, in a commit that nobody heard of.
+                Some(_) => jobs::ended_unheard(&job),
+                // By whoever has the job now: then there is no lease to give up.
+                None => finish(tx, &job)?,
+            }
+            Ok(own)
         })
     };
-    let (template, tries) = context.insist(record).await?;
+    let Some(template) = context.insist(record).await? else {
+        return Ok(());
+    };
     count(&template, state);
     if let End::Dead(reason) = end {
         tracing::error!(mail = %id, template, tries, reason, "a mail cannot be sent");
@@ -139,15 +166,20 @@ async fn again(context: &JobContext, tries: i32) -> Result<()> {
         let job = context.job.clone();
         context.db.tenant(context.scope(), move |tx| {
             let due = tx.now()? + delay;
-            retry(tx, &job, Some(due))
+            retry_unless_done(tx, &job, Some(due))
         })
     };
     context.insist(record).await
 }
 
+/// That is a try, too, in which nothing is sent: whoever ends a mail is known by its number.
 async fn give_up(context: JobContext) -> Result<()> {
-    let why = "its job was given up";
-    end(&context, Id::from_uuid(context.job.id.0), End::Dead(why)).await
+    let job = context.job.clone();
+    let taken = context.db.tenant(context.scope(), move |tx| take(tx, &job)).await?;
+    match taken {
+        Some(mail) => end(&context, mail.tries, End::Dead("its job was given up")).await,
+        None => Ok(()),
+    }
 }
 
 async fn forget(db: Db) -> Result<()> {

@@ -22,7 +22,6 @@ pub(super) struct Row {
     pub(super) locale: String,
     pub(super) recipient: String,
     pub(super) data_sealed: Option<Sealed>,
-    pub(super) state: String,
     pub(super) tries: i32,
     pub(super) created_at: DateTime<Utc>,
 }
@@ -51,38 +50,43 @@ pub(super) fn insert(
     Ok(inserted == 1)
 }
 
-/// A mail, with one more try counted before anything is sent.
-pub(super) fn take(conn: &mut PgConnection, id: MailId) -> QueryResult<Row> {
-    diesel::update(mails::table.filter(mails::id.eq(id)))
+/// A mail, with one more try counted before anything is sent; unless it has ended.
+pub(super) fn take(conn: &mut PgConnection, id: MailId) -> QueryResult<Option<Row>> {
+    diesel::update(mails::table.filter(mails::id.eq(id)).filter(mails::state.eq("queued")))
         .set(mails::tries.eq(mails::tries + 1))
         .returning(Row::as_returning())
-        .get_result(conn)
-}
-
-/// How a mail ended; what it said is forgotten. Answers its template and how often it was tried, unless it had ended before.
-pub(super) fn end(
-    conn: &mut PgConnection,
-    id: MailId,
-    state: &str,
-    at: Option<DateTime<Utc>>,
-) -> QueryResult<Option<(String, i32)>> {
-    diesel::update(mails::table.filter(mails::id.eq(id)).filter(mails::state.eq("queued")))
-        .set((
-            mails::state.eq(state),
-            mails::sent_at.eq(at),
-            mails::data_sealed.eq(None::<Sealed>),
-        ))
-        .returning((mails::template, mails::tries))
         .get_result(conn)
         .optional()
 }
 
-/// The template of a mail that has ended, and how often it was tried.
-pub(super) fn ended(conn: &mut PgConnection, id: MailId) -> QueryResult<(String, i32)> {
+/// How and when a mail ended, and with which try, though somebody without a lease may have taken it since; what it said is forgotten.
+/// Answers its template, unless it had ended before.
+pub(super) fn end(
+    conn: &mut PgConnection,
+    id: MailId,
+    tries: i32,
+    (state, at): (&str, Option<DateTime<Utc>>),
+) -> QueryResult<Option<String>> {
+    diesel::update(mails::table.filter(mails::id.eq(id)).filter(mails::state.eq("queued")))
+        .set((
+            mails::state.eq(state),
+            mails::tries.eq(tries),
+            mails::sent_at.eq(at),
+            mails::data_sealed.eq(None::<Sealed>),
+        ))
+        .returning(mails::template)
+        .get_result(conn)
+        .optional()
+}
+
+/// The template of a mail that has ended, if it was this try that ended it.
+pub(super) fn ended_by(conn: &mut PgConnection, id: MailId, tries: i32) -> QueryResult<Option<String>> {
     mails::table
         .find(id)
-        .select((mails::template, mails::tries))
+        .filter(mails::tries.eq(tries))
+        .select(mails::template)
         .get_result(conn)
+        .optional()
 }
 
 /// Forgets what old mails said. As `app_kernel`.

@@ -102,7 +102,8 @@ impl Held {
                         lease.tell(Stop::Cancelled);
                     }
                 }
-                None if lease.job.is_settled() => {}
+                // The handler knows, or finds out: its own commit may be why the lease is gone.
+                None if lease.job.is_settled() || lease.job.may_have_ended() => {}
                 None => lease.lose("somebody else has it"),
             }
         }
@@ -249,5 +250,22 @@ mod tests {
         held.renewed(Instant::now(), &[(id, 7)], &[beat(false)]);
         held.give_up();
         assert_eq!(*stop.borrow(), Stop::Lost);
+    }
+
+    #[test]
+    fn a_lease_that_is_gone_is_lost_unless_the_job_may_have_given_it_up() {
+        let held = Held::default();
+        let id = JobId(Uuid::from_u128(1));
+        for ended in [false, true] {
+            let job = Job::new(id, "test", Lane::System, WorkspaceId::PLATFORM, id.0, 7, 0);
+            let stop = held.take(&job, Instant::now());
+            if ended {
+                // As by a transaction of whose commit nobody hears.
+                job.settle();
+                job.unsettle();
+            }
+            held.renewed(Instant::now(), &[(id, 7)], &[]);
+            assert_eq!(*stop.borrow(), if ended { Stop::No } else { Stop::Lost });
+        }
     }
 }
