@@ -8,7 +8,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::kernel::{
     clock,
-    error::{Error, FieldCode, FieldError, Problem, Result, VALIDATION_FAILED},
+    error::{Error, FieldCode, FieldError, Result, VALIDATION_FAILED},
 };
 
 /// An input that can be judged by itself, without the database.
@@ -179,11 +179,9 @@ pub fn unfit(errors: Vec<FieldError>) -> Error {
         1 => "1 field needs attention.".to_owned(),
         n => format!("{n} fields need attention."),
     };
-    Problem {
-        errors,
-        ..VALIDATION_FAILED.because(detail)
-    }
-    .into()
+    let mut problem = VALIDATION_FAILED.because(detail);
+    problem.case_mut().errors = errors;
+    problem.into()
 }
 
 fn characters(count: usize) -> String {
@@ -271,6 +269,7 @@ mod tests {
             panic!("refused")
         };
         let found: Vec<_> = problem
+            .case()
             .errors
             .iter()
             .map(|error| (error.pointer.as_str(), error.code))

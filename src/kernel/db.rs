@@ -286,7 +286,7 @@ fn run<T>(
 /// Completes the 503 answers that trouble with the database earns.
 fn with_outcome(error: Error, outcome: Outcome) -> Error {
     match error {
-        Error::Refused(problem) if problem.kind().status == 503 && !problem.members.contains_key("outcome") => {
+        Error::Refused(problem) if problem.kind().status == 503 && !problem.case().members.contains_key("outcome") => {
             Error::Refused(Box::new(problem.outcome(outcome)))
         }
         other => other,

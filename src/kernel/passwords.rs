@@ -262,7 +262,8 @@ mod tests {
             .await
             .expect_err("no turn");
         assert!(
-            matches!(&error, Error::Refused(problem) if problem.members["outcome"] == "none") && error.is(OVERLOADED)
+            matches!(&error, Error::Refused(problem) if problem.case().members["outcome"] == "none")
+                && error.is(OVERLOADED)
         );
     }
 

@@ -55,10 +55,9 @@ impl Kind {
 
     /// This refusal, with a sentence for people about the case at hand.
     pub fn because(self, detail: impl Into<String>) -> Problem {
-        Problem {
-            detail: Some(detail.into()),
-            ..Problem::from(self)
-        }
+        let mut problem = Problem::from(self);
+        problem.case_mut().detail = Some(detail.into());
+        problem
     }
 
     /// This refusal with an extra member.
@@ -177,6 +176,13 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct Problem {
     pub(in crate::kernel) kind: Kind,
+    /// Most refusals say no more than their kind, and every request of a visitor carries two.
+    case: Option<Box<Case>>,
+}
+
+/// What a refusal says of the case at hand.
+#[derive(Clone, Debug, Default)]
+pub(in crate::kernel) struct Case {
     pub(in crate::kernel) detail: Option<String>,
     pub(in crate::kernel) errors: Vec<FieldError>,
     pub(in crate::kernel) members: BTreeMap<&'static str, Value>,
@@ -191,27 +197,45 @@ impl Problem {
         self.kind
     }
 
+    /// What it says of the case at hand.
+    pub(in crate::kernel) fn case(&self) -> &Case {
+        static PLAIN: Case = Case {
+            detail: None,
+            errors: Vec::new(),
+            members: BTreeMap::new(),
+            links: BTreeMap::new(),
+            retry_after: None,
+            headers: Vec::new(),
+        };
+        self.case.as_deref().unwrap_or(&PLAIN)
+    }
+
+    pub(in crate::kernel) fn case_mut(&mut self) -> &mut Case {
+        self.case.get_or_insert_default()
+    }
+
     /// The sentence for people.
     pub fn detail(&self) -> Option<&str> {
-        self.detail.as_deref()
+        self.case().detail.as_deref()
     }
 
     /// Adds a documented extra member.
     pub fn with(mut self, member: &'static str, value: impl Serialize) -> Problem {
-        self.members
+        self.case_mut()
+            .members
             .insert(member, serde_json::to_value(value).expect("members are plain values"));
         self
     }
 
     /// Adds a documented extra member that is an address of ours: a path, which the answer completes.
     pub fn link(mut self, member: &'static str, path: &'static str) -> Problem {
-        self.links.insert(member, path);
+        self.case_mut().links.insert(member, path);
         self
     }
 
     /// Adds a field that is not acceptable.
     pub fn field(mut self, pointer: impl Into<String>, code: FieldCode, detail: impl Into<String>) -> Problem {
-        self.errors.push(FieldError {
+        self.case_mut().errors.push(FieldError {
             pointer: pointer.into(),
             code,
             detail: detail.into(),
@@ -221,7 +245,7 @@ impl Problem {
 
     /// Says when to try again: `Retry-After`, in whole seconds, rounded up, at least 1.
     pub fn retry_after(mut self, after: Duration) -> Problem {
-        self.retry_after = Some(after);
+        self.case_mut().retry_after = Some(after);
         self
     }
 
@@ -232,7 +256,7 @@ impl Problem {
 
     /// Adds a header to the answer.
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Problem {
-        self.headers.push((name, value.into()));
+        self.case_mut().headers.push((name, value.into()));
         self
     }
 }
@@ -249,15 +273,7 @@ pub fn missing(pointer: impl Into<String>, what: &str) -> Error {
 
 impl From<Kind> for Problem {
     fn from(kind: Kind) -> Problem {
-        Problem {
-            kind,
-            detail: None,
-            errors: Vec::new(),
-            members: BTreeMap::new(),
-            links: BTreeMap::new(),
-            retry_after: None,
-            headers: Vec::new(),
-        }
+        Problem { kind, case: None }
     }
 }
 
@@ -282,7 +298,7 @@ impl From<anyhow::Error> for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Refused(problem) => write!(f, "refused: {} ({:?})", problem.kind.code, problem.detail),
+            Error::Refused(problem) => write!(f, "refused: {} ({:?})", problem.kind.code, problem.detail()),
             Error::Broken(error) => write!(f, "broken: {error:?}"),
         }
     }
@@ -293,7 +309,7 @@ impl fmt::Display for Error {
         match self {
             Error::Refused(problem) => {
                 f.write_str(problem.kind.code)?;
-                problem.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
+                problem.detail().map_or(Ok(()), |detail| write!(f, ": {detail}"))
             }
             Error::Broken(error) => write!(f, "{error:#}"),
         }

@@ -95,40 +95,39 @@ pub(in crate::kernel) fn stand_in(status: StatusCode) -> Problem {
 pub(in crate::kernel) const PROBLEM_JSON: &str = "application/problem+json";
 
 fn document(problem: &Problem, base: &str, request_id: &str, retry_after: Option<Duration>) -> Value {
-    let kind = problem.kind;
+    let (kind, case) = (problem.kind, problem.case());
     let mut document = Map::new();
     document.insert("type".into(), json!(format!("{base}/problems/{}", kind.code)));
     document.insert("title".into(), json!(kind.title));
     document.insert("status".into(), json!(kind.status));
-    if let Some(detail) = problem.detail.as_ref().filter(|_| kind.status != 500) {
+    if let Some(detail) = case.detail.as_ref().filter(|_| kind.status != 500) {
         document.insert("detail".into(), json!(detail));
     }
     document.insert("code".into(), json!(kind.code));
     document.insert("request_id".into(), json!(request_id));
-    if !problem.errors.is_empty() {
-        document.insert("errors".into(), json!(problem.errors));
+    if !case.errors.is_empty() {
+        document.insert("errors".into(), json!(case.errors));
     }
-    if kind.status == 503 && !problem.members.contains_key("outcome") {
+    if kind.status == 503 && !case.members.contains_key("outcome") {
         document.insert("outcome".into(), json!(Outcome::None));
     }
     if let Some(after) = retry_after.filter(|_| kind.status == 429) {
         document.insert("retry_after_seconds".into(), json!(whole_seconds(after)));
     }
     document.extend(
-        problem
-            .members
+        case.members
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone())),
     );
-    let links = problem.links.iter();
+    let links = case.links.iter();
     document.extend(links.map(|(name, path)| ((*name).to_owned(), json!(format!("{base}{path}")))));
     Value::Object(document)
 }
 
 /// Writes the document, and around it the answer.
 pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str) -> HttpResponse {
-    let kind = problem.kind;
-    let retry_after = problem.retry_after.or_else(|| (kind.status == 503).then(jitter));
+    let (kind, case) = (problem.kind, problem.case());
+    let retry_after = case.retry_after.or_else(|| (kind.status == 503).then(jitter));
     let document = document(problem, base, request_id, retry_after);
 
     let mut response = HttpResponse::build(StatusCode::from_u16(kind.status).expect("a real status"));
@@ -136,7 +135,7 @@ pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str)
     if let Some(after) = retry_after {
         response.insert_header((RETRY_AFTER, whole_seconds(after)));
     }
-    for (name, value) in &problem.headers {
+    for (name, value) in &case.headers {
         if *name == "connection" {
             // The server writes this header itself, and drops it where others set it.
             response.force_close();

@@ -66,7 +66,7 @@ mod tests {
 
     fn refused(query: &str) -> (&'static str, String) {
         let problem = parse::<Wanted>(query).expect_err("refused");
-        (problem.kind().code, problem.errors[0].pointer.clone())
+        (problem.kind().code, problem.case().errors[0].pointer.clone())
     }
 
     #[test]

@@ -228,7 +228,7 @@ mod tests {
 
     fn refused(body: &str) -> Vec<FieldError> {
         match parse::<Pet>(body.as_bytes()) {
-            Err(Error::Refused(problem)) => problem.errors.clone(),
+            Err(Error::Refused(problem)) => problem.case().errors.clone(),
             other => panic!(
                 "{:?}",
                 other.map(|pet| format!("{:?} {:?} {:?} {:?}", pet.name, pet.legs, pet.owner, pet.kind))

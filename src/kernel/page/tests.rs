@@ -115,7 +115,8 @@ fn bad_parameters_are_named() {
             FieldCode::TooMany,
         ),
     ] {
-        let error = parse(query).err().expect("refused").errors.remove(0);
+        let refused = parse(query).err().expect("refused");
+        let error = &refused.case().errors[0];
         assert_eq!((error.pointer.as_str(), error.code), (pointer, code), "{query}");
     }
 }

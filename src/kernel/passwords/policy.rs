@@ -181,7 +181,7 @@ mod tests {
         Policy { shortest }.judge(&mut check, "/password", &Secret::new(password.to_owned()), context);
         match check.done() {
             Ok(()) => None,
-            Err(Error::Refused(problem)) => Some(problem.errors[0].code),
+            Err(Error::Refused(problem)) => Some(problem.case().errors[0].code),
             Err(Error::Broken(error)) => panic!("{error}"),
         }
     }

@@ -212,6 +212,6 @@ mod tests {
         let Err(Error::Refused(problem)) = patch(json!({"name": "Thomas"})).apply(&tom()) else {
             panic!("refused")
         };
-        assert_eq!(problem.errors[0].pointer, "/name");
+        assert_eq!(problem.case().errors[0].pointer, "/name");
     }
 }

@@ -1,7 +1,12 @@
 //! What a log line looks like: JSON for machines, text for people. Every request writes one, and the well-kept formatter of `tracing-subscriber`
 //! took a fifth of the time of a request that asks no database; this one takes a tenth of that.
 
-use std::{cell::Cell, fmt::Debug, io::Write, mem};
+use std::{
+    cell::Cell,
+    fmt::{Debug, Write as _},
+    io::Write,
+    mem,
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use tracing::{
@@ -33,7 +38,7 @@ pub(super) struct Journal<W: Write> {
 struct Desk {
     line: Vec<u8>,
     /// A value on its way through its own `Debug`.
-    scratch: Vec<u8>,
+    scratch: String,
     /// The second that was written last, and how.
     second: (i64, String),
 }
@@ -153,9 +158,12 @@ impl Line<'_> {
 
     /// In text, words stand as they are, and so does what is `bare`, but for what would end the line or command the terminal; all else in quotes.
     fn text(&mut self, value: &str, bare: bool) {
-        let is_word =
-            |value: &str| !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=');
         match self.dialect {
+            Dialect::Json if is_plain(value) => {
+                self.put("\"");
+                self.put(value);
+                self.put("\"");
+            }
             Dialect::Json => {
                 let _ = serde_json::to_writer(&mut self.desk.line, value);
             }
@@ -185,7 +193,7 @@ impl Visit for Line<'_> {
         scratch.clear();
         // What cannot be written is as far there as it came.
         let _ = write!(scratch, "{value:?}");
-        self.text(&String::from_utf8_lossy(&scratch), true);
+        self.text(&scratch, true);
         self.desk.scratch = scratch;
     }
 
@@ -204,6 +212,18 @@ impl Visit for Line<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.plain(field, value);
     }
+}
+
+/// Whether JSON writes it as it is. Every byte is looked at, for the compiler then looks at many at once.
+fn is_plain(value: &str) -> bool {
+    let plain = |b: u8| (b' '..0x7f).contains(&b) & (b != b'"') & (b != b'\\');
+    value.bytes().fold(true, |all, b| all & plain(b))
+}
+
+/// Whether it stands in text without quotes.
+fn is_word(value: &str) -> bool {
+    let of_words = |b: u8| (b'!'..0x7f).contains(&b) & (b != b'"') & (b != b'=');
+    !value.is_empty() && value.bytes().fold(true, |all, b| all & of_words(b))
 }
 
 /// The text, with what would end a line or command a terminal as its escape, and a backslash before these signs.

@@ -13,7 +13,6 @@ use actix_web::{
         ConnectionType, Method,
         header::{CONTENT_TYPE, HeaderMap, ORIGIN},
     },
-    web::Data,
 };
 
 use super::{Front, overdrawn::Refusal, unread::Unread};
@@ -23,7 +22,7 @@ use crate::kernel::{
     gate::Place,
     http::{
         REPLAYED, cors, headers,
-        limits::{POLICY, Verdict},
+        limits::Verdict,
         operations::{Operation, RateClass},
         problem::{self, Broke},
     },
@@ -33,8 +32,8 @@ use crate::kernel::{
 };
 
 /// What is known of a request when its answer leaves.
-pub(super) struct Seen {
-    pub(super) front: Data<Front>,
+pub(super) struct Seen<'f> {
+    pub(super) front: &'f Front,
     pub(super) operation: &'static Operation,
     pub(super) method: Method,
     pub(super) started: Instant,
@@ -54,15 +53,15 @@ pub(super) struct Seen {
     scope: Option<Scope>,
 }
 
-impl Seen {
+impl<'f> Seen<'f> {
     pub(super) fn new(
-        front: Data<Front>,
+        front: &'f Front,
         operation: &'static Operation,
         method: Method,
         started: Instant,
         call: &Call,
         request: &HeaderMap,
-    ) -> Seen {
+    ) -> Seen<'f> {
         let mut origin = HeaderMap::new();
         if let Some(value) = request.get(&ORIGIN) {
             origin.insert(ORIGIN, value.clone());
@@ -167,15 +166,7 @@ impl Seen {
     fn dress(&mut self, mut response: HttpResponse) -> HttpResponse {
         let headers = response.headers_mut();
         headers::dress(headers, &self.request_id);
-        // What was judged later says how it stands, and its own policy beside the others.
-        let told = headers.contains_key(&POLICY);
-        for (name, value) in self.verdict.headers() {
-            match (told, name == POLICY) {
-                (false, _) => drop(headers.insert(name, value)),
-                (true, true) => headers.append(name, value),
-                (true, false) => {}
-            }
-        }
+        self.verdict.dress(headers);
         cors::dress(&self.front.origins, &self.origin, self.operation, headers);
         if self.front.is_draining() {
             // The balancer should come back elsewhere.

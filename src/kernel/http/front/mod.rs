@@ -128,7 +128,7 @@ pub async fn front(
     };
     let call = call(&request, operation, &front, started);
     let method = request.method().clone();
-    let mut seen = Seen::new(front, operation, method, started, &call, request.headers());
+    let mut seen = Seen::new(&front, operation, method, started, &call, request.headers());
     seen.unread = Unread::of(&mut request);
     let call = match place {
         Ok(place) => {
@@ -202,9 +202,14 @@ fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
 }
 
 /// Everything that can be said about a request before its handler looks at it.
-async fn judge(seen: &mut Seen, request: &ServiceRequest, call: Call, is_known: bool) -> Result<Caller, Box<Problem>> {
+async fn judge(
+    seen: &mut Seen<'_>,
+    request: &ServiceRequest,
+    call: Call,
+    is_known: bool,
+) -> Result<Caller, Box<Problem>> {
     judge_head(request)?;
-    judge_start(path(request), &seen.front)?;
+    judge_start(path(request), seen.front)?;
     let caller = admit(seen, request, call).await?;
     judge_encoding(request.query_string())?;
     if !is_known {
@@ -226,8 +231,8 @@ fn shown(request: &ServiceRequest) -> Credential {
 }
 
 /// Finds out who calls, and whether they may ask for so much.
-async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<Caller, Box<Problem>> {
-    let front = seen.front.clone();
+async fn admit(seen: &mut Seen<'_>, request: &ServiceRequest, call: Call) -> Result<Caller, Box<Problem>> {
+    let front = seen.front;
     let (limits, doorkeeper) = (&front.limits, &front.doorkeeper);
     let (ip, class) = (call.ip, seen.operation.rate);
     let headers = request.headers();
@@ -285,7 +290,7 @@ async fn admit(seen: &mut Seen, request: &ServiceRequest, call: Call) -> Result<
 }
 
 /// Why what is shown does not count here: another workspace than its own is named beside it, or a browser sent it for somebody else's page.
-async fn misplaced(seen: &Seen, headers: &HeaderMap, caller: &Caller, named: Option<&str>) -> Option<Problem> {
+async fn misplaced(seen: &Seen<'_>, headers: &HeaderMap, caller: &Caller, named: Option<&str>) -> Option<Problem> {
     if let Ok(access) = &caller.access
         && let Err(refused) = seen.front.doorkeeper.expect_own(access, named).await
     {

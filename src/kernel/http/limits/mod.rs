@@ -21,7 +21,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use self::{local::Local, shared::Shared};
 pub use self::{
     quota::{Ask, Home, Quota},
-    verdict::{POLICY, Standing, Verdict},
+    verdict::{Standing, Verdict},
 };
 use super::operations::RateClass;
 use crate::kernel::{

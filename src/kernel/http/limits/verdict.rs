@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{
-    http::header::{HeaderName, HeaderValue},
+    http::header::{HeaderMap, HeaderName, HeaderValue},
     web::Bytes,
 };
 
@@ -19,7 +19,7 @@ static NAMES: [HeaderName; 5] = [
     HeaderName::from_static("x-ratelimit-reset"),
 ];
 /// The one of them that there may be several of.
-pub const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// How one bucket stands after a request was judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,22 +108,32 @@ impl Verdict {
         let Some(problem) = self.problem() else { return Ok(()) };
         let told = NAMES.iter().zip(self.told().into_iter().flatten());
         let told = told.fold(problem, |problem, (name, value)| {
-            problem.header(name.as_str(), String::from_utf8_lossy(&value))
+            problem.header(name.as_str(), String::from_utf8_lossy(value.as_bytes()))
         });
         Err(Error::from(told))
     }
 
     /// What every answer says about the limits that it met: the policies, and how the tightest of them stands.
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let values = self.told().into_iter().flatten();
-        NAMES
-            .iter()
-            .zip(values)
-            .filter_map(|(name, value)| Some((name.clone(), HeaderValue::from_maybe_shared(value).ok()?)))
+        let told = self.told().into_iter();
+        told.flat_map(|values| NAMES.iter().cloned().zip(values))
+    }
+
+    /// Says the same in the headers of an answer. What was judged later has said there how it stands; its policy stands beside the others.
+    pub(in crate::kernel::http) fn dress(&self, headers: &mut HeaderMap) {
+        let Some(values) = self.told() else { return };
+        let is_told = headers.contains_key(&POLICY);
+        for (name, value) in NAMES.iter().zip(values) {
+            match (is_told, *name == POLICY) {
+                (false, _) => drop(headers.insert(name.clone(), value)),
+                (true, true) => headers.append(name.clone(), value),
+                (true, false) => {}
+            }
+        }
     }
 
     /// The values of the five headers, parts of one text.
-    fn told(&self) -> Option<[Bytes; 5]> {
+    fn told(&self) -> Option<[HeaderValue; 5]> {
         let tightest = self
             .refused()
             .or_else(|| self.standings.iter().min_by_key(|standing| standing.left));
@@ -147,7 +157,8 @@ impl Verdict {
         let all = Bytes::from(text.0);
         let ends = [policy, standing, limit, remaining, all.len()];
         let mut from = 0;
-        Some(ends.map(|end| all.slice(std::mem::replace(&mut from, end)..end)))
+        let parts = ends.map(|end| all.slice(std::mem::replace(&mut from, end)..end));
+        Some(parts.map(|part| HeaderValue::from_maybe_shared(part).expect("names and numbers")))
     }
 }
 
