@@ -11,8 +11,8 @@ use crate::kernel::{config::Config, secret::Secret};
 pub enum Migrate {
     /// Make roles, database, schema and extensions, as an administrator (DATABASE_URL). Once a cluster; safe to repeat.
     ///
-    /// The passwords of the roles come from GUILDHALL_MIGRATOR_PASSWORD, GUILDHALL_TENANT_PASSWORD and GUILDHALL_KERNEL_PASSWORD; one that
-    /// is not set is left as it is.
+    /// The passwords of the roles come from GUILDHALL_MIGRATOR_PASSWORD, GUILDHALL_TENANT_PASSWORD, GUILDHALL_KERNEL_PASSWORD and
+    /// GUILDHALL_AUDITOR_PASSWORD; one that is not set is left as it is.
     Bootstrap {
         /// The database's name.
         #[arg(long, default_value = "guildhall")]

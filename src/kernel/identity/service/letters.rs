@@ -79,7 +79,6 @@ pub fn may_leave(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, to: &str) -> Res
         ),
         false => tracing::info!(
             limit,
-            from,
             seconds,
             request_id,
             "a mail that was asked for does not leave: too many were for that mailbox"
