@@ -59,14 +59,17 @@ fn is_ok(status: StatusCode, _body: &[u8]) -> bool {
 
 async fn flooded(path: &'static str, subject: &Subject, options: &Options) -> Result<Vec<Row>> {
     let line = 2 * CONNECTIONS;
-    let peak = load::closed(subject, line, options.period() * 2).await?.rate();
-    let normal = load::open(subject, peak / 2.0, line, options.period() * 2, PATIENCE).await?;
-    let flood = load::open(subject, 10.0 * peak, CROWD, LONG, LATE).await?;
-    let after = load::open(subject, peak / 2.0, line, options.period() * 2, PATIENCE).await?;
-    let mut back = Recovery::of(&normal, &after, options.period() * 2, peak / 2.0);
+    let peak = async || Ok::<_, anyhow::Error>(load::closed(subject, line, options.period() * 2).await?.rate());
+    let before = peak().await?;
+    let normal = load::open(subject, before / 2.0, line, options.period() * 2, PATIENCE).await?;
+    let flood = load::open(subject, 10.0 * before, CROWD, LONG, LATE).await?;
+    let after = load::open(subject, before / 2.0, line, options.period() * 2, PATIENCE).await?;
+    let mut back = Recovery::of(&normal, &after, options.period() * 2, before / 2.0);
     // What was still to be answered when the flood had ended is a part of it.
     back.seconds += (flood.seconds - LONG.as_secs_f64()).max(0.0);
     let in_time = |(_, took): &&(u64, u64)| u128::from(*took) <= PATIENCE.as_micros();
+    // Half a minute is long enough for the machine itself to become another: its best is asked for on both sides.
+    let peak = f64::midpoint(before, peak().await?);
     let goodput = flood.answers.iter().filter(in_time).count() as f64 / flood.seconds;
     let (shed, unsent) = (flood.shed, flood.unsent);
     // Who is refused is held for a moment, and asks no more meanwhile: so fewer arrive than were to come.
@@ -74,7 +77,7 @@ async fn flooded(path: &'static str, subject: &Subject, options: &Options) -> Re
     Ok(vec![
         Row {
             path,
-            what: "goodput at ten times the peak, answers within 1 s; the peak".into(),
+            what: "goodput at ten times the peak, answers within 1 s; the peak, before and after".into(),
             figure: format!("{goodput:.0}/s of {peak:.0}/s; {arrived:.1} × arrived: {shed} shed, {unsent} unsent"),
             verdict: Verdict::AtLeast(goodput / peak, 0.9),
         },
