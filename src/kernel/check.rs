@@ -109,6 +109,19 @@ impl Check {
         }
     }
 
+    /// A language tag: two or three letters, and perhaps a region.
+    pub fn locale(&mut self, pointer: &str, locale: &str) {
+        let mut parts = locale.split('-');
+        let language = parts.next().unwrap_or_default();
+        let fits = (2..=3).contains(&language.len())
+            && language.bytes().all(|b| b.is_ascii_lowercase())
+            && parts.all(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+            && locale.len() <= 35;
+        if !fits {
+            self.refuse(pointer, FieldCode::InvalidFormat, "A language tag, as en or pt-BR.");
+        }
+    }
+
     /// At most so many.
     pub fn count(&mut self, pointer: &str, count: usize, most: usize) {
         if count > most {

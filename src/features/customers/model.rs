@@ -95,8 +95,8 @@ pub struct NewCustomer {
     /// Your own key for them, unique as the address is.
     #[schema(max_length = 255)]
     pub external_id: Option<String>,
-    /// The language of mails.
-    #[schema(min_length = 2, max_length = 20)]
+    /// The language of mails, as `en` or `pt-BR`.
+    #[schema(min_length = 2, max_length = 35)]
     pub locale: String,
     /// Your own tags.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
@@ -127,10 +127,7 @@ impl Validate for NewCustomer {
             }
         }
         check.external_id(self.external_id.as_ref());
-        let language = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
-        if self.locale.len() > 20 || !self.locale.split('-').all(language) {
-            check.refuse("/locale", FieldCode::InvalidFormat, "A language tag, as en or pt-BR.");
-        }
+        check.locale("/locale", &self.locale);
         check.metadata(&self.metadata);
     }
 }

@@ -38,6 +38,12 @@ async fn customers_are_one_by_address_and_by_the_vendors_own_key() {
             .await
             .invalid("/email", "invalid-format");
     }
+    for bad in ["e", "english", "EN", "en-", "en_GB"] {
+        owner
+            .post("/customers", json!({ "email": "bea@example.com", "locale": bad }))
+            .await
+            .invalid("/locale", "invalid-format");
+    }
     let path = format!("/customers/{}", made.id());
     let cleared = owner
         .patch(&path, json!({ "name": null, "company": "Example" }))

@@ -62,19 +62,6 @@ pub(super) fn judge_username(check: &mut Check, name: &str) {
     }
 }
 
-/// Notes what is wrong with a language tag: two or three letters, and perhaps a region.
-pub(super) fn judge_locale(check: &mut Check, locale: &str) {
-    let mut parts = locale.split('-');
-    let language = parts.next().unwrap_or_default();
-    let fits = (2..=3).contains(&language.len())
-        && language.bytes().all(|b| b.is_ascii_lowercase())
-        && parts.all(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
-        && locale.len() <= 35;
-    if !fits {
-        check.refuse("/locale", FieldCode::InvalidFormat, "A language tag, as en or pt-BR.");
-    }
-}
-
 /// Notes a credential that is too long to be one. What is wrong with it otherwise, only the database can tell.
 fn judge_token(check: &mut Check, pointer: &str, token: &Secret<String>) {
     if token.expose().len() > 200 {
@@ -134,7 +121,7 @@ impl Validate for Registration {
             judge_username(check, name);
         }
         if let Some(locale) = &self.locale {
-            judge_locale(check, locale);
+            check.locale("/locale", locale);
         }
         if let Some(token) = &self.invitation_token {
             judge_token(check, "/invitation_token", token);

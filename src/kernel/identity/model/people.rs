@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::inputs::{judge_locale, judge_username};
+use super::inputs::judge_username;
 use crate::kernel::{
     check::{Check, Validate, patched, trimmed_given},
     error::FieldCode,
@@ -203,7 +203,7 @@ impl Validate for MePatch {
             }
         }
         if let Some(locale) = &self.locale {
-            judge_locale(check, locale);
+            check.locale("/locale", locale);
         }
         if let Some(zone) = &self.time_zone {
             judge_time_zone(check, zone);

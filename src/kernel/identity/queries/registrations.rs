@@ -80,20 +80,20 @@ pub(in crate::kernel::identity) fn of_address(
     Ok(rows.first(tx.conn()).optional()?)
 }
 
-/// Gives a sign-up another mailed token, and as long as at first.
+/// Gives a sign-up another mailed token, and as long as at first. False: its address has been proved meanwhile.
 pub(in crate::kernel::identity) fn renew(
     tx: &mut Kernel<'_>,
     id: Uuid,
     token: &[u8],
     until: DateTime<Utc>,
-) -> Result<()> {
-    diesel::update(pending_registrations::table.find(id))
+) -> Result<bool> {
+    let renewed = diesel::update(pending_registrations::table.find(id))
         .set((
             pending_registrations::mail_token_hash.eq(token),
             pending_registrations::expires_at.eq(until),
         ))
         .execute(tx.conn())?;
-    Ok(())
+    Ok(renewed == 1)
 }
 
 /// The first proof of an address wins: every sign-up of it goes.

@@ -139,7 +139,9 @@ pub fn resend(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, wanted: &Resend) ->
         return Ok(());
     }
     let fresh = one_time(desk);
-    queries::registrations::renew(tx, waiting.id, &fresh.digest(), now + Duration::minutes(VERIFY_MINUTES))?;
+    if !queries::registrations::renew(tx, waiting.id, &fresh.digest(), now + Duration::minutes(VERIFY_MINUTES))? {
+        return Ok(());
+    }
     let profile: Profile = serde_json::from_value(waiting.profile).unwrap_or_default();
     letters::send(
         tx,
