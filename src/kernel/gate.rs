@@ -4,16 +4,16 @@
 //! A request takes a [`Place`] before anything is spent on it. There are as many places as permits and room in line; whoever finds none
 //! is refused at once, and whoever has one is never refused for lack of room again, however often it passes the gate.
 
+mod place;
 mod porch;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -21,10 +21,11 @@ use std::{
 use prometheus::{Histogram, IntCounter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use self::place::Place;
 use self::porch::Porch;
 use crate::kernel::{
     access::{Call, Class, Scope},
-    error::{DEADLINE_EXCEEDED, OVERLOADED, Outcome, Problem, RATE_LIMITED},
+    error::{DEADLINE_EXCEEDED, OVERLOADED, Outcome, Problem},
     id::WorkspaceId,
     metrics,
 };
@@ -75,13 +76,16 @@ struct Hall {
 pub struct Permit {
     _permit: OwnedSemaphorePermit,
     _place: Option<Place>,
+    /// Whose time it is, and since when.
+    worker: Option<(Arc<Place>, Instant)>,
 }
 
-/// A place inside: work or a place in line for it. Given back when it is left or dropped.
-pub struct Place {
-    hall: Arc<Hall>,
-    inside: AtomicBool,
-    workspace: OnceLock<WorkspaceId>,
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some((place, began)) = &self.worker {
+            place.worked(began.elapsed());
+        }
+    }
 }
 
 /// There is no place. The answer to it is always the same: 503 `overloaded`, `reason: line`.
@@ -159,22 +163,31 @@ impl Gate {
         if let (Some(place), Some(workspace)) = (&place, workspace) {
             place.belong_to(workspace)?;
         }
-        if let Ok(permit) = hall.free.clone().try_acquire_owned() {
-            hall.waits.observe(0.0);
-            return Ok(Permit {
-                _permit: permit,
-                _place: place,
-            });
-        }
-        let patience = match admitted {
-            // However long its caller is ready to wait for something else.
-            true => call.time_left().min(call.class.time()),
-            false => call.time_left().min(hall.room.longest),
+        let permit = match hall.free.clone().try_acquire_owned() {
+            Ok(permit) => {
+                hall.waits.observe(0.0);
+                permit
+            }
+            Err(_) => {
+                let patience = match admitted {
+                    // However long its caller is ready to wait for something else.
+                    true => call.time_left().min(call.class.time()),
+                    false => call.time_left().min(hall.room.longest),
+                };
+                let began = Instant::now();
+                let permit = hall.wait(patience).await;
+                if let Some(place) = &call.place {
+                    place.waited(began.elapsed());
+                }
+                permit?
+            }
         };
-        let permit = hall.wait(patience).await?;
+        // What is computed asks no database.
+        let worker = call.place.clone().filter(|_| call.class != Class::Cpu);
         Ok(Permit {
             _permit: permit,
             _place: place,
+            worker: worker.map(|place| (place, Instant::now())),
         })
     }
 
@@ -248,11 +261,7 @@ impl Hall {
 
     fn admit(self: &Arc<Hall>) -> Result<Place, Full> {
         self.take()?;
-        Ok(Place {
-            hall: self.clone(),
-            inside: AtomicBool::new(true),
-            workspace: OnceLock::new(),
-        })
+        Ok(Place::of(self.clone()))
     }
 
     fn take(&self) -> Result<(), Full> {
@@ -307,73 +316,5 @@ struct Waiting<'h>(&'h AtomicUsize);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Place {
-    /// True until it is left.
-    pub fn is_inside(&self) -> bool {
-        self.inside.load(Ordering::Relaxed)
-    }
-
-    /// Says whose it is, now that it is known.
-    ///
-    /// # Errors
-    /// 429 `rate-limited`: the workspace has half of all places, and others are here too. The place is left.
-    pub fn belong_to(&self, workspace: WorkspaceId) -> Result<(), Problem> {
-        if !self.is_inside() || self.workspace.set(workspace).is_err() {
-            return Ok(());
-        }
-        let (held, others) = self.hall.hold(workspace);
-        let share = (self.hall.room.permits + self.hall.room.line).div_ceil(2);
-        if held > share && others {
-            self.hall.greedy.inc();
-            self.leave();
-            return Err(RATE_LIMITED
-                .with("bucket", "concurrency")
-                .with("limit", share)
-                .retry_after(Duration::from_secs(1)));
-        }
-        Ok(())
-    }
-
-    /// Makes room: the answer is there, or the caller is slow.
-    pub fn leave(&self) {
-        if self.inside.swap(false, Ordering::Relaxed) {
-            self.hall.inside.fetch_sub(1, Ordering::Relaxed);
-            if let Some(workspace) = self.workspace.get() {
-                self.hall.release(*workspace);
-            }
-        }
-    }
-
-    /// Takes a place again after it was left.
-    ///
-    /// # Errors
-    /// [`Full`].
-    pub fn come_back(&self) -> Result<(), Full> {
-        if self.is_inside() {
-            return Ok(());
-        }
-        self.hall.take()?;
-        if let Some(workspace) = self.workspace.get() {
-            self.hall.hold(*workspace);
-        }
-        self.inside.store(true, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place")
-            .field("inside", &self.is_inside())
-            .finish_non_exhaustive()
     }
 }

@@ -358,4 +358,23 @@ fn the_quickstart_walks_from_the_front_door_to_the_vault_and_can_do_so_again() {
         rest = &rest[place + milestone.len()..];
     }
     assert!(walk().contains("That was everything."));
+    let said = stack.said();
+    let line = said.lines().find(|line| line.contains("operation=licenses_create "));
+    let line = line.unwrap_or_else(|| panic!("a licence was issued, and no line says so:\n{said}"));
+    for field in [
+        "status=201",
+        "ms=",
+        "db_ms=",
+        "bytes_in=",
+        "bytes_out=",
+        "workspace=wsp_",
+        "actor_id=",
+    ] {
+        assert!(line.contains(&format!(" {field}")), "{field} is not in {line}");
+    }
+    let before = said.lines().find(|line| line.contains("operation=auth_register "));
+    assert!(
+        !before.expect("a sign-up").contains(" workspace="),
+        "what is nothing is not said"
+    );
 }

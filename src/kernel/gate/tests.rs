@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::kernel::error::RATE_LIMITED;
 
 fn call(class: Class, place: Option<&Arc<Place>>) -> Call {
     Call {
@@ -142,4 +143,22 @@ async fn passwords_have_places_of_their_own_and_an_account_s_permits() {
         .expect("goes in");
     assert_eq!(gate.hall(Class::Account).free.available_permits(), 1);
     assert_eq!(gate.turns().available_permits(), 1);
+}
+
+#[actix_web::test]
+async fn a_place_says_how_long_it_was_in_line_and_at_work() {
+    let gate = narrow();
+    let [first, second] = [(), ()].map(|()| gate.admit(Class::Interactive).expect("there is room"));
+    let calls = [&first, &second].map(|place| call(Class::Interactive, Some(place)));
+    let at_work = gate.enter(&calls[0], None).await.expect("there is nobody");
+    let pause = Duration::from_millis(20);
+    let leaving = async {
+        tokio::time::sleep(pause).await;
+        drop(at_work);
+    };
+    let (next, ()) = tokio::join!(gate.enter(&calls[1], None), leaving);
+    assert_eq!(first.spent().0, Duration::ZERO);
+    assert!(first.spent().1 >= pause && second.spent().0 >= pause);
+    assert_eq!(second.spent().1, Duration::ZERO, "its work goes on");
+    drop(next);
 }

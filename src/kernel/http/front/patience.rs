@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::{
     dev::ServiceRequest,
-    http::header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING},
 };
 
 use crate::kernel::http::{operations::Operation, prefer};
@@ -34,17 +34,18 @@ fn asked_wait(request: &ServiceRequest) -> Duration {
     Duration::from_secs(seconds.unwrap_or(0).min(prefer::LONGEST))
 }
 
+/// How long the body is, if its head says so.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(&CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// A body may take its time to arrive; the handler's own time begins after it. One that the operation does not take gives it none.
 fn body_time(request: &ServiceRequest, operation: &Operation) -> Duration {
     if operation.reads {
         return Duration::ZERO;
     }
     let longest = operation.body_limit as u64;
-    let length = request
-        .headers()
-        .get(&CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match length {
+    match content_length(request.headers()) {
         Some(0) => Duration::ZERO,
         Some(bytes) => Duration::from_secs(10 + bytes.min(longest) / 65_536),
         None if request.headers().contains_key(&TRANSFER_ENCODING) => Duration::from_secs(10 + longest / 65_536),

@@ -1,0 +1,119 @@
+//! A place inside the gate.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{Full, Hall};
+use crate::kernel::{
+    error::{Problem, RATE_LIMITED},
+    id::WorkspaceId,
+};
+
+/// A place inside: work or a place in line for it. Given back when it is left or dropped.
+pub struct Place {
+    hall: Arc<Hall>,
+    inside: AtomicBool,
+    workspace: OnceLock<WorkspaceId>,
+    /// Microseconds in line for connections, and with them.
+    waited: AtomicU64,
+    worked: AtomicU64,
+}
+
+impl Place {
+    /// A place in that hall, which was taken there.
+    pub(super) fn of(hall: Arc<Hall>) -> Place {
+        Place {
+            hall,
+            inside: AtomicBool::new(true),
+            workspace: OnceLock::new(),
+            waited: AtomicU64::new(0),
+            worked: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn waited(&self, time: Duration) {
+        self.waited.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn worked(&self, time: Duration) {
+        self.worked.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// How long whoever has it was in line for connections to the database, and how long with them.
+    pub fn spent(&self) -> (Duration, Duration) {
+        let of = |time: &AtomicU64| Duration::from_micros(time.load(Ordering::Relaxed));
+        (of(&self.waited), of(&self.worked))
+    }
+
+    /// True until it is left.
+    pub fn is_inside(&self) -> bool {
+        self.inside.load(Ordering::Relaxed)
+    }
+
+    /// Says whose it is, now that it is known.
+    ///
+    /// # Errors
+    /// 429 `rate-limited`: the workspace has half of all places, and others are here too. The place is left.
+    pub fn belong_to(&self, workspace: WorkspaceId) -> Result<(), Problem> {
+        if !self.is_inside() || self.workspace.set(workspace).is_err() {
+            return Ok(());
+        }
+        let (held, others) = self.hall.hold(workspace);
+        let share = (self.hall.room.permits + self.hall.room.line).div_ceil(2);
+        if held > share && others {
+            self.hall.greedy.inc();
+            self.leave();
+            return Err(RATE_LIMITED
+                .with("bucket", "concurrency")
+                .with("limit", share)
+                .retry_after(Duration::from_secs(1)));
+        }
+        Ok(())
+    }
+
+    /// Makes room: the answer is there, or the caller is slow.
+    pub fn leave(&self) {
+        if self.inside.swap(false, Ordering::Relaxed) {
+            self.hall.inside.fetch_sub(1, Ordering::Relaxed);
+            if let Some(workspace) = self.workspace.get() {
+                self.hall.release(*workspace);
+            }
+        }
+    }
+
+    /// Takes a place again after it was left.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn come_back(&self) -> Result<(), Full> {
+        if self.is_inside() {
+            return Ok(());
+        }
+        self.hall.take()?;
+        if let Some(workspace) = self.workspace.get() {
+            self.hall.hold(*workspace);
+        }
+        self.inside.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("inside", &self.is_inside())
+            .finish_non_exhaustive()
+    }
+}
