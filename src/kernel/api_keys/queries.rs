@@ -12,7 +12,7 @@ use crate::{
         http::front::API_VERSION,
         id::{ApiKeyId, UserId, WorkspaceId},
         page::PageQuery,
-        schema::{api_keys, workspaces},
+        schema::{api_keys, memberships, workspaces},
     },
 };
 
@@ -61,6 +61,14 @@ pub(super) fn count_living(conn: &mut PgConnection, workspace: WorkspaceId, now:
         .filter(api_keys::expires_at.gt(now))
         .count()
         .get_result(conn)
+}
+
+/// Whether the person is in the workspace.
+pub(super) fn is_member(conn: &mut PgConnection, user: UserId) -> QueryResult<bool> {
+    let active = memberships::table
+        .filter(memberships::user_id.eq(user))
+        .filter(memberships::state.eq("active"));
+    diesel::select(diesel::dsl::exists(active)).get_result(conn)
 }
 
 /// A page of living keys; `owner` narrows to one person's.

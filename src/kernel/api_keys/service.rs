@@ -63,6 +63,10 @@ pub(super) fn create(tx: &mut Tenant<'_>, keeper: Keeper, secret: &Token, new: &
     let now = tx.now()?;
     let workspace = tx.workspace();
     let living = queries::count_living(tx.conn(), workspace, now)?;
+    // Whoever ends a membership holds the workspace as well, and revokes the keys that there are.
+    if !queries::is_member(tx.conn(), keeper.user)? {
+        return Err(NOT_FOUND.into());
+    }
     entitlements::room(tx, "api_keys", living)?;
     let reseller = tx.scope().reach().reseller.map(|id| id.uuid());
     let row = NewKey {

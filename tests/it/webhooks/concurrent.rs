@@ -1,6 +1,6 @@
 //! What happens to webhooks at the same time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::IntoFuture, time::Duration};
 
 use diesel::connection::SimpleConnection;
 use futures_util::join;
@@ -11,7 +11,7 @@ use super::{Receiver, deliveries, relay, unmatched};
 use crate::world::{World, until};
 
 /// How many of the product's statements wait for a lock.
-fn waiting(world: &World) -> i64 {
+pub fn waiting(world: &World) -> i64 {
     world.count(
         "SELECT count(*) FROM pg_stat_activity \
           WHERE datname = current_database() AND usename = 'app_tenant' AND wait_event_type = 'Lock'",
@@ -69,6 +69,41 @@ async fn an_event_is_matched_while_a_sender_is_at_work() {
     sender.batch_execute("ROLLBACK").expect("given back");
     world.run_jobs().await;
     assert_eq!(receiver.names(), ["Now"]);
+}
+
+#[actix_web::test]
+async fn an_endpoint_changes_before_or_after_events_are_matched_with_it() {
+    for change in ["disable", "patch"] {
+        let (world, receiver) = (World::new().await, Receiver::new());
+        world.run_jobs().await;
+        let owner = world.owner();
+        let wish = json!({ "url": receiver.url, "events": ["workspace.updated"] });
+        let path = owner.post("/webhook-endpoints", wish).await.created().path();
+        owner.patch("/workspace", json!({ "name": "Now" })).await.ok();
+        let mut barrier = world.superuser();
+        barrier
+            .batch_execute("BEGIN; LOCK TABLE webhook_deliveries IN SHARE MODE")
+            .expect("the table's lock");
+        let relay = relay(&world);
+        let meanwhile = async {
+            until("the event is being matched", || waiting(&world) == 1).await;
+            let opening = async {
+                until("the change waits for that", || waiting(&world) == 2).await;
+                barrier.batch_execute("ROLLBACK").expect("the barrier opens");
+            };
+            let asked = match change {
+                "disable" => owner.post(&format!("{path}/disable"), json!({})),
+                _ => owner.patch(&path, json!({ "events": ["agent.*"] })),
+            };
+            join!(asked.into_future(), opening).0.ok();
+        };
+        join!(async { relay.turn().await.expect("a turn") }, meanwhile);
+        world.run_jobs().await;
+        let sent = usize::from(change == "patch");
+        assert_eq!(receiver.got().len(), sent, "what was matched before {change}");
+        assert_eq!(deliveries(&world, "state = 'skipped'"), 1 - sent as i64, "{change}");
+        assert_eq!(deliveries(&world, "finished_at IS NULL"), 0, "{change}");
+    }
 }
 
 #[actix_web::test]

@@ -1,7 +1,7 @@
 //! Outgoing webhooks, from the change to the receiver.
 
 mod backlog;
-mod concurrent;
+pub mod concurrent;
 mod endpoints;
 mod killed;
 mod order;

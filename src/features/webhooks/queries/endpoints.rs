@@ -79,11 +79,7 @@ pub(in crate::features::webhooks) fn endpoint(conn: &mut PgConnection, id: Endpo
 }
 
 pub(in crate::features::webhooks) fn lock_endpoint(conn: &mut PgConnection, id: EndpointId) -> QueryResult<Endpoint> {
-    e::table
-        .find(id)
-        .select(Endpoint::as_select())
-        .for_no_key_update()
-        .first(conn)
+    e::table.find(id).select(Endpoint::as_select()).for_update().first(conn)
 }
 
 /// The values of the headers that an endpoint wants.
@@ -109,8 +105,8 @@ pub(in crate::features::webhooks) fn update_endpoint(
     change: &Change<'_>,
 ) -> QueryResult<Endpoint> {
     diesel::update(e::table.find(id))
-        // Something is always set, or there would be no statement; and nothing that others refer to it by, or they would wait.
-        .set((change, e::enabled.eq(e::enabled)))
+        // Something is always set, or there would be no statement.
+        .set((change, e::id.eq(id)))
         .returning(Endpoint::as_returning())
         .get_result(conn)
 }
