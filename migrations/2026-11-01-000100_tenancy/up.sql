@@ -33,7 +33,7 @@ CREATE FUNCTION uuid_at(instant timestamptz) RETURNS uuid IMMUTABLE STRICT PARAL
 -- Raises `version` (the ETag) on every change that is not only of the bookkeeping columns it is given, and sets `updated_at` where the
 -- table has it: CREATE TRIGGER bump_version BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION bump_version('last_used_at', …).
 -- Such a trigger locks the row before it runs, by the columns that the UPDATE names: with one that a foreign key could refer to, changed or
--- not, it shuts out all who refer to the row. So what is unique and may change is unique by an index with a condition, to which none can.
+-- not, it shuts out all who refer to the row. So what is unique and does change is unique by an index with a condition, to which none can.
 CREATE FUNCTION bump_version() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   bookkeeping CONSTANT text[] := coalesce(TG_ARGV, '{}') || ARRAY['version', 'updated_at'];

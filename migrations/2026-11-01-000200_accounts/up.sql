@@ -378,6 +378,7 @@ CREATE TABLE workspaces (
   deleted_at          timestamptz,
   CONSTRAINT workspaces_deleted_check CHECK ((state = 'deleted') = (deleted_at IS NOT NULL))
 ) WITH (fillfactor = 80);
+-- With a condition, as they change: bump_version says why.
 CREATE UNIQUE INDEX workspaces_slug_key ON workspaces (slug) WHERE slug IS NOT NULL;
 CREATE UNIQUE INDEX workspaces_external_ref_key ON workspaces (external_ref) WHERE external_ref IS NOT NULL;
 CREATE UNIQUE INDEX workspaces_platform_key ON workspaces (kind) WHERE kind = 'platform';

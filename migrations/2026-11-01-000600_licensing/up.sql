@@ -170,6 +170,7 @@ CREATE TABLE policies (
   CONSTRAINT policies_check_in_check CHECK ((check_in_every IS NULL) = (check_in_unit IS NULL)),
   CONSTRAINT policies_heartbeat_resurrection_check1 CHECK (heartbeat_resurrection = 'no_revive' OR heartbeat_cull = 'keep_dead')
 );
+-- With a condition, as they change: bump_version says why.
 CREATE UNIQUE INDEX policies_workspace_id_product_id_code_key ON policies (workspace_id, product_id, code) WHERE code IS NOT NULL;
 CREATE INDEX policies_created_at_idx ON policies (workspace_id, created_at, id);
 CREATE INDEX policies_updated_at_idx ON policies (workspace_id, updated_at, id);

@@ -38,6 +38,7 @@ CREATE TABLE agents (
   CONSTRAINT agents_pkey PRIMARY KEY (workspace_id, id),
   CONSTRAINT agents_latest_check CHECK ((latest IS NULL) = (latest_sha256 IS NULL))
 );
+-- With a condition, as they change: bump_version says why.
 CREATE UNIQUE INDEX agents_workspace_id_name_key ON agents (workspace_id, name) WHERE name IS NOT NULL;
 CREATE UNIQUE INDEX agents_workspace_id_slug_key ON agents (workspace_id, slug) WHERE slug IS NOT NULL;
 CREATE INDEX agents_created_at_idx ON agents (workspace_id, created_at, id);

@@ -91,8 +91,8 @@ fn everybody() -> Apply {
 
 /// Change a policy.
 ///
-/// Its licences follow, each with what differs for it, unless only new ones are meant. Where more than 1,000 follow it, nothing changes: 409
-/// `too-many-licenses`.
+/// Its licences follow, each with what differs for it, unless only new ones are meant. Where more than 1,000 follow it, a change of its rules or
+/// entitlements is 409 `too-many-licenses`.
 #[utoipa::path(operation_id = "policies_update", 
                params(("id" = PolicyId, Path, description = "The policy."),
                       ("apply" = inline(Option<Apply>), Query, description = "Whether licences that there are follow: `existing` (default) or `new`.")),

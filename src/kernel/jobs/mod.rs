@@ -67,7 +67,7 @@ pub fn retry_in(tx: &mut Tenant<'_>, job: &Job, due: Option<DateTime<Utc>>, lane
     held(job, queries::retry(tx.conn(), job, due, lane)?)
 }
 
-/// The same for a subject whose rows do not tell whether it was done before: a lease that is gone was given up by this job itself, if it has
+/// [`retry`] for a subject whose rows do not tell whether it was done before: a lease that is gone was given up by this job itself, if it has
 /// tried to and did not hear of the commit.
 ///
 /// # Errors

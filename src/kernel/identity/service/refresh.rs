@@ -24,7 +24,7 @@ use crate::kernel::{
 
 /// The immediate predecessor is good for so long: several tabs, a server beside its browser, parallel steps.
 const GRACE: Duration = Duration::seconds(10);
-/// So long an answer may have been lost, if nobody has used what it held.
+/// So long an answer may have been lost, if nobody has used what it held: the last one, where several were.
 const LOST: Duration = Duration::minutes(5);
 
 /// A pair to hand out.

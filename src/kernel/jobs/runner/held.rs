@@ -121,7 +121,8 @@ impl Held {
     /// Gives up what could not be renewed for too long.
     fn give_up(&self) {
         for lease in self.all().values() {
-            if lease.renewed.elapsed() > GIVEN_UP && !lease.job.is_settled() {
+            let may_have_ended = lease.job.is_settled() || lease.job.may_have_ended();
+            if lease.renewed.elapsed() > GIVEN_UP && !may_have_ended {
                 lease.lose("it could not be renewed");
             }
         }
