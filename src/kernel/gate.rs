@@ -174,12 +174,7 @@ impl Gate {
                     true => call.time_left().min(call.class.time()),
                     false => call.time_left().min(hall.room.longest),
                 };
-                let began = Instant::now();
-                let permit = hall.wait(patience).await;
-                if let Some(place) = &call.place {
-                    place.waited(began.elapsed());
-                }
-                permit?
+                hall.wait(patience, call.place.as_deref()).await?
             }
         };
         // What is computed asks no database.
@@ -277,12 +272,16 @@ impl Hall {
         })
     }
 
-    async fn wait(&self, patience: Duration) -> Result<OwnedSemaphorePermit, Full> {
+    async fn wait(&self, patience: Duration, place: Option<&Place>) -> Result<OwnedSemaphorePermit, Full> {
         let began = Instant::now();
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _counted = Waiting(&self.waiting);
         let permit = tokio::time::timeout(patience, self.free.clone().acquire_owned()).await;
-        self.waits.observe(began.elapsed().as_secs_f64());
+        let waited = began.elapsed();
+        self.waits.observe(waited.as_secs_f64());
+        if let Some(place) = place {
+            place.waited(waited);
+        }
         match permit {
             Ok(permit) => Ok(permit.expect("the gate is never closed")),
             Err(_) => {

@@ -272,17 +272,23 @@ const HOLES: &[(u8, &str)] = &[
     ),
 ];
 
-/// Each in a transaction that is rolled back: nobody else sees it, not even where it changes a role of the whole cluster.
+/// What the gate says while this is so, in a transaction that is rolled back: nobody else sees it, not even where it changes a role of the
+/// whole cluster.
+fn with(conn: &mut PgConnection, hole: &str, depth: Depth) -> Report {
+    run(conn, "BEGIN");
+    run(conn, hole);
+    let report = report(conn, depth);
+    run(conn, "ROLLBACK");
+    report
+}
+
 #[test]
 fn each_hole_turns_the_gate_red_and_the_finding_says_what_to_do() {
     let database = Database::migrated();
     let mut conn = database.admin();
     let mut blind = Vec::new();
     for (rule, hole) in HOLES {
-        run(&mut conn, "BEGIN");
-        run(&mut conn, hole);
-        let report = report(&mut conn, Depth::Full);
-        run(&mut conn, "ROLLBACK");
+        let report = with(&mut conn, hole, Depth::Full);
         if !report.broken().contains(rule) {
             blind.push(format!("rule {rule} does not see: {hole}\n{report}"));
         }
@@ -303,12 +309,8 @@ fn each_hole_turns_the_gate_red_and_the_finding_says_what_to_do() {
 fn a_trigger_that_fires_always_fires() {
     let database = Database::migrated();
     let mut conn = database.admin();
-    run(
-        &mut conn,
-        "BEGIN; ALTER TABLE agents ENABLE ALWAYS TRIGGER bump_version",
-    );
-    let report = report(&mut conn, Depth::Full);
-    run(&mut conn, "ROLLBACK");
+    let always = "ALTER TABLE agents ENABLE ALWAYS TRIGGER bump_version";
+    let report = with(&mut conn, always, Depth::Full);
     assert!(report.findings.is_empty(), "\n{report}");
 }
 
@@ -330,10 +332,7 @@ fn a_boot_refuses_what_would_leak_and_leaves_the_rest_to_the_doctor() {
         ("ALTER POLICY tenant ON agents USING (true)", false),
         ("CREATE INDEX ON agents (name)", true),
     ] {
-        run(&mut conn, "BEGIN");
-        run(&mut conn, hole);
-        let report = report(&mut conn, Depth::Boot);
-        run(&mut conn, "ROLLBACK");
+        let report = with(&mut conn, hole, Depth::Boot);
         assert_eq!(report.allows_serving(true), serves, "{hole}\n{report}");
     }
 }
