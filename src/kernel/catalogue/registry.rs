@@ -1,4 +1,4 @@
-//! What the catalogue should say: `tests/it/registry/tables.toml`, embedded.
+//! What the catalogue should say: `tables.toml` and `keys.toml` of `tests/it/registry`, embedded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +11,15 @@ use serde::Deserialize;
 pub(super) static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     toml::from_str(include_str!("../../../tests/it/registry/tables.toml"))
         .expect("the registry is embedded and well-formed")
+});
+
+/// Definitions of keys, checks and indexes, by table and name.
+pub(super) type Definitions = BTreeMap<String, BTreeMap<String, String>>;
+
+/// As written, too.
+pub(super) static DEFINITIONS: LazyLock<Definitions> = LazyLock::new(|| {
+    toml::from_str(include_str!("../../../tests/it/registry/keys.toml"))
+        .expect("the registry of keys is embedded and well-formed")
 });
 
 #[derive(Debug, Deserialize)]

@@ -15,9 +15,11 @@ pub(super) struct Snapshot {
     pub(super) relations: Vec<Relation>,
     pub(super) foreign_keys: Vec<ForeignKey>,
     pub(super) indexes: Vec<Index>,
+    pub(super) definitions: Vec<Definition>,
+    pub(super) silenced: Vec<OfTable>,
     pub(super) functions: Vec<Function>,
     pub(super) triggers: Vec<Trigger>,
-    pub(super) rules: Vec<Rewrite>,
+    pub(super) rules: Vec<OfTable>,
     pub(super) event_triggers: Vec<String>,
     pub(super) extensions: Vec<String>,
     pub(super) untrusted_languages: Vec<String>,
@@ -138,6 +140,15 @@ pub(super) struct Index {
     pub(super) columns: Vec<String>,
 }
 
+/// A key, a check or an index that is no key's, of a table or of one partition alone.
+#[derive(Debug, Deserialize)]
+pub(super) struct Definition {
+    pub(super) name: String,
+    pub(super) table: String,
+    /// What follows its name in the statement that makes it; of an index, `INDEX` or `UNIQUE INDEX` before.
+    pub(super) definition: String,
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Function {
     pub(super) signature: String,
@@ -163,8 +174,9 @@ pub(super) struct Trigger {
     pub(super) enabled: char,
 }
 
+/// What has nothing to say but that it is there: a rewrite rule, a constraint whose triggers do not fire.
 #[derive(Debug, Deserialize)]
-pub(super) struct Rewrite {
+pub(super) struct OfTable {
     pub(super) name: String,
     pub(super) table: String,
 }

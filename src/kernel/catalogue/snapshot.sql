@@ -73,6 +73,20 @@ SELECT jsonb_build_object(
       'columns', (SELECT jsonb_agg(pg_get_indexdef(x.indexrelid, n, false) ORDER BY n) FROM generate_series(1, x.indnkeyatts) n))), '[]')
     FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN ours ON ours.oid = i.relnamespace JOIN roots ON roots.oid = x.indrelid
     WHERE NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = x.indexrelid)),
+  -- An index of a constraint is told with it, a partition's part of its table's with the table. NOT NULL is a column's.
+  'definitions', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', d.name, 'table', c.relname,
+      'definition', regexp_replace(d.definition, '\s+', ' ', 'g'))), '[]')
+    FROM (SELECT k.conrelid, k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k
+           WHERE k.contype IN ('p', 'u', 'x', 'f', 'c') AND k.conparentid = 0 AND k.conislocal
+          UNION ALL
+          SELECT x.indrelid, i.relname, regexp_replace(pg_get_indexdef(x.indexrelid), '^CREATE (UNIQUE )?INDEX .*? (USING .*)$', '\1INDEX \2')
+            FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+           WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
+             AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = i.oid)) d (relation, name, definition)
+    JOIN pg_class c ON c.oid = d.relation JOIN ours ON ours.oid = c.relnamespace),
+  'silenced', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('name', k.conname, 'table', c.relname)), '[]')
+    FROM pg_trigger t JOIN pg_constraint k ON k.oid = t.tgconstraint JOIN pg_class c ON c.oid = t.tgrelid
+    JOIN ours ON ours.oid = c.relnamespace WHERE t.tgisinternal AND t.tgenabled NOT IN ('O', 'A')),
   'functions', (SELECT coalesce(jsonb_agg(jsonb_build_object('signature', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
       'name', p.proname, 'schema', ours.nspname, 'owner', pg_get_userbyid(p.proowner), 'definer', p.prosecdef, 'language', l.lanname,
       'settings', coalesce(p.proconfig, '{}'), 'body', CASE WHEN p.proname ~ '^current_(workspace|reseller|customer)$' THEN pg_get_function_sqlbody(p.oid) END,

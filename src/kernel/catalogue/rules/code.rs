@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::kernel::catalogue::{
     Report,
-    registry::Registry,
+    registry::{Class, Registry},
     snapshot::{Function, Snapshot},
 };
 
@@ -14,6 +14,7 @@ pub(super) fn judge(snapshot: &Snapshot, registry: &Registry, report: &mut Repor
     }
     listed_exist(snapshot, registry, report);
     triggers(snapshot, registry, report);
+    versions(snapshot, registry, report);
     trigger_functions(snapshot, registry, report);
     for rule in &snapshot.rules {
         let what = format!("rule {} rewrites what is asked of it", rule.name);
@@ -161,6 +162,22 @@ fn triggers(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
             "an event trigger runs at every change of the schema",
             format!("DROP EVENT TRIGGER \"{name}\""),
         );
+    }
+}
+
+/// What a writer shows to prove that nobody wrote in between must rise with every change.
+fn versions(snapshot: &Snapshot, registry: &Registry, report: &mut Report) {
+    let triggers = registry.triggers();
+    for relation in &snapshot.relations {
+        let of_ours = registry
+            .expected(&relation.name)
+            .is_some_and(|line| line.class != Class::Excluded);
+        let rises = triggers.contains_key(&(relation.name.as_str(), "bump_version"));
+        if of_ours && relation.column("version").is_some() && !rises {
+            let fix =
+                "Make its trigger in the migration, and give it a line under [triggers.bump_version] in the registry.";
+            report.add(12, &relation.name, "it has a version, which nothing raises", fix);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rules, each a plain comparison of the snapshot with the registry.
 
 mod code;
+mod definitions;
 mod keys;
 mod policies;
 mod roles;
@@ -10,7 +11,11 @@ use std::cmp::Ordering;
 
 use diesel::{PgConnection, RunQueryDsl};
 
-use super::{Report, registry::Registry, snapshot::Snapshot};
+use super::{
+    Report,
+    registry::{DEFINITIONS, Registry},
+    snapshot::Snapshot,
+};
 use crate::kernel::error::Result;
 
 /// Judges a snapshot. `ahead`: the database knows migrations that this binary does not.
@@ -20,6 +25,7 @@ pub(super) fn judge(snapshot: &Snapshot, registry: &Registry, ahead: bool) -> Re
     tables::judge(snapshot, registry, ahead, &mut report);
     policies::judge(snapshot, registry, &mut report);
     keys::judge(snapshot, registry, &mut report);
+    definitions::judge(snapshot, &DEFINITIONS, ahead, &mut report);
     code::judge(snapshot, registry, &mut report);
     report
 }
