@@ -105,7 +105,7 @@ pub fn open(tx: &mut Tenant<'_>, id: PolicyId, pointer: &str) -> Result<Policy> 
     shown(tx, row)
 }
 
-/// The terms of a licence by this policy. Values of entitlements are judged by their definitions.
+/// The terms of a licence by this policy. Values of entitlements are judged by their definitions; what the policy grants may be said again.
 ///
 /// # Errors
 /// 422 for an override that is not acceptable.

@@ -282,12 +282,8 @@ async fn a_renewal_counts_once_by_its_ref_and_in_any_order() {
         5
     );
     for (body, pointer, code) in [
-        (json!({}), "/periods", "conflicts-with"),
-        (
-            json!({ "periods": 1, "until": months(9) }),
-            "/periods",
-            "conflicts-with",
-        ),
+        (json!({}), "/periods", "required"),
+        (json!({ "periods": 1, "until": months(9) }), "/until", "conflicts-with"),
         (json!({ "periods": 0 }), "/periods", "too-small"),
         (json!({ "periods": 121 }), "/periods", "too-large"),
         (json!({ "periods": 1, "ref": "a\nb" }), "/ref", "invalid-characters"),

@@ -231,8 +231,10 @@ pub struct NewRenewal {
 
 impl Validate for NewRenewal {
     fn validate(&self, check: &mut Check) {
-        if self.periods.is_some() == self.until.is_some() {
-            check.refuse("/periods", FieldCode::ConflictsWith, "Either periods or until.");
+        match (self.periods, self.until) {
+            (None, None) => check.refuse("/periods", FieldCode::Required, "How far: periods, or until."),
+            (Some(_), Some(_)) => check.refuse("/until", FieldCode::ConflictsWith, "Either periods or until."),
+            _ => {}
         }
         if let Some(periods) = self.periods {
             check.number("/periods", i64::from(periods), 1..=120);
