@@ -62,7 +62,7 @@ pub struct Report {
 pub const SCHEMA: u8 = 0;
 
 /// What is looked at of each rule, for people.
-const RULES: [(u8, &str); 18] = [
+const RULES: [(u8, &str); 19] = [
     (SCHEMA, "the schema is as new as this binary"),
     (1, "roles own nothing and can become nobody"),
     (2, "row-level security is enabled and forced"),
@@ -83,7 +83,8 @@ const RULES: [(u8, &str); 18] = [
     (14, "no extension, language, sequence or large object but by the list"),
     (17, "PostgreSQL has its fixes"),
     (19, "foreign keys are validated"),
-    (23, "keys, checks and indexes are as the registry says, and are kept"),
+    (23, "keys, checks and indexes are as the registry says"),
+    (24, "foreign keys are as the registry says, and are looked at"),
 ];
 
 /// The rules that a boot checks: without them nothing else holds.

@@ -79,8 +79,9 @@ SELECT jsonb_build_object(
     FROM (SELECT k.conrelid, k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k
            WHERE k.contype IN ('p', 'u', 'x', 'f', 'c') AND k.conparentid = 0 AND k.conislocal
           UNION ALL
-          SELECT x.indrelid, i.relname, regexp_replace(pg_get_indexdef(x.indexrelid), '^CREATE (UNIQUE )?INDEX .*? (USING .*)$', '\1INDEX \2')
-            FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+          SELECT x.indrelid, i.relname, u.word || regexp_replace(
+                   substr(pg_get_indexdef(x.indexrelid), length('CREATE ' || u.word || quote_ident(i.relname) || ' ON ') + 1), '^(ONLY )?\S+ ', '')
+            FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid, LATERAL (SELECT CASE WHEN x.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ') u (word)
            WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
              AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = i.oid)) d (relation, name, definition)
     JOIN pg_class c ON c.oid = d.relation JOIN ours ON ours.oid = c.relnamespace),

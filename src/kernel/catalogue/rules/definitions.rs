@@ -1,4 +1,5 @@
-//! Keys, checks and indexes are those of the registry, compared both ways, and those that are there are kept (23).
+//! Keys, checks and indexes are those of the registry, compared both ways (23), foreign keys after what they refer to, and these are looked
+//! at (24).
 
 use std::collections::BTreeMap;
 
@@ -8,62 +9,102 @@ use crate::kernel::catalogue::{
     snapshot::{Definition, Snapshot},
 };
 
+/// What is still to be found: definitions by table and name.
+type Missing<'r> = BTreeMap<(&'r str, &'r str), &'r str>;
+
 pub(super) fn judge(snapshot: &Snapshot, registry: &Definitions, ahead: bool, report: &mut Report) {
-    let mut missing: BTreeMap<(&str, &str), &str> = registry
-        .iter()
-        .flat_map(|(table, lines)| {
+    let mut missing = Missing::new();
+    for (table, lines) in registry {
+        missing.extend(
             lines
                 .iter()
-                .map(move |(name, line)| ((table.as_str(), name.as_str()), line.as_str()))
-        })
-        .collect();
+                .map(|(name, line)| ((table.as_str(), name.as_str()), line.as_str())),
+        );
+    }
+    let mut unknown = Vec::new();
     for found in &snapshot.definitions {
-        let object = format!("{}.{}", found.table, found.name);
         match missing.remove(&(found.table.as_str(), found.name.as_str())) {
-            None => report.push(
-                if ahead { Severity::Warn } else { Severity::Refuse },
-                23,
-                object,
-                "it is in the database and not in the registry",
-                format!(
-                    "Give it a line under [{}] in tests/it/registry/keys.toml: {}",
-                    found.table,
-                    line(found)
-                ),
-            ),
-            Some(wanted) if wanted != found.definition => {
-                let what = format!("it is not the registry's, but {}", found.definition);
-                let fix = format!("{}; {}", unmake(found), make(&found.table, &found.name, wanted));
-                report.add(23, object, what, fix);
-            }
+            Some(wanted) if wanted != found.definition => changed(found, wanted, report),
             Some(_) => {}
+            None => unknown.push(found),
         }
+    }
+    for found in unknown {
+        extra(found, &mut missing, ahead, report);
     }
     for ((table, name), wanted) in missing {
         report.add(
-            23,
+            rule(wanted),
             format!("{table}.{name}"),
             "it is missing",
-            make(table, name, wanted),
+            as_migrator(&make(table, name, wanted)),
         );
     }
     for key in &snapshot.silenced {
+        let (table, object) = (&key.table, format!("{}.{}", key.table, key.name));
         let fix = format!(
-            "ALTER TABLE {} ENABLE TRIGGER ALL, then look for rows that it let pass",
-            key.table
+            "ALTER TABLE guildhall.{table} ENABLE TRIGGER ALL; -- as a superuser; then look for rows that it let pass"
         );
-        report.add(
-            23,
-            format!("{}.{}", key.table, key.name),
-            "the foreign key is not looked at",
-            fix,
-        );
+        report.add(24, object, "its triggers do not fire: nobody looks at the key", fix);
     }
 }
 
-/// Its line in the registry.
+/// Of one name, and another than the registry's.
+fn changed(found: &Definition, wanted: &str, report: &mut Report) {
+    let object = format!("{}.{}", found.table, found.name);
+    let what = format!(
+        "it is not the registry's, but {}; where a migration changed it, {}",
+        found.definition,
+        line(found)
+    );
+    let fix = as_migrator(&format!(
+        "{}; {}",
+        unmake(found),
+        make(&found.table, &found.name, wanted)
+    ));
+    report.add(rule(&found.definition), object, what, fix);
+}
+
+/// Of a name that the registry does not know. An index is only a cost to those who write, and some operator's own.
+fn extra(found: &Definition, missing: &mut Missing<'_>, ahead: bool, report: &mut Report) {
+    let (object, rule) = (format!("{}.{}", found.table, found.name), rule(&found.definition));
+    let twin = missing
+        .iter()
+        .find(|((table, _), wanted)| *table == found.table && **wanted == found.definition);
+    if let Some((&(table, name), _)) = twin {
+        missing.remove(&(table, name));
+        report.add(
+            rule,
+            object,
+            format!("the registry calls it {name}"),
+            as_migrator(&rename(found, name)),
+        );
+        return;
+    }
+    let severity = match ahead || found.definition.starts_with("INDEX ") {
+        true => Severity::Warn,
+        false => Severity::Refuse,
+    };
+    let what = format!("it is not in the registry; where a migration made it, {}", line(found));
+    report.push(severity, rule, object, what, as_migrator(&unmake(found)));
+}
+
+fn as_migrator(statements: &str) -> String {
+    format!("{statements}; -- as guildhall_migrator")
+}
+
+/// Findings are told by rule: a foreign key can only be made again after what it refers to.
+fn rule(definition: &str) -> u8 {
+    if definition.starts_with("FOREIGN KEY") { 24 } else { 23 }
+}
+
+/// What gives it its line in the registry.
 fn line(found: &Definition) -> String {
-    format!("{} = {}", found.name, toml::Value::String(found.definition.clone()))
+    let definition = toml::Value::String(found.definition.clone());
+    format!(
+        "write under [{}] in tests/it/registry/keys.toml: {} = {definition}",
+        found.table, found.name
+    )
 }
 
 fn is_index(definition: &str) -> bool {
@@ -79,9 +120,23 @@ fn make(table: &str, name: &str, definition: &str) -> String {
 }
 
 fn unmake(found: &Definition) -> String {
-    if is_index(&found.definition) {
-        format!("DROP INDEX {}", found.name)
-    } else {
-        format!("ALTER TABLE {} DROP CONSTRAINT {}", found.table, found.name)
+    let Definition {
+        name,
+        table,
+        definition,
+    } = found;
+    match is_index(definition) {
+        true => format!("DROP INDEX \"{name}\""),
+        false => format!("ALTER TABLE {table} DROP CONSTRAINT \"{name}\" CASCADE"),
+    }
+}
+
+fn rename(found: &Definition, name: &str) -> String {
+    match is_index(&found.definition) {
+        true => format!("ALTER INDEX \"{}\" RENAME TO {name}", found.name),
+        false => format!(
+            "ALTER TABLE {} RENAME CONSTRAINT \"{}\" TO {name}",
+            found.table, found.name
+        ),
     }
 }

@@ -174,8 +174,24 @@ fn attributes(role: &Role, may: &May, report: &mut Report) {
     }
 }
 
-/// What a connection starts with must not be a context.
+/// What a connection starts with must not be a context, and must leave foreign keys and triggers on.
 fn settings(snapshot: &Snapshot, report: &mut Report) {
+    let silent = |setting: &&Setting| {
+        setting.setting.starts_with("session_replication_role=") && !setting.setting.ends_with("=origin")
+    };
+    for setting in snapshot.settings.iter().filter(silent) {
+        let who = setting.role.as_deref().unwrap_or("everybody");
+        let what = format!(
+            "every connection starts with {}: no foreign key and no trigger is looked at",
+            setting.setting
+        );
+        report.add(
+            5,
+            who,
+            what,
+            "As a superuser: ALTER ROLE … RESET, or ALTER DATABASE … RESET; then look for rows that it let pass.",
+        );
+    }
     for setting in snapshot
         .settings
         .iter()
