@@ -1,5 +1,7 @@
 //! `guildhall dev`, as somebody who has just cloned the project meets it.
 
+mod waiting;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -34,6 +36,12 @@ impl Stack {
         command
             .env_remove("DATABASE_URL")
             .env_remove("REDIS_URL")
+            // Of a deployment that its shell knows: it has doors of its own.
+            .env("DATABASE_TENANT_URL", "postgres://app_tenant@127.0.0.1:1/none")
+            .env(
+                "GUILDHALL__DATABASE__KERNEL_URL",
+                "postgres://app_kernel@127.0.0.1:1/none",
+            )
             .stdin(Stdio::null());
         command
     }
@@ -43,12 +51,18 @@ impl Stack {
         self.start_with(&[])
     }
 
-    fn start_with(&mut self, options: &[&str]) -> Value {
+    /// Starts it, and does not wait.
+    fn begin(&mut self, options: &[&str]) -> &mut Child {
         let log = fs::File::create(self.folder.join("log")).expect("a log");
         let mut command = self.command(&["--port", "0"]);
         command.args(options);
         command.stdout(log.try_clone().expect("a log")).stderr(log);
-        let child = self.process.insert(command.spawn().expect("started"));
+        self.process.insert(command.spawn().expect("started"))
+    }
+
+    fn start_with(&mut self, options: &[&str]) -> Value {
+        self.begin(options);
+        let child = self.process.as_mut().expect("begun");
         let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         found(Duration::from_secs(60), log, || {
             let text = fs::read_to_string(self.folder.join("stack/running.json")).ok();

@@ -130,15 +130,18 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
         let handle = server.handle();
         let serving = actix_web::rt::spawn(server);
         actix_web::rt::spawn(admin::serve(deployment.clone(), stack.admin_socket.try_clone()?)?);
-        guard::may_work(&deployment.db, false).await?;
-        let prepared = deployment.prepare().await;
-        prepared.map_err(|error| anyhow!("{error:#}; {WAY_OUT}"))?;
-        let worker = worker::start(&deployment)?;
-        deployment.readiness.booted();
-        deployment.write_documents();
-
+        let mut worker = None;
+        let start = async {
+            guard::may_work(&deployment.db, false).await?;
+            let prepared = deployment.prepare().await;
+            prepared.map_err(|error| anyhow!("{error:#}; {WAY_OUT}"))?;
+            worker = Some(worker::start(&deployment)?);
+            deployment.readiness.booted();
+            deployment.write_documents();
+            introduce(home, &mut secrets, &stack, &deployment).await
+        };
         let running = tokio::select! {
-            running = introduce(home, &mut secrets, &stack, &deployment) => Some(running?),
+            running = start => Some(running?),
             () = signals.first() => None,
         };
         if let Some(running) = running {
@@ -155,7 +158,9 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
         }
         serving.abort();
         deployment.refusals.flush().await;
-        worker.drain(Duration::from_secs(2)).await;
+        if let Some(worker) = worker {
+            worker.drain(Duration::from_secs(2)).await;
+        }
         drop(stack);
         Ok(())
     })

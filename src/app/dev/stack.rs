@@ -58,12 +58,10 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
     database.set_path(&database_of(&admin_url)?);
     let database = database.to_string();
 
+    open_doors(&mut variables, &urls);
     let mut set = |name: &str, value: &str| {
         variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     };
-    set("DATABASE_TENANT_URL", urls.tenant.expose());
-    set("DATABASE_KERNEL_URL", urls.kernel.expose());
-    set("DATABASE_MIGRATOR_URL", urls.migrator.expose());
     set(
         "REDIS_URL",
         redis_url.as_ref().map_or("off", |url| url.expose().as_str()),
@@ -102,6 +100,27 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
             _postgres: postgres,
         },
     })
+}
+
+/// The doors of the database that was just prepared, whatever others the shell knows: those of a deployment lead to its data.
+fn open_doors(variables: &mut HashMap<String, String>, urls: &migrate::Urls) {
+    for (name, key, url) in [
+        ("DATABASE_TENANT_URL", "GUILDHALL__DATABASE__TENANT_URL", &urls.tenant),
+        ("DATABASE_KERNEL_URL", "GUILDHALL__DATABASE__KERNEL_URL", &urls.kernel),
+        (
+            "DATABASE_MIGRATOR_URL",
+            "GUILDHALL__DATABASE__MIGRATOR_URL",
+            &urls.migrator,
+        ),
+    ] {
+        let given = [
+            variables.remove(key),
+            variables.insert(name.into(), url.expose().clone()),
+        ];
+        if given.into_iter().flatten().any(|given| given != *url.expose()) {
+            console::note(&format!("{name} is not used here: the stack has doors of its own"));
+        }
+    }
 }
 
 fn database_server(home: &Home, variables: &HashMap<String, String>) -> Result<(Secret<String>, Option<Postgres>)> {

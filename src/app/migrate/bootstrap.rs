@@ -116,11 +116,13 @@ pub fn refuse_others_roles(admin_url: &str, passwords: &Passwords) -> Result<()>
         let named = pg_authid::table.filter(pg_authid::rolname.eq(role).and(pg_authid::rolpassword.is_not_null()));
         let has_one: bool = diesel::select(dsl::exists(named)).get_result(&mut server)?;
         let login = (role, Some(password.expose().as_str()));
-        ensure!(
-            !has_one || connect(&address(admin_url, maintenance, Some(login))?).is_ok(),
-            "this PostgreSQL serves another Guildhall: its role {role} has a password that is not ours, and a new one would lock that \
-             deployment out. Name a server of its own, or, if nobody uses the role any more, ALTER ROLE {role} PASSWORD NULL"
-        );
+        if has_one && let Err(error) = connect(&address(admin_url, maintenance, Some(login))?) {
+            bail!(
+                "this PostgreSQL serves another Guildhall: its role {role} has a password that is not ours, and a new one would lock that \
+                 deployment out. Name a server of its own, or, if nobody uses the role any more, ALTER ROLE {role} PASSWORD NULL. PostgreSQL \
+                 says: {error:#}"
+            );
+        }
     }
     Ok(())
 }

@@ -117,7 +117,7 @@ impl Stub {
 
 impl Book {
     fn pack(&mut self, schedule: &Schedule) -> Vec<Parcel> {
-        let mut dice = Dice(schedule.seed | 1);
+        let mut dice = Dice(schedule.seed.wrapping_mul(2) | 1);
         let (mut due, waiting): (Vec<Delivery>, Vec<Delivery>) = std::mem::take(&mut self.deliveries)
             .into_iter()
             .partition(|d| d.due <= self.now && self.wanted(d, schedule));
