@@ -21,7 +21,7 @@ use std::{
 use prometheus::{Histogram, IntCounter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::place::Place;
+pub use self::place::{Place, Spent};
 use self::porch::Porch;
 use crate::kernel::{
     access::{Call, Class, Scope},
@@ -163,6 +163,8 @@ impl Gate {
         if let (Some(place), Some(workspace)) = (&place, workspace) {
             place.belong_to(workspace)?;
         }
+        // What is computed asks no database: neither its time nor its line is the database's.
+        let worker = call.place.as_ref().filter(|_| call.class != Class::Cpu);
         let permit = match hall.free.clone().try_acquire_owned() {
             Ok(permit) => {
                 hall.waits.observe(0.0);
@@ -174,15 +176,13 @@ impl Gate {
                     true => call.time_left().min(call.class.time()),
                     false => call.time_left().min(hall.room.longest),
                 };
-                hall.wait(patience, call.place.as_deref()).await?
+                hall.wait(patience, worker.map(AsRef::as_ref)).await?
             }
         };
-        // What is computed asks no database.
-        let worker = call.place.clone().filter(|_| call.class != Class::Cpu);
         Ok(Permit {
             _permit: permit,
             _place: place,
-            worker: worker.map(|place| (place, Instant::now())),
+            worker: worker.map(|place| (place.clone(), Instant::now())),
         })
     }
 

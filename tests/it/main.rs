@@ -28,6 +28,7 @@ mod isolation;
 mod keks;
 mod licenses;
 mod lists;
+mod log;
 mod mail;
 mod migrations;
 mod operator;

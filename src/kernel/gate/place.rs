@@ -23,6 +23,19 @@ pub struct Place {
     /// Microseconds in line for connections, and with them.
     waited: AtomicU64,
     worked: AtomicU64,
+    /// Bytes of the request's body.
+    read: AtomicU64,
+}
+
+/// What a request took while it was inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// In line for connections to the database.
+    pub waited: Duration,
+    /// With them.
+    pub worked: Duration,
+    /// Bytes of its body that were read.
+    pub read: u64,
 }
 
 impl Place {
@@ -34,6 +47,7 @@ impl Place {
             workspace: OnceLock::new(),
             waited: AtomicU64::new(0),
             worked: AtomicU64::new(0),
+            read: AtomicU64::new(0),
         }
     }
 
@@ -45,10 +59,19 @@ impl Place {
         self.worked.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// How long whoever has it was in line for connections to the database, and how long with them.
-    pub fn spent(&self) -> (Duration, Duration) {
+    /// Notes a part of the request's body.
+    pub fn read(&self, bytes: usize) {
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What whoever has it took so far.
+    pub fn spent(&self) -> Spent {
         let of = |time: &AtomicU64| Duration::from_micros(time.load(Ordering::Relaxed));
-        (of(&self.waited), of(&self.worked))
+        Spent {
+            waited: of(&self.waited),
+            worked: of(&self.worked),
+            read: self.read.load(Ordering::Relaxed),
+        }
     }
 
     /// True until it is left.

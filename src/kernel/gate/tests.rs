@@ -157,8 +157,24 @@ async fn a_place_says_how_long_it_was_in_line_and_at_work() {
         drop(at_work);
     };
     let (next, ()) = tokio::join!(gate.enter(&calls[1], None), leaving);
-    assert_eq!(first.spent().0, Duration::ZERO);
-    assert!(first.spent().1 >= pause && second.spent().0 >= pause);
-    assert_eq!(second.spent().1, Duration::ZERO, "its work goes on");
+    assert_eq!(first.spent().waited, Duration::ZERO);
+    assert!(first.spent().worked >= pause && second.spent().waited >= pause);
+    assert_eq!(second.spent().worked, Duration::ZERO, "its work goes on");
     drop(next);
+}
+
+#[actix_web::test]
+async fn what_is_computed_was_neither_in_line_for_the_database_nor_with_it() {
+    let gate = narrow();
+    let [first, second] = [(), ()].map(|()| gate.admit(Class::Cpu).expect("there is room"));
+    let calls = [&first, &second].map(|place| call(Class::Cpu, Some(place)));
+    let at_work = gate.enter(&calls[0], None).await.expect("there is nobody");
+    let pause = Duration::from_millis(20);
+    let leaving = async {
+        tokio::time::sleep(pause).await;
+        drop(at_work);
+    };
+    let (next, ()) = tokio::join!(gate.enter(&calls[1], None), leaving);
+    drop(next.expect("it was let in"));
+    assert_eq!([first.spent(), second.spent()], [Spent::default(), Spent::default()]);
 }

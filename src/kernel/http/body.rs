@@ -35,9 +35,9 @@ pub(in crate::kernel) async fn read(request: &HttpRequest, payload: &mut Payload
         .get::<LetIn>()
         .and_then(|let_in| let_in.caller.call.place.clone());
     let Some(place) = place else {
-        return read_all(request, payload, limit).await;
+        return read_all(request, payload, limit, |_| ()).await;
     };
-    let mut reading = std::pin::pin!(read_all(request, payload, limit));
+    let mut reading = std::pin::pin!(read_all(request, payload, limit, |bytes| place.read(bytes)));
     if let Ok(body) = tokio::time::timeout(PROMPT, &mut reading).await {
         return body;
     }
@@ -47,7 +47,13 @@ pub(in crate::kernel) async fn read(request: &HttpRequest, payload: &mut Payload
     Ok(body)
 }
 
-async fn read_all(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<BytesMut> {
+/// `note` is told how long each part of it is.
+async fn read_all(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    limit: usize,
+    note: impl Fn(usize),
+) -> Result<BytesMut> {
     if request
         .headers()
         .get(CONTENT_ENCODING)
@@ -73,6 +79,9 @@ async fn read_all(request: &HttpRequest, payload: &mut Payload, limit: usize) ->
             metrics::HTTP_SLOW_BODIES.inc();
             Problem::from(REQUEST_TIMEOUT).header("connection", "close")
         })?;
+        if let Some(Ok(bytes)) = &chunk {
+            note(bytes.len());
+        }
         match chunk {
             None => return Ok(body),
             Some(Err(_)) => {

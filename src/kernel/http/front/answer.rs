@@ -16,7 +16,7 @@ use actix_web::{
     },
 };
 
-use super::{Front, overdrawn::Refusal, patience::content_length, unread::Unread};
+use super::{Front, overdrawn::Refusal, unread::Unread};
 use crate::kernel::{
     access::{Actor, Call, Caller, Scope},
     error::{DEADLINE_EXCEEDED, INTERNAL, Outcome, Problem},
@@ -42,8 +42,8 @@ pub(super) struct Seen<'f> {
     trace: Trace,
     /// What its headers said about the page that it came from.
     origin: HeaderMap,
-    /// How long its body is, as far as it said so.
-    bytes_in: Option<u64>,
+    /// True if only the head of the answer is wanted.
+    pub(super) is_head: bool,
     /// What the limits said.
     pub(super) verdict: Verdict,
     /// Its body, if the server would go on reading it after the answer.
@@ -77,7 +77,7 @@ impl<'f> Seen<'f> {
             request_id: call.request_id.clone(),
             trace: call.trace,
             origin,
-            bytes_in: content_length(request).filter(|bytes| *bytes > 0),
+            is_head: false,
             verdict: Verdict::default(),
             unread: None,
             place: None,
@@ -233,24 +233,24 @@ impl<'f> Seen<'f> {
     /// One line per request. What was nothing is not said.
     fn note(&self, response: &HttpResponse, code: &'static str, took: Duration) {
         let ms = |time: Duration| time.as_micros() as f64 / 1_000.0;
-        let (waited, asked) = self.place.as_ref().map(|place| place.spent()).unwrap_or_default();
+        let spent = self.place.as_ref().map(|place| place.spent()).unwrap_or_default();
         let some = |time: Duration| (!time.is_zero()).then(|| ms(time));
         let bytes_out = match response.body().size() {
-            BodySize::Sized(bytes) => Some(bytes),
-            BodySize::None | BodySize::Stream => None,
+            BodySize::Sized(bytes) if !self.is_head => bytes,
+            _ => 0,
         };
         tracing::info!(
             request_id = &*self.request_id,
             trace_id = self.trace.id_in(&mut [0; 32]),
             operation = self.operation.id,
-            method = self.method.as_str(),
+            method = if self.is_head { "HEAD" } else { self.method.as_str() },
             status = response.status().as_u16(),
             code = (!code.is_empty()).then_some(code),
             ms = ms(took),
-            wait_ms = some(waited),
-            db_ms = some(asked),
-            bytes_in = self.bytes_in,
-            bytes_out,
+            wait_ms = some(spent.waited),
+            db_ms = some(spent.worked),
+            bytes_in = (spent.read > 0).then_some(spent.read),
+            bytes_out = (bytes_out > 0).then_some(bytes_out),
             replayed = response.headers().contains_key(REPLAYED).then_some(true),
             workspace = self.workspace.map(tracing::field::display),
             actor_kind = self.who.map(|who| who.kind()),

@@ -117,7 +117,8 @@ pub async fn front(
     }
     let known = front.operations.find(request.method(), path(&request));
     let operation = known.unwrap_or_else(|| beside(&request, &front.operations));
-    if request.method() == Method::HEAD {
+    let is_head = request.method() == Method::HEAD;
+    if is_head {
         // The server leaves the body out by itself; the routes only know GET.
         request.head_mut().method = Method::GET;
     }
@@ -129,6 +130,7 @@ pub async fn front(
     let call = call(&request, operation, &front, started);
     let method = request.method().clone();
     let mut seen = Seen::new(&front, operation, method, started, &call, request.headers());
+    seen.is_head = is_head;
     seen.unread = Unread::of(&mut request);
     let call = match place {
         Ok(place) => {
