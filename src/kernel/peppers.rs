@@ -25,8 +25,9 @@ use crate::{
 pub struct Pepper(Secret<Vec<u8>>);
 
 impl Pepper {
-    /// The HMAC of a text. What it is of (`machine`, `component`) is part of it: equal texts of two kinds are not equal.
-    pub fn hash(&self, kind: &str, text: &str) -> [u8; 32] {
+    /// The HMAC of a text. What it is of (`machine`, `component`) is part of it: equal texts of two kinds are not equal. No kind has a U+0000,
+    /// which ends it.
+    pub fn hash(&self, kind: &'static str, text: &str) -> [u8; 32] {
         crypto::hmac(self.0.expose(), format!("{kind}\0{text}").as_bytes())
     }
 
@@ -137,6 +138,5 @@ mod tests {
         assert_eq!(hash, ours.hash("machine", "00:1b:44:11:3a:b7"));
         assert_ne!(hash, ours.hash("component", "00:1b:44:11:3a:b7"));
         assert_ne!(hash, theirs.hash("machine", "00:1b:44:11:3a:b7"));
-        assert_ne!(ours.hash("a", "b\0c"), ours.hash("a\0b", "c").map(|b| b ^ 1));
     }
 }

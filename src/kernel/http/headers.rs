@@ -72,24 +72,24 @@ pub(in crate::kernel) mod names {
     pub(in crate::kernel) static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 }
 
-/// Dresses an answer: its own headers stay as they are.
+/// Dresses an answer: its own headers stay as they are. Those are few, so they are looked through instead of asking for each of ours, and what
+/// is not there is appended, which looks it up once.
 pub(in crate::kernel) fn dress(headers: &mut HeaderMap, request_id: &str) {
-    // With the limits' and the origin's: one growth of the map instead of four.
-    headers.reserve(ALWAYS.len() + 8);
-    for (name, value) in &ALWAYS {
-        if !headers.contains_key(name) {
-            headers.insert(name.clone(), value.clone());
+    let mut missing = [true; ALWAYS.len()];
+    let mut is_named = false;
+    for own in headers.keys() {
+        is_named |= *own == names::REQUEST_ID;
+        for (missing, (name, _)) in missing.iter_mut().zip(&ALWAYS) {
+            *missing &= own != name;
         }
     }
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        default(headers, names::REQUEST_ID.clone(), id);
+    // With the limits' and the origin's: one growth of the map instead of four.
+    headers.reserve(ALWAYS.len() + 8);
+    for ((name, value), _) in ALWAYS.iter().zip(missing).filter(|(_, missing)| *missing) {
+        headers.append(name.clone(), value.clone());
     }
-}
-
-/// Sets a header that is not there yet.
-pub(in crate::kernel) fn default(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, value);
+    if let (false, Ok(id)) = (is_named, HeaderValue::from_str(request_id)) {
+        headers.append(names::REQUEST_ID.clone(), id);
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{OTHER, PASSWORD, mailed_token, mails, plain, someone, together, try_login};
-use crate::world::{Answer, World, patience::alike_at_their_best};
+use crate::world::{Answer, World, gate::Gate, patience::alike_at_their_best};
 
 async fn register(world: &World, email: &str, password: &str) -> Answer {
     // Three an hour from one address.
@@ -182,6 +182,30 @@ async fn a_proof_works_for_a_day_and_the_next_mail_replaces_it() {
         mails(&world, &world.email("ann")).len(),
         2,
         "what has expired is not mailed again"
+    );
+}
+
+#[actix_web::test]
+async fn a_link_is_not_mailed_for_what_is_being_proved() {
+    let world = World::new().await;
+    let ann = world.email("ann");
+    let pending = register(&world, &ann, PASSWORD).await.accepted();
+    let proof = json!({ "token": mailed_token(&world, &ann, "verify_email"), "client_token": pending.text_at("/client_token") });
+    world.clock.advance(chrono::Duration::seconds(61));
+    let gate = Gate::on_delete(&world, "pending_registrations");
+    let proves = async {
+        verify(&world, proof).await.ok();
+    };
+    let asks = async {
+        let again = json!({ "email": ann });
+        world.anonymous().post("/auth/email/resend", again).await.accepted();
+    };
+    gate.meet(proves, asks, "UPDATE \"pending_registrations\"").await;
+    let sent = mails(&world, &ann);
+    assert_eq!(
+        sent.iter().filter(|(name, _)| name == "verify_email").count(),
+        1,
+        "{sent:?}"
     );
 }
 

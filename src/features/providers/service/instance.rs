@@ -27,7 +27,11 @@ fn instance(schema: &Value, text: &str, depth: usize, room: &mut usize) -> Value
     let least = |name| schema.get(name).and_then(Value::as_i64);
     match kind {
         Some("string") => json!(text),
-        Some("integer" | "number") => json!(least("minimum").unwrap_or(0)),
+        Some("integer") => json!(least("minimum").unwrap_or(0)),
+        Some("number") => {
+            let least = schema.get("minimum").filter(|least| least.is_number());
+            least.cloned().unwrap_or(json!(0))
+        }
         Some("boolean") => json!(true),
         Some("null") => Value::Null,
         Some("array") if depth < 16 => {
@@ -60,6 +64,19 @@ fn instance(schema: &Value, text: &str, depth: usize, room: &mut usize) -> Value
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_no_less_than_the_schema_says() {
+        for (kind, least) in [
+            ("number", json!(0.5)),
+            ("number", json!(3)),
+            ("integer", json!(3)),
+            ("integer", json!(0)),
+        ] {
+            assert_eq!(of(&json!({"type": kind, "minimum": least}), ""), least);
+        }
+        assert_eq!(of(&json!({"type": "number"}), ""), 0);
+    }
 
     #[test]
     fn a_schema_that_wants_too_much_gets_less() {

@@ -31,8 +31,7 @@ impl Providers {
         let id = name
             .strip_prefix("sandbox/")
             .or((name == "sandbox").then_some("echo"))?;
-        let known = ["echo"].contains(&id);
-        (self.sandbox && known).then(|| Model {
+        (self.sandbox && id == "echo").then(|| Model {
             provider: "sandbox",
             id: format!("sandbox/{id}"),
             max_output_tokens: 32_768,

@@ -105,7 +105,7 @@ pub(in crate::features::webhooks) fn update_endpoint(
     change: &Change<'_>,
 ) -> QueryResult<Endpoint> {
     diesel::update(e::table.find(id))
-        // Something is always set, or there would be no statement.
+        // Something is always set, or there would be no statement. A key's lock keeps nobody out whom `lock_endpoint` lets in.
         .set((change, e::id.eq(id)))
         .returning(Endpoint::as_returning())
         .get_result(conn)

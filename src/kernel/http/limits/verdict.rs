@@ -125,8 +125,7 @@ impl Verdict {
         let is_told = headers.contains_key(&POLICY);
         for (name, value) in NAMES.iter().zip(values) {
             match (is_told, *name == POLICY) {
-                (false, _) => drop(headers.insert(name.clone(), value)),
-                (true, true) => headers.append(name.clone(), value),
+                (false, _) | (true, true) => headers.append(name.clone(), value),
                 (true, false) => {}
             }
         }

@@ -103,7 +103,7 @@ impl Held {
                     }
                 }
                 // The handler knows, or finds out: its own commit may be why the lease is gone.
-                None if lease.job.is_settled() || lease.job.may_have_ended() => {}
+                None if lease.may_have_ended() => {}
                 None => lease.lose("somebody else has it"),
             }
         }
@@ -121,8 +121,7 @@ impl Held {
     /// Gives up what could not be renewed for too long.
     fn give_up(&self) {
         for lease in self.all().values() {
-            let may_have_ended = lease.job.is_settled() || lease.job.may_have_ended();
-            if lease.renewed.elapsed() > GIVEN_UP && !may_have_ended {
+            if lease.renewed.elapsed() > GIVEN_UP && !lease.may_have_ended() {
                 lease.lose("it could not be renewed");
             }
         }
@@ -142,6 +141,11 @@ impl Lease {
             }
             graver
         });
+    }
+
+    /// True if it is gone, or may be, because its own job ended.
+    fn may_have_ended(&self) -> bool {
+        self.job.is_settled() || self.job.may_have_ended()
     }
 
     fn lose(&self, why: &str) {
@@ -251,6 +255,26 @@ mod tests {
         held.renewed(Instant::now(), &[(id, 7)], &[beat(false)]);
         held.give_up();
         assert_eq!(*stop.borrow(), Stop::Lost);
+    }
+
+    #[test]
+    fn a_lease_that_nobody_could_renew_is_kept_where_its_job_may_have_ended() {
+        let held = Held::default();
+        let id = JobId(Uuid::from_u128(1));
+        let long_ago = Instant::now()
+            .checked_sub(GIVEN_UP * 2)
+            .expect("a machine that is up for a minute");
+        for ended in [false, true] {
+            let job = Job::new(id, "test", Lane::System, WorkspaceId::PLATFORM, id.0, 7, 0);
+            let stop = held.take(&job, long_ago);
+            if ended {
+                // As by a transaction of whose commit nobody hears.
+                job.settle();
+                job.unsettle();
+            }
+            held.give_up();
+            assert_eq!(*stop.borrow(), if ended { Stop::No } else { Stop::Lost });
+        }
     }
 
     #[test]
