@@ -9,7 +9,7 @@ use super::{
     service::{
         self, CLOCK, PURGE, STEP,
         attempt::{self, Attempt, Failed, Outcome},
-        clock, purge as purging, record as recording,
+        clock, ledger, purge as purging, record as recording,
     },
 };
 use crate::{
@@ -71,7 +71,7 @@ async fn record(job: &JobContext, attempt: &Arc<Attempt>, outcome: Outcome) -> R
         let (lease, own, result) = (job.job.clone(), attempt.clone(), outcome.clone());
         let confessed = job
             .db
-            .tenant(job.scope(), move |tx| recording::confess(tx, &lease, &own, &result));
+            .tenant(job.scope(), move |tx| ledger::confess(tx, &lease, &own, &result));
         if let Err(error) = confessed.await {
             tracing::warn!(%error, "the real cost of a lost attempt could not be told");
         }

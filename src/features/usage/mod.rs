@@ -4,5 +4,5 @@ mod model;
 mod queries;
 mod service;
 
-pub use model::{Entry, EntryKind, UsageEvent, UsageEventId};
+pub use model::{Difference, Entry, EntryKind, UsageEvent, UsageEventId};
 pub use service::{correct, of_run, record};

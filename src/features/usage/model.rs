@@ -88,6 +88,15 @@ pub struct Entry {
     pub cost_micros: Option<i64>,
 }
 
+/// By how much an entry changes the sums of its run and its step. A correction takes away more than it adds, as a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// The tokens.
+    pub usage: TokenUsage,
+    /// In micros of a dollar.
+    pub cost_micros: i64,
+}
+
 #[derive(Insertable)]
 #[diesel(table_name = usage_events)]
 pub(super) struct NewRow<'a> {

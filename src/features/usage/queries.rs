@@ -6,7 +6,10 @@ use diesel::{
 use uuid::Uuid;
 
 use super::model::{EntryKind, NewRow, UsageEvent};
-use crate::features::schema::runs::usage_events;
+use crate::{
+    features::{providers::TokenUsage, schema::runs::usage_events},
+    kernel::jsonb::Jsonb,
+};
 
 /// True if it was not there yet.
 pub(super) fn insert(conn: &mut PgConnection, row: &NewRow<'_>) -> QueryResult<bool> {
@@ -17,12 +20,17 @@ pub(super) fn insert(conn: &mut PgConnection, row: &NewRow<'_>) -> QueryResult<b
         == 1)
 }
 
-pub(super) fn estimate(conn: &mut PgConnection, step: Uuid, epoch: i64) -> QueryResult<Option<UsageEvent>> {
+/// What was charged for an attempt that was lost: tokens, and micros.
+pub(super) fn estimate(
+    conn: &mut PgConnection,
+    step: Uuid,
+    epoch: i64,
+) -> QueryResult<Option<(Jsonb<TokenUsage>, i64)>> {
     usage_events::table
         .filter(usage_events::step_id.eq(step))
         .filter(usage_events::epoch.eq(epoch))
         .filter(usage_events::kind.eq(EntryKind::Estimate))
-        .select(UsageEvent::as_select())
+        .select((usage_events::usage_details, usage_events::cost_micros))
         .first(conn)
         .optional()
 }

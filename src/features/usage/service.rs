@@ -3,16 +3,16 @@
 use uuid::Uuid;
 
 use super::{
-    model::{Entry, EntryKind, NewRow, UsageEvent, UsageEventId},
+    model::{Difference, Entry, EntryKind, NewRow, UsageEvent, UsageEventId},
     queries,
 };
 use crate::kernel::{db::Tenant, error::Result};
 
-/// Makes an entry, once for a call. Answers what it changed, in micros: nothing, if it was there already.
+/// Makes an entry, once for a call. Answers what it changes: nothing, if it was there already.
 ///
 /// # Errors
 /// 503 if the database fails.
-pub fn record(tx: &mut Tenant<'_>, entry: &Entry) -> Result<i64> {
+pub fn record(tx: &mut Tenant<'_>, entry: &Entry) -> Result<Difference> {
     let id = UsageEventId::new(tx.now()?);
     let cost = entry.cost_micros.unwrap_or(0);
     let (starter, starter_id) = (entry.starter.0.as_str(), entry.starter.1);
@@ -37,26 +37,30 @@ pub fn record(tx: &mut Tenant<'_>, entry: &Entry) -> Result<i64> {
         unpriced: entry.cost_micros.is_none(),
         estimated: entry.usage.estimated,
     };
-    Ok(if queries::insert(tx.conn(), &row)? { cost } else { 0 })
+    let is_new = queries::insert(tx.conn(), &row)?;
+    let difference = is_new.then(|| Difference {
+        usage: entry.usage.clone(),
+        cost_micros: cost,
+    });
+    Ok(difference.unwrap_or_default())
 }
 
-/// Tells what a call really cost that was charged as an estimate. Answers by how much that changes the sum, in micros; `None` if no
-/// estimate was charged.
+/// Tells what an attempt really cost that was charged as an estimate. Answers what that changes; `None` if no estimate was charged.
 ///
 /// # Errors
 /// 503 if the database fails.
-pub fn correct(tx: &mut Tenant<'_>, real: &Entry) -> Result<Option<i64>> {
-    let Some(estimate) = queries::estimate(tx.conn(), real.step, real.epoch)? else {
+pub fn correct(tx: &mut Tenant<'_>, real: &Entry) -> Result<Option<Difference>> {
+    let Some((charged, cost)) = queries::estimate(tx.conn(), real.step, real.epoch)? else {
         return Ok(None);
     };
     let mut usage = real.usage.clone();
-    usage.input_tokens -= estimate.input_tokens;
-    usage.output_tokens -= estimate.output_tokens;
-    usage.total_tokens -= estimate.input_tokens + estimate.output_tokens;
+    usage.add(&charged, -1);
+    // Whether its numbers were counted here is a matter of what is told now.
+    usage.estimated = real.usage.estimated;
     let entry = Entry {
         kind: EntryKind::Correction,
         usage,
-        cost_micros: Some(real.cost_micros.unwrap_or(0) - estimate.cost_micros),
+        cost_micros: Some(real.cost_micros.unwrap_or(0) - cost),
         ..real.clone()
     };
     record(tx, &entry).map(Some)

@@ -4,6 +4,7 @@ mod holes;
 mod kept;
 mod killed;
 mod limits;
+mod money;
 
 use guildhall::{
     features::{providers::Providers, runs},
@@ -11,6 +12,7 @@ use guildhall::{
 };
 use serde_json::{Value, json};
 
+use self::money::ledger;
 use crate::world::{Caller, World, patience::until};
 
 /// A worker that does steps and clocks, turn by turn.
@@ -95,18 +97,6 @@ fn queued_jobs(world: &World) -> i64 {
         ))
     };
     of("run_queue") + of("run_timers")
-}
-
-/// What the ledger says: its kinds and its sum, which is the run's cost.
-async fn ledger(caller: &Caller, run: &str) -> Vec<String> {
-    let usage = caller.get(&format!("{run}/usage")).await.ok().body;
-    let entries = usage["data"].as_array().expect("entries");
-    let sum: i64 = entries.iter().filter_map(|entry| entry["cost_micros"].as_i64()).sum();
-    assert_eq!(usage["cost_micros"], sum, "the ledger and the run disagree");
-    entries
-        .iter()
-        .map(|entry| entry["kind"].as_str().unwrap_or_default().to_owned())
-        .collect()
 }
 
 #[actix_web::test]
@@ -261,6 +251,15 @@ async fn a_worker_that_lost_its_lease_commits_nothing_but_the_truth_about_money(
     let mut kinds = ledger(&owner, &run).await;
     kinds.sort();
     assert_eq!(kinds, ["call", "correction", "estimate"]);
+    let usage = owner.get(&format!("{run}/usage")).await.ok().body["usage"].clone();
+    assert_eq!(usage["requests"], 2, "each worker asked once: {usage}");
+    let step = owner.get(&format!("{run}/steps/2")).await.ok().body;
+    let lost = step["prior_attempts"][0]["cost_micros"].as_i64();
+    assert_eq!(
+        lost.map(|lost| lost * 2),
+        step["cost_micros"].as_i64(),
+        "both asked the same: {step}"
+    );
     assert_eq!(events(&world, &run, "run.completed"), 1);
 }
 

@@ -10,7 +10,9 @@ use super::{RunId, RunKind, Status, StepId, StepStatus};
 use crate::{
     features::{
         agents::AgentId,
+        providers::TokenUsage,
         schema::runs::{run_checkpoints, run_events, run_messages, run_steps, runs},
+        usage::Difference,
     },
     kernel::id::Id,
 };
@@ -69,6 +71,13 @@ pub(in crate::features::runs) struct Row {
     pub updated_at: DateTime<Utc>,
 }
 
+impl Row {
+    /// Adds what an entry of the ledger changes to the run's sums.
+    pub fn add(&mut self, difference: &Difference) {
+        add(&mut self.usage, &mut self.cost_micros, difference);
+    }
+}
+
 #[derive(Insertable)]
 #[diesel(table_name = runs)]
 pub(in crate::features::runs) struct NewRow<'a> {
@@ -114,6 +123,35 @@ pub(in crate::features::runs) struct StepRow {
     pub held_micros: i64,
     pub held_usage: Option<Value>,
     pub started_at: Option<DateTime<Utc>>,
+}
+
+impl StepRow {
+    /// Adds what an entry of the ledger changes to the step's sums.
+    pub fn add(&mut self, difference: &Difference) {
+        add(&mut self.usage, &mut self.cost_micros, difference);
+    }
+
+    /// The attempt that was lost under this epoch cost that much more than it is noted with.
+    pub fn correct(&mut self, epoch: i64, cost_micros: i64) {
+        let attempts = self.prior_attempts.as_array_mut().into_iter().flatten();
+        for attempt in attempts.filter(|attempt| attempt["epoch"] == epoch) {
+            attempt["cost_micros"] = json!(attempt["cost_micros"].as_i64().unwrap_or(0) + cost_micros);
+        }
+    }
+
+    /// What was held for the attempt is charged, or will not be.
+    pub fn release(&mut self) {
+        self.held_micros = 0;
+        self.held_usage = None;
+    }
+}
+
+/// Adds to sums.
+fn add(usage: &mut Value, cost_micros: &mut i64, difference: &Difference) {
+    let mut sum: TokenUsage = serde_json::from_value(usage.take()).unwrap_or_default();
+    sum.add(&difference.usage, 1);
+    *usage = serde_json::to_value(sum).expect("plain numbers");
+    *cost_micros += difference.cost_micros;
 }
 
 #[derive(Insertable)]

@@ -160,7 +160,8 @@ pub(in crate::features::runs) fn end(
     Ok(ended == 1)
 }
 
-/// Stops every step of a run that has not ended, those that a worker has included.
+/// Stops every step of a run that has not ended, those that a worker has included: what is held for them stays held until it is known what
+/// they cost.
 pub(in crate::features::runs) fn stop(conn: &mut PgConnection, run: RunId, now: DateTime<Utc>) -> QueryResult<usize> {
     let open = run_steps::table
         .filter(run_steps::run_id.eq(run.uuid()))
@@ -173,11 +174,26 @@ pub(in crate::features::runs) fn stop(conn: &mut PgConnection, run: RunId, now: 
         .execute(conn)
 }
 
-/// How many steps of a run a worker has.
-pub(in crate::features::runs) fn at_work(conn: &mut PgConnection, run: RunId) -> QueryResult<i64> {
+/// The steps of a run for which something is held, with the epoch of the worker that has them, if it was not lost.
+pub(in crate::features::runs) fn at_work(conn: &mut PgConnection, run: RunId) -> QueryResult<Vec<(StepId, i64)>> {
     run_steps::table
         .filter(run_steps::run_id.eq(run.uuid()))
         .filter(run_steps::status.eq(StepStatus::Running))
-        .count()
-        .get_result(conn)
+        .filter(run_steps::held_usage.is_not_null())
+        .order(run_steps::number)
+        .select((run_steps::id, run_steps::epoch))
+        .load(conn)
+}
+
+/// Writes what is learnt of the cost of a step beside its course. Its state stays.
+pub(in crate::features::runs) fn save_money(conn: &mut PgConnection, step: &StepRow) -> QueryResult<usize> {
+    diesel::update(run_steps::table.find(step.id.uuid()))
+        .set((
+            run_steps::prior_attempts.eq(&step.prior_attempts),
+            run_steps::usage.eq(&step.usage),
+            run_steps::cost_micros.eq(step.cost_micros),
+            run_steps::held_micros.eq(step.held_micros),
+            run_steps::held_usage.eq(&step.held_usage),
+        ))
+        .execute(conn)
 }

@@ -16,13 +16,13 @@ use super::{
     },
     call::{Call, prepare},
     clock,
+    ledger::{self, price},
     turn::{JobEnd, Turn},
 };
 use crate::{
     features::{
         agents::{plan::Plan, plans},
         providers::{ChatRequest, Model, Providers, TokenUsage},
-        usage::{Entry, EntryKind},
     },
     kernel::{
         db::Tenant,
@@ -109,7 +109,7 @@ pub(in crate::features::runs) fn start(
     providers: &Providers,
     job: &Job,
 ) -> Result<Option<Attempt>> {
-    let Some((run, step)) = open(tx, job)? else {
+    let Some((run, mut step)) = open(tx, job)? else {
         return Ok(None);
     };
     let Some(plan) = plan_of(tx, &run)? else {
@@ -123,16 +123,22 @@ pub(in crate::features::runs) fn start(
         let call = prepare(&mut turn, providers, &step, node)?.map_err(|_| fenced())?;
         return Ok(Some(attempt_at(&turn.run, &step, call)));
     }
-    let lost = match step.status {
-        StepStatus::Running => Some(lose(&mut turn, &step)?),
-        _ => None,
-    };
+    let was_lost = step.status == StepStatus::Running;
+    if was_lost {
+        lose(&mut turn, &mut step)?;
+        if turn.run.cancel_requested_at.is_some() {
+            // The call that the run was to wait for has no end that anybody hears of.
+            turn.cancel()?;
+            turn.close(&JobEnd::Finish(job))?;
+            return Ok(None);
+        }
+    }
     wake(&mut turn);
     let call = match prepare(&mut turn, providers, &step, node)? {
         Ok(call) => call,
         Err(failure) => return give_up(turn, &step, failure, job),
     };
-    let mine = begun(&step, job, &call, lost)?;
+    let mine = begun(step, job, &call, was_lost)?;
     if !queries::steps::begin(turn.tx.conn(), &mine, turn.now)? {
         return Err(fenced());
     }
@@ -192,13 +198,6 @@ pub(in crate::features::runs) fn hold_more(
     Ok(queries::steps::hold(tx.conn(), attempt.step, job.epoch, hold, &usage)?)
 }
 
-/// What a call costs, in micros, where the model has a price.
-pub(super) fn price(model: &Model, tokens: &TokenUsage) -> Option<i64> {
-    model
-        .price
-        .map(|price| price.of(tokens.input_tokens, tokens.output_tokens))
-}
-
 /// A run that waited goes on, and its clock is set for the time that it may work.
 fn wake(turn: &mut Turn<'_, '_>) {
     let before = turn.run.status;
@@ -213,24 +212,19 @@ fn wake(turn: &mut Turn<'_, '_>) {
 }
 
 /// The step as it stands while the attempt is made. One that replaces a lost one counts as the same try.
-fn begun(step: &StepRow, job: &Job, call: &Call, lost: Option<(Value, i64, Value)>) -> Result<StepRow> {
-    let attempt = step.attempt + i32::from(lost.is_none());
-    let step = step.clone();
-    let (usage, cost_micros, prior_attempts) = lost.unwrap_or((step.usage, step.cost_micros, step.prior_attempts));
+fn begun(step: StepRow, job: &Job, call: &Call, replaces: bool) -> Result<StepRow> {
     Ok(StepRow {
         epoch: job.epoch,
-        attempt,
+        attempt: step.attempt + i32::from(!replaces),
         held_micros: call.hold,
         held_usage: Some(serde_json::to_value(&call.worst).map_err(anyhow::Error::from)?),
         model: call.models.first().map(|model| model.id.clone()),
-        usage,
-        cost_micros,
-        prior_attempts,
         ..step
     })
 }
 
-/// Run and step of a job, locked, if there is anything left to do about them. Else the job is ended.
+/// Run and step of a job, locked, if there is anything left to do about them. Else the job is ended, and what is held for the step is charged
+/// before that: nobody comes after who could.
 fn open(tx: &mut Tenant<'_>, job: &Job) -> Result<Option<(Row, StepRow)>> {
     let run = match queries::steps::find(tx.conn(), Id::from_uuid(job.id.0))? {
         Some(step) => queries::lock(tx.conn(), step.run_id)?,
@@ -244,16 +238,16 @@ fn open(tx: &mut Tenant<'_>, job: &Job) -> Result<Option<(Row, StepRow)>> {
     match step {
         Some(step) if !run.status.is_final() && matches!(step.status, StepStatus::Pending | StepStatus::Running) => {
             let is_own = step.epoch == job.epoch && step.status == StepStatus::Running;
-            match step.epoch < job.epoch || is_own {
+            return match step.epoch < job.epoch || is_own {
                 true => Ok(Some((run, step))),
                 false => Err(fenced()),
-            }
+            };
         }
-        _ => {
-            jobs::finish(tx, job)?;
-            Ok(None)
-        }
+        Some(step) => ledger::settle(tx, job, run, step)?,
+        None => {}
     }
+    jobs::finish(tx, job)?;
+    Ok(None)
 }
 
 pub(super) fn fenced() -> Error {
@@ -279,34 +273,24 @@ fn upgrade(tx: &mut Tenant<'_>, run: Row, job: &Job) -> Result<()> {
 }
 
 /// The attempt before was lost with its worker: what it may have cost is charged, and it is written down.
-fn lose(turn: &mut Turn<'_, '_>, step: &StepRow) -> Result<(Value, i64, Value)> {
+fn lose(turn: &mut Turn<'_, '_>, step: &mut StepRow) -> Result<()> {
     turn.run.recoveries += 1;
     turn.event(
         "recovery.started",
         Some(step.number),
         json!({ "attempt": step.attempt, "epoch": step.epoch }),
     );
-    let held: TokenUsage = step
-        .held_usage
-        .clone()
-        .and_then(|held| serde_json::from_value(held).ok())
-        .unwrap_or_default();
-    let model = step.model.clone().unwrap_or_default();
-    let mut entry = entry(&turn.run, step.id, step.epoch, 0, &model, &held, Some(step.held_micros));
-    entry.kind = EntryKind::Estimate;
-    let cost = turn.spend(&entry)?;
-    let mut usage: TokenUsage = serde_json::from_value(step.usage.clone()).unwrap_or_default();
-    usage.add(&held, 1);
+    let estimate = ledger::estimate(&turn.run, step);
+    let cost = turn.spend(step, &estimate)?;
+    step.release();
     let error = Failure {
         retryable: true,
         ..Failure::of("lost", "The worker was lost.")
     };
-    let prior = with_attempt(step, &error, turn.now, cost);
-    Ok((
-        serde_json::to_value(usage).map_err(anyhow::Error::from)?,
-        step.cost_micros + cost,
-        prior,
-    ))
+    step.prior_attempts = with_attempt(step, &error, turn.now, cost);
+    // Whether or not another attempt begins.
+    queries::steps::save_money(turn.tx.conn(), step)?;
+    Ok(())
 }
 
 /// The last ten attempts, this one included.
@@ -336,43 +320,18 @@ fn give_up(mut turn: Turn<'_, '_>, step: &StepRow, failure: Failure, job: &Job) 
     Ok(None)
 }
 
-pub(super) fn entry(
-    run: &Row,
-    step: StepId,
-    epoch: i64,
-    call: i32,
-    model: &str,
-    usage: &TokenUsage,
-    cost_micros: Option<i64>,
-) -> Entry {
-    Entry {
-        kind: EntryKind::Call,
-        run: run.id.uuid(),
-        step: step.uuid(),
-        epoch,
-        call,
-        provider: model.split('/').next().unwrap_or_default().to_owned(),
-        model: model.to_owned(),
-        agent: run.agent_id.map(|agent| (agent.uuid(), run.agent_version)),
-        framework: run.framework.clone(),
-        starter: (run.created_by_type.clone(), run.created_by_id),
-        usage: usage.clone(),
-        cost_micros,
-    }
-}
-
 /// The lease was lost too often: something about the step kills workers.
 ///
 /// # Errors
 /// 503; a lost lease.
 pub(in crate::features::runs) fn exhausted(tx: &mut Tenant<'_>, job: &Job) -> Result<()> {
-    let Some((run, step)) = open(tx, job)? else {
+    let Some((run, mut step)) = open(tx, job)? else {
         return Ok(());
     };
     let plan = plan_of(tx, &run)?;
     let mut turn = Turn::of(tx, run, plan.unwrap_or_default())?;
     if step.status == StepStatus::Running {
-        lose(&mut turn, &step)?;
+        lose(&mut turn, &mut step)?;
     }
     let failure = Failure::of(
         "recovery_exhausted",

@@ -5,6 +5,7 @@ pub(super) mod attempt;
 mod call;
 pub(super) mod cancel;
 pub(super) mod clock;
+pub(super) mod ledger;
 pub(super) mod purge;
 pub(super) mod record;
 mod state;

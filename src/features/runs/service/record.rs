@@ -10,19 +10,18 @@ use super::{
     super::{
         model::{
             StepStatus,
-            rows::{Failure, Row, StepRow},
+            rows::{Failure, StepRow},
         },
         queries::{self, steps::Ending},
     },
-    attempt::{Attempt, Failed, Outcome, entry, fenced, plan_of, price, with_attempt},
-    state, tick,
-    turn::{self, JobEnd, Turn},
+    attempt::{Attempt, Failed, Outcome, fenced, plan_of, with_attempt},
+    ledger, state, tick,
+    turn::{JobEnd, Turn},
 };
 use crate::{
     features::{
         agents::plan::{Common, OnError, Retry},
-        providers::{Role, TokenUsage},
-        usage,
+        providers::Role,
     },
     kernel::{
         db::Tenant,
@@ -45,14 +44,14 @@ pub(in crate::features::runs) fn commit(
     outcome: Outcome,
 ) -> Result<()> {
     let run = queries::lock(tx.conn(), attempt.run)?;
-    let step = queries::steps::find(tx.conn(), attempt.step)?
+    let mut step = queries::steps::find(tx.conn(), attempt.step)?
         .ok_or_else(|| anyhow::anyhow!("a step was deleted under its worker"))?;
     if step.commit_token == Some(attempt.token) {
         jobs::ended_unheard(job);
         return Ok(());
     }
     if run.status.is_final() {
-        return late(tx, job, run, &step, &outcome);
+        return ledger::late(tx, job, run, step, &outcome);
     }
     if step.epoch != job.epoch || step.status != StepStatus::Running {
         return Err(fenced());
@@ -63,11 +62,7 @@ pub(in crate::features::runs) fn commit(
         .get(&step.node_id)
         .map_or_else(Common::default, |node| node.common.clone());
     let mut turn = Turn::of(tx, run, plan)?;
-    let own = charge(&mut turn, job, &step, &outcome)?;
-    let mut usage: TokenUsage = serde_json::from_value(step.usage.clone()).unwrap_or_default();
-    for (_, tokens) in &outcome.spent {
-        usage.add(tokens, 1);
-    }
+    let own = ledger::charge(&mut turn, job, &mut step, &outcome)?;
     let last = outcome.spent.last().map(|(model, _)| model.id.clone());
     let end = match outcome.result {
         Ok(value) => succeed(&mut turn, &step, value, outcome.said, own)?,
@@ -79,8 +74,8 @@ pub(in crate::features::runs) fn commit(
         error: end.error,
         prior_attempts: end.prior_attempts.as_ref().unwrap_or(&step.prior_attempts),
         model: last.as_deref().or(step.model.as_deref()),
-        usage: &serde_json::to_value(usage).map_err(anyhow::Error::from)?,
-        cost_micros: step.cost_micros + own,
+        usage: &step.usage,
+        cost_micros: step.cost_micros,
         token: attempt.token,
         finished_at: (end.status != StepStatus::Pending).then_some(turn.now),
     };
@@ -88,24 +83,6 @@ pub(in crate::features::runs) fn commit(
         return Err(fenced());
     }
     proceed(turn, job, end.next)
-}
-
-/// Enters the calls of an attempt into the ledger. Answers what they cost, in micros.
-fn charge(turn: &mut Turn<'_, '_>, job: &Job, step: &StepRow, outcome: &Outcome) -> Result<i64> {
-    let mut cost = 0;
-    for (call, (model, tokens)) in (0..).zip(&outcome.spent) {
-        let entry = entry(
-            &turn.run,
-            step.id,
-            job.epoch,
-            call,
-            &model.id,
-            tokens,
-            price(model, tokens),
-        );
-        cost += turn.spend(&entry)?;
-    }
-    Ok(cost)
 }
 
 /// How a step stands after an attempt.
@@ -214,48 +191,6 @@ fn proceed(mut turn: Turn<'_, '_>, job: &Job, next: Next) -> Result<()> {
         None => {}
     }
     turn.close(&JobEnd::Finish(job)).map(drop)
-}
-
-/// The run ended meanwhile: only what was spent still counts.
-fn late(tx: &mut Tenant<'_>, job: &Job, mut run: Row, step: &StepRow, outcome: &Outcome) -> Result<()> {
-    if step.epoch == job.epoch {
-        for (call, (model, tokens)) in (0..).zip(&outcome.spent) {
-            let entry = entry(&run, step.id, job.epoch, call, &model.id, tokens, price(model, tokens));
-            let cost = usage::record(tx, &entry)?;
-            turn::add(&mut run, tokens, cost);
-        }
-        queries::save_money(tx.conn(), &run)?;
-    }
-    jobs::finish(tx, job)
-}
-
-/// The lease was lost, and with it the right to record anything but the truth about money: an estimate that was charged for this attempt
-/// is corrected. Where a call was cut off nobody knows the truth, and what was charged stays.
-///
-/// # Errors
-/// 503 if the database fails.
-pub(in crate::features::runs) fn confess(
-    tx: &mut Tenant<'_>,
-    job: &Job,
-    attempt: &Attempt,
-    outcome: &Outcome,
-) -> Result<()> {
-    let mut run = queries::lock(tx.conn(), attempt.run)?;
-    let Some((model, _)) = outcome.spent.first().filter(|_| outcome.known) else {
-        return Ok(());
-    };
-    let mut sum = TokenUsage::default();
-    let mut cost = 0;
-    for (model, tokens) in &outcome.spent {
-        sum.add(tokens, 1);
-        cost += price(model, tokens).unwrap_or(0);
-    }
-    let real = entry(&run, attempt.step, job.epoch, 0, &model.id, &sum, Some(cost));
-    if let Some(difference) = usage::correct(tx, &real)? {
-        turn::add(&mut run, &TokenUsage::default(), difference);
-        queries::save_money(tx.conn(), &run)?;
-    }
-    Ok(())
 }
 
 /// How long to wait before the next try: any time up to a limit that doubles, or what the provider asks for, up to ten minutes.

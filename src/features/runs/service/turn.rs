@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::super::{
     model::{
         RUN_CANCELLED, RUN_COMPLETED, RUN_FAILED, RUN_WAITING, Run, Status, StepId,
-        rows::{Failure, NewEvent, Row},
+        rows::{Failure, NewEvent, Row, StepRow},
     },
     queries,
 };
 use crate::{
-    features::{agents::plan::Plan, providers::TokenUsage, usage},
+    features::{agents::plan::Plan, usage},
     kernel::{
         access,
         db::Tenant,
@@ -31,6 +31,9 @@ pub(in crate::features::runs) const CLOCK: &str = "run.clock";
 
 /// What the job is called that removes the contents of runs, one a workspace.
 pub(in crate::features::runs) const PURGE: &str = "run.purge";
+
+/// How soon a step is looked at again whose worker was told to stop. A job that is not due has no place in the queue, which may be full.
+const SOON: Duration = Duration::seconds(1);
 
 /// How long the contents of a run are kept where the plan says nothing, in days.
 const PAYLOAD_DAYS: i64 = 30;
@@ -55,6 +58,9 @@ pub(super) struct Turn<'t, 'c> {
     events: Vec<NewEvent>,
     /// Steps to be queued.
     pub(super) queued: Vec<StepId>,
+    /// Steps for which something is held while their run stops, with the epoch of their worker. It may be lost, and what waited of the run is
+    /// dropped: whoever gets the step's job after that finds what was not charged.
+    pub(super) held: Vec<(StepId, i64)>,
     /// When the clock must look at the run again.
     pub(super) alarm: Option<DateTime<Utc>>,
 }
@@ -71,6 +77,7 @@ impl<'t, 'c> Turn<'t, 'c> {
             now,
             events: Vec::new(),
             queued: Vec::new(),
+            held: Vec::new(),
             alarm: None,
         })
     }
@@ -125,7 +132,7 @@ impl<'t, 'c> Turn<'t, 'c> {
 
     /// Ends the run badly: whatever is open of it is stopped.
     pub(super) fn fail(&mut self, failure: &Failure) -> Result<()> {
-        queries::steps::stop(self.tx.conn(), self.run.id, self.now)?;
+        self.stop_steps()?;
         self.go(Status::Failed);
         self.run.error = Some(failure.document());
         self.event("run.failed", None, json!({ "error": failure.document() }));
@@ -134,27 +141,30 @@ impl<'t, 'c> Turn<'t, 'c> {
 
     /// Stops the run.
     pub(super) fn cancel(&mut self) -> Result<()> {
-        queries::steps::stop(self.tx.conn(), self.run.id, self.now)?;
+        self.stop_steps()?;
         self.go(Status::Cancelled);
         self.event("run.cancelled", None, json!({}));
         Ok(())
     }
 
-    /// Adds an entry to the ledger and to the sums.
-    pub(super) fn spend(&mut self, entry: &usage::Entry) -> Result<i64> {
-        let cost = usage::record(self.tx, entry)?;
-        self.add(&entry.usage, cost);
+    fn stop_steps(&mut self) -> Result<()> {
+        self.held = queries::steps::at_work(self.tx.conn(), self.run.id)?;
+        queries::steps::stop(self.tx.conn(), self.run.id, self.now)?;
+        Ok(())
+    }
+
+    /// Adds an entry to the ledger and to the sums of run and step. Answers what it costs, in micros.
+    pub(super) fn spend(&mut self, step: &mut StepRow, entry: &usage::Entry) -> Result<i64> {
+        let difference = usage::record(self.tx, entry)?;
+        self.run.add(&difference);
+        step.add(&difference);
+        let cost = difference.cost_micros;
         self.event(
             "usage.recorded",
             None,
             json!({ "kind": entry.kind, "model": entry.model, "cost_micros": cost }),
         );
         Ok(cost)
-    }
-
-    /// Adds to the run's sums.
-    pub(super) fn add(&mut self, usage: &TokenUsage, cost: i64) {
-        add(&mut self.run, usage, cost);
     }
 
     /// Writes everything: the trail, the run, the events for others, and last the queue, whose rows are hot.
@@ -166,6 +176,7 @@ impl<'t, 'c> Turn<'t, 'c> {
             before,
             events,
             queued,
+            held,
             alarm,
             ..
         } = self;
@@ -189,13 +200,7 @@ impl<'t, 'c> Turn<'t, 'c> {
             // Drops what waits of the run, its clock included, and asks the workers to stop what they have.
             jobs::cancel(tx, group)?;
         }
-        for step in queued {
-            let first = Push {
-                floor_epoch: Some(0),
-                ..push(Lane::Steps, STEP, JobId(step.uuid()))
-            };
-            jobs::push(tx, first)?;
-        }
+        push_steps(tx, push(Lane::Steps, STEP, JobId(group)), queued, held, now)?;
         match job {
             JobEnd::Keep => {}
             JobEnd::Finish(job) => jobs::finish(tx, job)?,
@@ -214,6 +219,34 @@ impl<'t, 'c> Turn<'t, 'c> {
         }
         Ok(shown)
     }
+}
+
+/// Queues steps that are new, and in a moment once more those for which something is held, each like this one.
+fn push_steps(
+    tx: &mut Tenant<'_>,
+    one: Push,
+    new: Vec<StepId>,
+    held: Vec<(StepId, i64)>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    for step in new {
+        let first = Push {
+            job_id: JobId(step.uuid()),
+            floor_epoch: Some(0),
+            ..one
+        };
+        jobs::push(tx, first)?;
+    }
+    for (step, epoch) in held {
+        let again = Push {
+            job_id: JobId(step.uuid()),
+            due: Some(now + SOON),
+            floor_epoch: Some(epoch),
+            ..one
+        };
+        jobs::push(tx, again)?;
+    }
+    Ok(())
 }
 
 /// Has the contents of the workspace's runs removed when the first of them are due.
@@ -238,14 +271,6 @@ fn announced(status: Status) -> Option<outbox::EventType<Run>> {
         Status::Waiting => Some(RUN_WAITING),
         Status::Pending | Status::Running => None,
     }
-}
-
-/// Adds to a run's sums.
-pub(super) fn add(run: &mut Row, usage: &TokenUsage, cost: i64) {
-    let mut sum: TokenUsage = serde_json::from_value(run.usage.take()).unwrap_or_default();
-    sum.add(usage, 1);
-    run.usage = serde_json::to_value(sum).expect("plain numbers");
-    run.cost_micros = (run.cost_micros + cost).max(0);
 }
 
 /// The run as callers see it.
