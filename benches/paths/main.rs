@@ -41,7 +41,14 @@ pub struct Options {
     /// What cargo says to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
+    /// Be the ceiling of what needs no database, until standard input ends.
+    #[arg(long, hide = true)]
+    bare: bool,
 }
+
+/// The server's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 impl Options {
     /// How long one measurement takes.
@@ -56,12 +63,19 @@ impl Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.bare {
+        return ended(bare::serve());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("threads can be made");
-    match runtime.block_on(measure(&options)) {
+    ended(runtime.block_on(measure(&options)))
+}
+
+fn ended(result: Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");

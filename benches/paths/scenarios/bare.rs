@@ -1,29 +1,21 @@
 //! An endpoint without a database, with everything that stands around every request, against one with nothing around it.
 
+use std::{net::SocketAddr, sync::Arc};
+
 use anyhow::Result;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, StatusCode};
-use serde::Serialize;
-use std::{net::SocketAddr, sync::Arc};
 
 use super::{pairs, ratio};
 use crate::{
-    Options, bare,
+    Options,
+    bare::{Bare, NOBODY, PATH},
     fixture::Bench,
     load::{self, Make, Subject},
     report::Row,
     stack::CALLERS,
 };
-
-const PATH: &str = "/api/v1/auth/session";
-const NOBODY: &[u8] = br#"{"user":null}"#;
-
-/// What both answer.
-#[derive(Clone, Copy, Serialize)]
-struct Nobody {
-    user: Option<()>,
-}
 
 pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
     let judge = |status, body: &[u8]| status == StatusCode::OK && body == NOBODY;
@@ -35,10 +27,8 @@ pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
         let make: Make = Arc::new(move |_| request.clone());
         Subject { address, make, judge }
     };
-    let (subject, ceiling) = (
-        asked(bench.stack.address),
-        &asked(bare::serve(PATH, Nobody { user: None })?),
-    );
+    let bare = Bare::start()?;
+    let (subject, ceiling) = (asked(bench.stack.address), &asked(bare.address));
     let pairs = pairs(bench, options, &subject, |period| async move {
         Ok(load::closed(ceiling, CALLERS, period).await?.rate())
     })

@@ -151,9 +151,10 @@ impl Stub {
     fn open(&self) -> Opened<'_> {
         let mut book = self.lock();
         let present = (self.inner.now)().timestamp() + book.ahead;
-        time::catch_up(&mut book, present);
+        let changed = time::catch_up(&mut book, present);
         Opened {
             book,
+            changed,
             file: self.inner.file.as_ref(),
         }
     }
@@ -323,9 +324,10 @@ fn buyer(book: &Book, purchase: &Purchase) -> Told<Option<String>> {
     }
 }
 
-/// The book while it is open. Closing it writes it to its file, if it has one.
+/// The book while it is open. Closing it writes it to its file, if it has one and somebody wrote in it.
 struct Opened<'a> {
     book: MutexGuard<'a, Book>,
+    changed: bool,
     file: Option<&'a PathBuf>,
 }
 
@@ -339,13 +341,16 @@ impl std::ops::Deref for Opened<'_> {
 
 impl std::ops::DerefMut for Opened<'_> {
     fn deref_mut(&mut self) -> &mut Book {
+        self.changed = true;
         &mut self.book
     }
 }
 
 impl Drop for Opened<'_> {
     fn drop(&mut self) {
-        let Some(file) = self.file else { return };
+        let Some(file) = self.file.filter(|_| self.changed) else {
+            return;
+        };
         let written = serde_json::to_string(&*self.book).map_err(anyhow::Error::from);
         // Whole or not at all: the process may be killed in the midst of it.
         if let Err(error) = written.and_then(|book| write_private(file, &book)) {

@@ -19,13 +19,16 @@ enum Due {
     Overdue(String),
 }
 
-/// Lives through everything that is due up to `until`, each thing at its own second.
-pub(super) fn catch_up(book: &mut Book, until: i64) {
+/// Lives through everything that is due up to `until`, each thing at its own second. False: nothing was.
+pub(super) fn catch_up(book: &mut Book, until: i64) -> bool {
+    let mut happened = false;
     while let Some((at, due)) = next(book).filter(|(at, _)| *at <= until) {
         book.now = at;
         happen(book, due);
+        happened = true;
     }
     book.now = until;
+    happened
 }
 
 fn next(book: &Book) -> Option<(i64, Due)> {
