@@ -1,5 +1,5 @@
-//! The PostgreSQL of this run, and databases on it. `DATABASE_URL` (an administrator's) names a server; without it one is started, and ends
-//! with this process.
+//! The PostgreSQL of this run, and databases on it. `DATABASE_URL` (an administrator's; `database.admin_url`) names a server; without it one
+//! is started, and ends with this process.
 
 use std::{
     fmt::Write,
@@ -16,7 +16,10 @@ use guildhall::{
         dev::postgres::Postgres,
         migrate::{self, Bootstrap, Passwords, Urls},
     },
-    kernel::secret::Secret,
+    kernel::{
+        config::{Config, Environment},
+        secret::Secret,
+    },
 };
 
 /// The server that every database of this run is on.
@@ -27,12 +30,17 @@ pub struct Server {
     _postgres: Option<Postgres>,
 }
 
+/// What `config/*.toml` and the variables of this run say.
+pub fn configured() -> Config {
+    Config::read(Environment::Development).expect("a sound configuration")
+}
+
 /// The server. The first call may take some seconds to start it.
 pub fn server() -> &'static Server {
-    static SERVER: LazyLock<Server> = LazyLock::new(|| match std::env::var("DATABASE_URL") {
-        Ok(admin) if !admin.is_empty() => {
+    static SERVER: LazyLock<Server> = LazyLock::new(|| match configured().database.admin_url {
+        Some(admin) => {
             let server = Server {
-                admin,
+                admin: admin.expose().clone(),
                 own: false,
                 _postgres: None,
             };
@@ -40,7 +48,7 @@ pub fn server() -> &'static Server {
             checked.expect("a server that serves nobody");
             server
         }
-        _ => {
+        None => {
             let postgres =
                 Postgres::throwaway().expect("a PostgreSQL can be started; its message says what is missing");
             Server {

@@ -36,12 +36,14 @@ impl Stack {
         command
             .env_remove("DATABASE_URL")
             .env_remove("REDIS_URL")
-            // Of a deployment that its shell knows: it has doors of its own.
+            // Of a deployment that its shell knows: it has its own.
             .env("DATABASE_TENANT_URL", "postgres://app_tenant@127.0.0.1:1/none")
+            .env("GUILDHALL__DATABASE__KERNEL_URL", "postgres://kernel@127.0.0.1:1/none")
             .env(
-                "GUILDHALL__DATABASE__KERNEL_URL",
-                "postgres://app_kernel@127.0.0.1:1/none",
+                "GUILDHALL__SECRETS__KEKS",
+                "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
             )
+            .env("GUILDHALL__SERVER__PUBLIC_URL", "https://api.example.com")
             .stdin(Stdio::null());
         command
     }
@@ -243,16 +245,33 @@ fn a_stack_keeps_what_it_has_and_leaves_no_process_behind_however_it_ends() {
 }
 
 #[test]
-fn a_stack_without_redis_says_so() {
-    let stack = Stack::new("alone");
-    let mut command = stack.command(&["--port", "0"]);
-    command
-        .env("REDIS_URL", "off")
-        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none?connect_timeout=1");
-    let output = command.output().expect("it ends: there is no database");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
-    assert!(said.contains("REDIS_URL is off: no Redis here"), "{said}");
+fn a_stack_takes_the_servers_that_variables_or_a_file_name() {
+    let stack = Stack::new("named");
+    let (database, redis) = ("postgres://nobody@127.0.0.1:1/none?connect_timeout=1", "off");
+    let file = stack.folder.join("own.toml");
+    let text = format!("[database]\nadmin_url = \"{database}\"\n[redis]\nurl = \"{redis}\"\n");
+    fs::write(&file, text).expect("written");
+    let file = file.to_str().expect("text");
+    for given in [
+        [("DATABASE_URL", database), ("REDIS_URL", redis)],
+        [
+            ("GUILDHALL__DATABASE__ADMIN_URL", database),
+            ("GUILDHALL__REDIS__URL", redis),
+        ],
+        [("GUILDHALL_CONFIG", file), ("GUILDHALL__LOG__LEVEL", "info")],
+    ] {
+        let output = stack.command(&["--port", "0"]).envs(given).output();
+        let output = output.expect("it ends: there is no database");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("using the PostgreSQL of DATABASE_URL"),
+            "{said}"
+        );
+        assert!(said.contains("REDIS_URL is off: no Redis here"), "{said}");
+        let kept = stack.command(&["--reset"]).envs(given).output().expect("refused");
+        let said = String::from_utf8_lossy(&kept.stderr);
+        assert!(!kept.status.success() && said.contains("would lose the keys"), "{said}");
+    }
 }
 
 #[test]

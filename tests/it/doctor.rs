@@ -229,6 +229,15 @@ async fn a_sound_database_may_be_served_and_a_wrong_one_is_refused_with_what_to_
         }
     }
 
+    let name = &database.name;
+    let off = format!("ALTER DATABASE {name} SET session_replication_role = replica");
+    run(&mut database.admin(), &off);
+    let refused = guard::may_serve(&db(tenant, kernel), false).await.expect_err("no keys");
+    let begins = "DATABASE_TENANT_URL: its connections begin with session_replication_role=replica";
+    assert!(refused.to_string().contains(begins), "{refused}");
+    let on = format!("ALTER DATABASE {name} RESET session_replication_role");
+    run(&mut database.admin(), &on);
+
     run(&mut database.admin(), "ALTER TABLE agents NO FORCE ROW LEVEL SECURITY");
     let refused = guard::may_serve(&db(tenant, kernel), true).await.expect_err("a hole");
     assert!(

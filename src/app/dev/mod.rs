@@ -32,7 +32,12 @@ use self::{
 };
 use crate::{
     app::{admin, api, boot::Deployment, guard, worker},
-    kernel::{clock::Clock, http::front, mail, telemetry},
+    kernel::{
+        clock::Clock,
+        config::{Config, Environment},
+        http::front,
+        mail, telemetry,
+    },
 };
 
 /// What helps where data are there and what opens them is not.
@@ -71,9 +76,8 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     if options.reset || options.remove {
-        let own = std::env::var("DATABASE_URL").is_ok_and(|url| !url.is_empty());
         ensure!(
-            !own,
+            Config::read(Environment::Development)?.database.admin_url.is_none(),
             "this would lose the keys of a database that DATABASE_URL keeps elsewhere: unset it, or drop that database first"
         );
     }

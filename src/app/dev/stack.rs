@@ -13,7 +13,7 @@ use super::{console, home::Home, postgres::Postgres, redis::Redis, secrets::Secr
 use crate::{
     app::migrate::{self, Bootstrap, Passwords},
     kernel::{
-        config::{Config, Environment},
+        config::{self, Config, Environment},
         secret::Secret,
     },
 };
@@ -45,11 +45,12 @@ struct Servers {
     _postgres: Option<Postgres>,
 }
 
-/// Starts the servers and migrates the database. `DATABASE_URL` and `REDIS_URL` put others in their place.
+/// Starts the servers and migrates the database. Those that the configuration names (`DATABASE_URL`, `REDIS_URL`) stand in their place.
 pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Result<Stack> {
-    let mut variables: HashMap<String, String> = env::vars().filter(|(_, value)| !value.is_empty()).collect();
-    let (admin_url, postgres) = database_server(home, &variables)?;
-    let (redis_url, redis) = redis_server(home, &variables)?;
+    let mut variables = config::by_short_names(env::vars().filter(|(_, value)| !value.is_empty()).collect());
+    let named = Config::read(Environment::Development)?;
+    let (admin_url, postgres) = database_server(home, named.database.admin_url)?;
+    let (redis_url, redis) = redis_server(home, named.redis.url)?;
     let urls = console::step("preparing the database", || {
         migrated(&admin_url, secrets, postgres.is_some())
     })?;
@@ -58,7 +59,15 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
     database.set_path(&database_of(&admin_url)?);
     let database = database.to_string();
 
-    open_doors(&mut variables, &urls);
+    for (name, value) in [
+        ("DATABASE_TENANT_URL", urls.tenant.expose()),
+        ("DATABASE_KERNEL_URL", urls.kernel.expose()),
+        ("DATABASE_MIGRATOR_URL", urls.migrator.expose()),
+        ("GUILDHALL__SECRETS__KEKS", &secrets.keks),
+        ("GUILDHALL__SECRETS__SIGNING", &secrets.signing),
+    ] {
+        keep_own(&mut variables, name, value);
+    }
     let mut set = |name: &str, value: &str| {
         variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     };
@@ -66,8 +75,6 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
         "REDIS_URL",
         redis_url.as_ref().map_or("off", |url| url.expose().as_str()),
     );
-    set("GUILDHALL__SECRETS__KEKS", &secrets.keks);
-    set("GUILDHALL__SECRETS__SIGNING", &secrets.signing);
     set("GUILDHALL__LOG__LEVEL", "info,actix_server=warn");
     let stripe_socket = stripe(&mut variables, secrets)?;
 
@@ -86,8 +93,7 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
         "GUILDHALL__SERVER__ADMIN_PORT".into(),
         admin_socket.local_addr()?.port().to_string(),
     );
-    let url = address(&socket)?;
-    variables.entry("GUILDHALL__SERVER__PUBLIC_URL".into()).or_insert(url);
+    keep_own(&mut variables, "GUILDHALL__SERVER__PUBLIC_URL", &address(&socket)?);
     Ok(Stack {
         config: Config::from_variables(Environment::Development, variables)?,
         database: Secret::new(database),
@@ -102,31 +108,18 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
     })
 }
 
-/// The doors of the database that was just prepared, whatever others the shell knows: those of a deployment lead to its data.
-fn open_doors(variables: &mut HashMap<String, String>, urls: &migrate::Urls) {
-    for (name, key, url) in [
-        ("DATABASE_TENANT_URL", "GUILDHALL__DATABASE__TENANT_URL", &urls.tenant),
-        ("DATABASE_KERNEL_URL", "GUILDHALL__DATABASE__KERNEL_URL", &urls.kernel),
-        (
-            "DATABASE_MIGRATOR_URL",
-            "GUILDHALL__DATABASE__MIGRATOR_URL",
-            &urls.migrator,
-        ),
-    ] {
-        let given = [
-            variables.remove(key),
-            variables.insert(name.into(), url.expose().clone()),
-        ];
-        if given.into_iter().flatten().any(|given| given != *url.expose()) {
-            console::note(&format!("{name} is not used here: the stack has doors of its own"));
-        }
+/// What only this stack can know, whatever else its shell does: a deployment's doors, secrets and address lead to that deployment.
+fn keep_own(variables: &mut HashMap<String, String>, name: &str, value: &str) {
+    let given = variables.insert(name.to_owned(), value.to_owned());
+    if given.is_some_and(|given| given != value) {
+        console::note(&format!("{name} is not used here: the stack has its own"));
     }
 }
 
-fn database_server(home: &Home, variables: &HashMap<String, String>) -> Result<(Secret<String>, Option<Postgres>)> {
-    if let Some(url) = variables.get("DATABASE_URL") {
-        console::note("using the PostgreSQL of DATABASE_URL");
-        return Ok((Secret::new(url.clone()), None));
+fn database_server(home: &Home, named: Option<Secret<String>>) -> Result<(Secret<String>, Option<Postgres>)> {
+    if let Some(url) = named {
+        console::note("using the PostgreSQL of DATABASE_URL (database.admin_url)");
+        return Ok((url, None));
     }
     let postgres = console::step("starting PostgreSQL", || {
         let postgres = Postgres::kept(home)?;
@@ -136,17 +129,14 @@ fn database_server(home: &Home, variables: &HashMap<String, String>) -> Result<(
     Ok((postgres.admin_url(), Some(postgres)))
 }
 
-fn redis_server(home: &Home, variables: &HashMap<String, String>) -> Result<(Option<Secret<String>>, Option<Redis>)> {
-    match variables.get("REDIS_URL").map(String::as_str) {
-        Some("off") => {
+fn redis_server(home: &Home, named: Option<Secret<String>>) -> Result<(Option<Secret<String>>, Option<Redis>)> {
+    if let Some(url) = named {
+        if url.expose() == "off" {
             console::note(&format!("REDIS_URL is off: {NO_REDIS}"));
             return Ok((None, None));
         }
-        Some(url) => {
-            console::note("using the Redis of REDIS_URL");
-            return Ok((Some(Secret::new(url.to_owned())), None));
-        }
-        None => {}
+        console::note("using the Redis of REDIS_URL (redis.url)");
+        return Ok((Some(url), None));
     }
     let redis = console::step("starting Redis", || {
         let redis = Redis::start(home)?;

@@ -201,8 +201,7 @@ pub async fn check(db: &Db, newest: String, depth: Depth) -> Result<Report> {
         }
         if !begins_with.is_empty() {
             let what = format!("its connections begin with {begins_with}");
-            let fix =
-                "Take that out of its `options`, out of PGOPTIONS, and out of the settings of roles and database.";
+            let fix = "Take that out of its `options`, out of PGOPTIONS, and out of the settings of roles, database and server.";
             report.add(5, variable, what, fix);
         }
     }

@@ -11,6 +11,8 @@ pub(super) struct Snapshot {
     pub(super) database: Database,
     pub(super) roles: Vec<Role>,
     pub(super) settings: Vec<Setting>,
+    /// Rights to set parameters or to change them for the whole server.
+    pub(super) parameters: Vec<Parameter>,
     pub(super) schemas: Vec<Schema>,
     pub(super) relations: Vec<Relation>,
     pub(super) foreign_keys: Vec<ForeignKey>,
@@ -61,6 +63,12 @@ pub(super) struct Setting {
     /// `None`: of the database, for everybody.
     pub(super) role: Option<String>,
     pub(super) setting: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Parameter {
+    pub(super) role: String,
+    pub(super) name: String,
 }
 
 #[derive(Debug, Deserialize)]

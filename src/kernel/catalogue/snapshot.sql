@@ -37,6 +37,9 @@ SELECT jsonb_build_object(
   'settings', (SELECT coalesce(jsonb_agg(jsonb_build_object('role', r.rolname, 'setting', setting)), '[]')
     FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) setting
     WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))),
+  'parameters', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('name', p.parname,
+      'role', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END)), '[]')
+    FROM pg_parameter_acl p, aclexplode(p.paracl) a WHERE a.grantee <> 10),
   'schemas', (SELECT jsonb_agg(jsonb_build_object('name', nspname, 'owner', pg_get_userbyid(nspowner), 'rights', (
       SELECT coalesce(jsonb_agg(jsonb_build_object('role', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
                                                    'right', a.privilege_type)), '[]')

@@ -4,7 +4,11 @@
 mod safety;
 mod sections;
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use config::{Config as Layers, Environment as Variables, File, FileFormat};
@@ -66,6 +70,21 @@ const ALIASES: &[(&str, &str)] = &[
     ("GUILDHALL_REPLICAS", "server.replicas"),
 ];
 
+/// These variables, but the keys that have short names by these: where both are given, the short one counts.
+pub fn by_short_names(mut variables: HashMap<String, String>) -> HashMap<String, String> {
+    for (short, key) in ALIASES {
+        if let Some(value) = variables.remove(&variable(key)) {
+            variables.entry((*short).to_owned()).or_insert(value);
+        }
+    }
+    variables
+}
+
+/// The variable that sets a key.
+fn variable(key: &str) -> String {
+    format!("GUILDHALL__{}", key.to_uppercase().replace('.', "__"))
+}
+
 /// The keys that hold lists: in a variable their entries are separated by commas.
 const LISTS: [&str; 4] = [
     "server.own_networks",
@@ -87,10 +106,7 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn from_variables(
-        environment: Environment,
-        variables: std::collections::HashMap<String, String>,
-    ) -> Result<Config> {
+    pub fn from_variables(environment: Environment, variables: HashMap<String, String>) -> Result<Config> {
         let config = Config::of(environment, variables)?;
         config.refuse_unsafe()?;
         Ok(config)
@@ -104,7 +120,7 @@ impl Config {
         Config::of(environment, std::env::vars().collect())
     }
 
-    fn of(environment: Environment, variables: std::collections::HashMap<String, String>) -> Result<Config> {
+    fn of(environment: Environment, variables: HashMap<String, String>) -> Result<Config> {
         let own = match environment {
             Environment::Development => ("development.toml", include_str!("../../../config/development.toml")),
             Environment::Production => ("production.toml", include_str!("../../../config/production.toml")),
@@ -124,8 +140,9 @@ impl Config {
         }
         let mut own = own_variables(variables)?;
         for key in LISTS {
-            let name = format!("GUILDHALL__{}", key.to_uppercase().replace('.', "__"));
-            let Some(text) = own.remove(&name) else { continue };
+            let Some(text) = own.remove(&variable(key)) else {
+                continue;
+            };
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
             layers = layers.set_override(key, entries.collect::<Vec<_>>())?;
         }

@@ -145,36 +145,34 @@ async fn passwords_have_places_of_their_own_and_an_account_s_permits() {
     assert_eq!(gate.turns().available_permits(), 1);
 }
 
-#[actix_web::test]
-async fn a_place_says_how_long_it_was_in_line_and_at_work() {
+/// What two places say, of which the second was in line while the first was at work.
+async fn spent(class: Class, pause: Duration) -> [Spent; 2] {
     let gate = narrow();
-    let [first, second] = [(), ()].map(|()| gate.admit(Class::Interactive).expect("there is room"));
-    let calls = [&first, &second].map(|place| call(Class::Interactive, Some(place)));
-    let at_work = gate.enter(&calls[0], None).await.expect("there is nobody");
-    let pause = Duration::from_millis(20);
+    let places = [(), ()].map(|()| gate.admit(class).expect("there is room"));
+    let [first, second] = [0, 1].map(|at| call(class, Some(&places[at])));
+    let at_work = gate.enter(&first, None).await.expect("there is nobody");
     let leaving = async {
         tokio::time::sleep(pause).await;
         drop(at_work);
     };
-    let (next, ()) = tokio::join!(gate.enter(&calls[1], None), leaving);
-    assert_eq!(first.spent().waited, Duration::ZERO);
-    assert!(first.spent().worked >= pause && second.spent().waited >= pause);
-    assert_eq!(second.spent().worked, Duration::ZERO, "its work goes on");
-    drop(next);
+    let (next, ()) = tokio::join!(gate.enter(&second, None), leaving);
+    let _goes_on = next.expect("it was let in");
+    places.map(|place| place.spent())
+}
+
+#[actix_web::test]
+async fn a_place_says_how_long_it_was_in_line_and_at_work() {
+    let pause = Duration::from_millis(20);
+    let [first, second] = spent(Class::Interactive, pause).await;
+    assert_eq!(first.waited, Duration::ZERO);
+    assert!(first.worked >= pause && second.waited >= pause);
+    assert_eq!(second.worked, Duration::ZERO, "its work goes on");
 }
 
 #[actix_web::test]
 async fn what_is_computed_was_neither_in_line_for_the_database_nor_with_it() {
-    let gate = narrow();
-    let [first, second] = [(), ()].map(|()| gate.admit(Class::Cpu).expect("there is room"));
-    let calls = [&first, &second].map(|place| call(Class::Cpu, Some(place)));
-    let at_work = gate.enter(&calls[0], None).await.expect("there is nobody");
-    let pause = Duration::from_millis(20);
-    let leaving = async {
-        tokio::time::sleep(pause).await;
-        drop(at_work);
-    };
-    let (next, ()) = tokio::join!(gate.enter(&calls[1], None), leaving);
-    drop(next.expect("it was let in"));
-    assert_eq!([first.spent(), second.spent()], [Spent::default(), Spent::default()]);
+    assert_eq!(
+        spent(Class::Cpu, Duration::from_millis(20)).await,
+        [Spent::default(); 2]
+    );
 }

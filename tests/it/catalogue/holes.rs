@@ -82,8 +82,9 @@ pub const HOLES: &[(u8, &str)] = &[
     (5, "ALTER ROLE app_tenant SET session_replication_role = replica"),
     (
         5,
-        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = local', current_database()); END $$",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$",
     ),
+    (5, "GRANT SET ON PARAMETER session_replication_role TO app_tenant"),
     (5, "ALTER ROLE app_tenant RESET statement_timeout"),
     (5, "ALTER ROLE app_tenant SET statement_timeout = 0"),
     (
@@ -254,7 +255,10 @@ pub const HOLES: &[(u8, &str)] = &[
         "DROP INDEX agents_workspace_id_name_key; CREATE UNIQUE INDEX agents_workspace_id_name_key ON agents (workspace_id, name, id)",
     ),
     (23, "ALTER INDEX agents_workspace_id_name_key RENAME TO \"Name\""),
-    (23, "CREATE INDEX \"a USING b\" ON agents (workspace_id, description)"),
+    (
+        23,
+        "CREATE INDEX \"a USING \"\"b\" ON agents (workspace_id, description)",
+    ),
     (
         23,
         "ALTER TABLE license_counters DROP CONSTRAINT license_counters_machines_check",

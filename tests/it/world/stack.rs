@@ -8,7 +8,7 @@ use std::{
 
 use guildhall::app::dev::{Home, redis::Redis};
 
-use crate::database::Database;
+use crate::database::{Database, configured};
 
 /// A database that nobody else uses until it is given back.
 pub struct Borrowed {
@@ -31,14 +31,17 @@ static DATABASES: Mutex<Databases> = Mutex::new(Databases {
 });
 static GIVEN_BACK: Condvar = Condvar::new();
 
-static REDIS: LazyLock<Option<Redis>> = LazyLock::new(|| match std::env::var("REDIS").as_deref() {
-    Ok("off") => None,
-    _ => Redis::start(&Home::find().expect("a place for our files")).expect("a Redis that starts"),
-});
+static REDIS: LazyLock<Option<Redis>> =
+    LazyLock::new(|| Redis::start(&Home::find().expect("a place for our files")).expect("a Redis that starts"));
 
-/// Where the tests' Redis is, unless there is none or `REDIS=off`.
+/// Where the tests' Redis is: the one that `REDIS_URL` (`redis.url`) names, else one of this run. None, if there is none or `REDIS=off`.
 pub fn redis_url() -> Option<String> {
-    REDIS.as_ref().map(|redis| redis.url().expose().clone())
+    static NAMED: LazyLock<Option<String>> = LazyLock::new(|| Some(configured().redis.url?.expose().clone()));
+    match (std::env::var("REDIS").as_deref(), NAMED.as_deref()) {
+        (Ok("off"), _) | (_, Some("off")) => None,
+        (_, Some(named)) => Some(named.to_owned()),
+        (_, None) => REDIS.as_ref().map(|redis| redis.url().expose().clone()),
+    }
 }
 
 /// Waits for a database.

@@ -126,17 +126,20 @@ fn unmake(found: &Definition) -> String {
         definition,
     } = found;
     match is_index(definition) {
-        true => format!("DROP INDEX \"{name}\""),
-        false => format!("ALTER TABLE {table} DROP CONSTRAINT \"{name}\" CASCADE"),
+        true => format!("DROP INDEX {}", quoted(name)),
+        false => format!("ALTER TABLE {table} DROP CONSTRAINT {} CASCADE", quoted(name)),
     }
 }
 
 fn rename(found: &Definition, name: &str) -> String {
+    let from = quoted(&found.name);
     match is_index(&found.definition) {
-        true => format!("ALTER INDEX \"{}\" RENAME TO {name}", found.name),
-        false => format!(
-            "ALTER TABLE {} RENAME CONSTRAINT \"{}\" TO {name}",
-            found.table, found.name
-        ),
+        true => format!("ALTER INDEX {from} RENAME TO {name}"),
+        false => format!("ALTER TABLE {} RENAME CONSTRAINT {from} TO {name}", found.table),
     }
+}
+
+/// A name that somebody gave as they liked.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -3,7 +3,7 @@
 use crate::kernel::{
     catalogue::{
         Report, Severity,
-        snapshot::{Role, Setting, Snapshot},
+        snapshot::{Parameter, Role, Setting, Snapshot},
     },
     db::{OF_KERNEL, OF_TENANT, Patience},
 };
@@ -174,35 +174,26 @@ fn attributes(role: &Role, may: &May, report: &mut Report) {
     }
 }
 
-/// What a connection starts with must not be a context, and must leave foreign keys and triggers on.
+/// What our connections start with must not be a context, and must leave foreign keys and triggers on; nor may our roles change that.
 fn settings(snapshot: &Snapshot, report: &mut Report) {
-    let silent = |setting: &&Setting| {
-        setting.setting.starts_with("session_replication_role=") && !setting.setting.ends_with("=origin")
-    };
-    for setting in snapshot.settings.iter().filter(silent) {
-        let who = setting.role.as_deref().unwrap_or("everybody");
-        let what = format!(
-            "every connection starts with {}: no foreign key and no trigger is looked at",
-            setting.setting
-        );
-        report.add(
-            5,
-            who,
-            what,
-            "As a superuser: ALTER ROLE … RESET, or ALTER DATABASE … RESET; then look for rows that it let pass.",
-        );
+    let is_ours = |role: &str| ROLES.iter().any(|may| may.name == role);
+    for Setting { role, setting } in &snapshot.settings {
+        let what = match setting.split_once('=') {
+            Some((name, _)) if name.starts_with("app.") => "a forgotten context would be silent",
+            Some(("session_replication_role", "replica")) => "no foreign key and no trigger is looked at",
+            _ => continue,
+        };
+        if role.as_deref().is_none_or(is_ours) {
+            let who = role.as_deref().unwrap_or("everybody");
+            let what = format!("every connection starts with {setting}: {what}");
+            report.add(5, who, what, "ALTER ROLE … RESET, or ALTER DATABASE … RESET");
+        }
     }
-    for setting in snapshot
-        .settings
-        .iter()
-        .filter(|setting| setting.setting.starts_with("app."))
-    {
-        let who = setting.role.as_deref().unwrap_or("everybody");
-        let what = format!(
-            "every connection starts with {}: a forgotten context would be silent",
-            setting.setting
-        );
-        report.add(5, who, what, "ALTER ROLE … RESET, or ALTER DATABASE … RESET");
+    for Parameter { role, name } in &snapshot.parameters {
+        if role == "PUBLIC" || is_ours(role) {
+            let what = format!("it may set {name}, which is a superuser's to set");
+            report.add(5, role, what, format!("REVOKE ALL ON PARAMETER {name} FROM {role}"));
+        }
     }
 }
 
