@@ -112,16 +112,17 @@ CREATE INDEX credential_throttles_last_at_idx ON credential_throttles (last_at);
 CREATE TABLE user_devices (
   id            uuid NOT NULL CONSTRAINT user_devices_pkey PRIMARY KEY,
   user_id       uuid NOT NULL CONSTRAINT user_devices_user_id_fkey REFERENCES users (id) ON DELETE CASCADE,
-  token_hash    bytea NOT NULL CONSTRAINT user_devices_token_hash_key UNIQUE,
+  token_hash    bytea NOT NULL,
   label         text,
   ip            text,
   user_agent    text,
   trusted_until timestamptz,
   created_at    timestamptz NOT NULL DEFAULT app_now(),
   last_seen_at  timestamptz NOT NULL DEFAULT app_now(),
-  expires_at    timestamptz NOT NULL
+  expires_at    timestamptz NOT NULL,
+  -- A browser may be several people's.
+  CONSTRAINT user_devices_user_id_token_hash_key UNIQUE (user_id, token_hash)
 );
-CREATE INDEX user_devices_user_id_idx ON user_devices (user_id);
 CREATE INDEX user_devices_expires_at_idx ON user_devices (expires_at);
 
 -- ── Keys that we sign with (class kernel) ────────────────────────────────────────────────────────────────────────────────────────────

@@ -34,6 +34,23 @@ async fn sign_in(world: &World) -> (Someone, Caller, Answer) {
     (person, browser, answer)
 }
 
+/// Whoever signs in after somebody else, in the browser that they share.
+#[actix_web::test]
+async fn a_browser_may_be_several_peoples() {
+    let world = World::new().await;
+    let (ann, bob) = (someone(&world).await, someone(&world).await);
+    let browser = world.anonymous().with("origin", &world.base);
+    let mut cookies = String::new();
+    for person in [&ann, &bob, &ann, &bob] {
+        let body = json!({ "identifier": person.email, "password": PASSWORD, "transport": "cookie" });
+        let answer = browser.with("cookie", &cookies).post("/auth/login", body).await.ok();
+        if cookies.is_empty() {
+            cookies = format!("__Host-gld_dv={}", cookie_of(&answer, "__Host-gld_dv"));
+        }
+    }
+    assert_eq!(world.count("SELECT count(*) FROM user_devices"), 2);
+}
+
 #[actix_web::test]
 async fn a_browsers_tokens_travel_in_cookies_and_nowhere_else() {
     let world = World::new().await;

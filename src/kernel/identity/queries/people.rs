@@ -244,7 +244,7 @@ pub(in crate::kernel::identity) fn knows_device(
     Ok(select(exists(same)).get_result(tx.conn())?)
 }
 
-/// Remembers a device.
+/// Remembers a device from which the person has signed in, or that they did so again.
 pub(in crate::kernel::identity) fn keep_device(
     tx: &mut Kernel<'_>,
     call: &Call,
@@ -253,6 +253,7 @@ pub(in crate::kernel::identity) fn keep_device(
     label: Option<&str>,
     until: DateTime<Utc>,
 ) -> Result<()> {
+    let now = tx.now()?;
     diesel::insert_into(user_devices::table)
         .values((
             user_devices::id.eq(Uuid::new_v4()),
@@ -263,19 +264,8 @@ pub(in crate::kernel::identity) fn keep_device(
             user_devices::user_agent.eq(call.user_agent.as_deref()),
             user_devices::expires_at.eq(until),
         ))
-        .execute(tx.conn())?;
-    Ok(())
-}
-
-/// Notes that a device was used again.
-pub(in crate::kernel::identity) fn saw_device(
-    tx: &mut Kernel<'_>,
-    user: UserId,
-    token: &[u8],
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-) -> Result<()> {
-    diesel::update(user_devices::table.filter(user_devices::user_id.eq(user).and(user_devices::token_hash.eq(token))))
+        .on_conflict((user_devices::user_id, user_devices::token_hash))
+        .do_update()
         .set((user_devices::last_seen_at.eq(now), user_devices::expires_at.eq(until)))
         .execute(tx.conn())?;
     Ok(())

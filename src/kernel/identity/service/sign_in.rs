@@ -119,13 +119,8 @@ pub fn finish(
     let (session, token) = sessions::begin(tx, desk, call, user.id, remember)?;
     if let Some(device) = device {
         let hash = crypto::sha256(device.expose().as_bytes());
-        match queries::people::knows_device(tx, user.id, &hash, now)? {
-            true => queries::people::saw_device(tx, user.id, &hash, now, now + REMEMBERED)?,
-            false => {
-                let label = session.device_label.as_deref();
-                queries::people::keep_device(tx, call, user.id, &hash, label, now + REMEMBERED)?;
-            }
-        }
+        let label = session.device_label.as_deref();
+        queries::people::keep_device(tx, call, user.id, &hash, label, now + REMEMBERED)?;
     }
     let own = workspaces::of_person(tx, user.id)?;
     let me = people::shown(tx, user)?;
