@@ -17,7 +17,7 @@ use crate::{
         error::Result,
         id::JobId,
         jobs::{self, Lane, OnExists, Push},
-        outbox::Event,
+        outbox::{Event, EventInfo},
     },
 };
 
@@ -35,11 +35,11 @@ pub fn covers(pattern: &str, kind: &str) -> bool {
 
 /// Makes the deliveries of a batch of events. Seen twice, an event makes none.
 pub fn fan_out(tx: &mut Tenant<'_>, catalogue: &Catalogue, events: &[Event]) -> Result<()> {
-    let told: Vec<&Event> = events
+    let told: Vec<(&Event, &EventInfo)> = events
         .iter()
-        .filter(|event| {
+        .filter_map(|event| {
             let known = catalogue.iter().find(|known| known.name == event.kind);
-            known.is_some_and(|known| known.audience.webhook)
+            Some((event, *known.filter(|known| known.audience.webhook)?))
         })
         .collect();
     if told.is_empty() {
@@ -50,8 +50,8 @@ pub fn fan_out(tx: &mut Tenant<'_>, catalogue: &Catalogue, events: &[Event]) -> 
     let mut pairs = told
         .into_iter()
         .flat_map(|event| endpoints.iter().map(move |endpoint| (event, endpoint)))
-        .filter(|(event, endpoint)| wants(endpoint, event, now))
-        .map(|(event, endpoint)| NewDelivery {
+        .filter(|((event, known), endpoint)| wants(endpoint, event, known.filterable, now))
+        .map(|((event, _), endpoint)| NewDelivery {
             id: delivery_id(event.id, endpoint.id),
             endpoint_id: endpoint.id,
             reseller_id: endpoint.reseller_id.map(|id| id.uuid()),
@@ -91,12 +91,12 @@ pub fn wake(tx: &mut Tenant<'_>, endpoint: EndpointId, pump: Option<&Pump>) -> R
     )
 }
 
-fn wants(endpoint: &Endpoint, event: &Event, now: DateTime<Utc>) -> bool {
+fn wants(endpoint: &Endpoint, event: &Event, filterable: &[&str], now: DateTime<Utc>) -> bool {
     let chosen = endpoint.events.iter().any(|pattern| covers(pattern, &event.kind));
     let alive = endpoint.expires_at.is_none_or(|end| end > now);
     // A reseller hears of its own rows only.
     let reaches = endpoint.reseller_id.is_none() || endpoint.reseller_id.map(|id| id.uuid()) == event.reseller_id;
-    chosen && alive && reaches && !is_about(endpoint, event) && passes(&endpoint.filter, &event.data)
+    chosen && alive && reaches && !is_about(endpoint, event) && passes(&endpoint.filter, filterable, &event.data)
 }
 
 /// What happens to an endpoint or its deliveries is told to the others only.
@@ -106,10 +106,12 @@ fn is_about(endpoint: &Endpoint, event: &Event) -> bool {
         || (event.kind.starts_with("webhook_delivery.") && event.data["endpoint_id"] == id.as_str())
 }
 
-fn passes(filter: &Value, data: &Value) -> bool {
-    filter.as_object().into_iter().flatten().all(|(field, wanted)| {
+/// An event is filtered by the fields that its type says it can be filtered by, and not by others that it may have, too.
+fn passes(filter: &Value, filterable: &[&str], data: &Value) -> bool {
+    let fields = filter.as_object().into_iter().flatten();
+    let mut own = fields.filter(|(field, _)| filterable.contains(&field.as_str()));
+    own.all(|(field, wanted)| {
         let values = wanted.as_array().map(Vec::as_slice).unwrap_or_default();
-        // An event that has no such field is not filtered by it.
         data.get(field).is_none_or(|value| values.contains(value))
     })
 }
@@ -137,8 +139,12 @@ mod tests {
     #[test]
     fn a_filter_lets_its_values_pass() {
         let filter = json!({ "role": ["owner", "admin"] });
-        assert!(passes(&filter, &json!({ "role": "admin" })));
-        assert!(!passes(&filter, &json!({ "role": "viewer" })));
-        assert!(passes(&json!({}), &json!({ "role": "viewer" })));
+        assert!(passes(&filter, &["role"], &json!({ "role": "admin" })));
+        assert!(!passes(&filter, &["id", "role"], &json!({ "role": "viewer" })));
+        assert!(
+            passes(&filter, &["id"], &json!({ "role": "viewer" })),
+            "of a type that is filtered by others"
+        );
+        assert!(passes(&json!({}), &["role"], &json!({ "role": "viewer" })));
     }
 }
