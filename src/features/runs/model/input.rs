@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type},
+};
 
 use crate::{
     features::agents::Choice,
@@ -21,7 +24,7 @@ pub struct NewExecution {
     #[schema(value_type = Object)]
     pub input: Value,
     /// The number of a version, or `"draft"` (needs `agents:write`). By default what the label `production` means.
-    #[schema(value_type = Option<String>, nullable = false)]
+    #[schema(schema_with = which_version)]
     pub version: Option<WhichVersion>,
     /// A label, instead of a version.
     #[schema(nullable = false)]
@@ -66,6 +69,19 @@ pub enum WhichVersion {
     Number(i32),
     /// `draft` or `latest`.
     Word(String),
+}
+
+/// The same, documented.
+fn which_version() -> Schema {
+    let number = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
+        .minimum(Some(1));
+    let word = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(["draft", "latest"]));
+    let either = OneOfBuilder::new().item(number).item(word);
+    either.description(Some("The number of a version, `\"latest\"`, or `\"draft\"` (needs `agents:write`). By default what the label `production` means.")).into()
 }
 
 impl NewExecution {
