@@ -1,6 +1,7 @@
 //! One binary for all tests over HTTP: a file for each slice, the rules of the house, and the world that they share.
 
 mod agents;
+mod allowlist;
 mod audit;
 mod bad_input;
 #[cfg(feature = "stripe-stub")]

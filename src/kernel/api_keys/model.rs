@@ -1,5 +1,7 @@
 //! Keys as rows and on the wire.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use diesel::{Queryable, Selectable};
 use ipnet::IpNet;
@@ -195,13 +197,14 @@ fn judge(check: &mut Check, permissions: Option<&[String]>, addresses: &[String]
     }
     check.count("/ip_allowlist", addresses.len(), 50);
     for (place, address) in addresses.iter().enumerate() {
-        if address.parse::<IpNet>().is_err() && address.parse::<std::net::IpAddr>().is_err() {
-            check.refuse(
-                format!("/ip_allowlist/{place}"),
-                FieldCode::InvalidFormat,
-                "An address or a network, as 192.0.2.0/24.",
-            );
-        }
+        let network = address.parse::<IpNet>().map(|network| network.addr());
+        let detail = match network.or_else(|_| address.parse()) {
+            // Callers are known by the address that is in it.
+            Ok(IpAddr::V6(mapped)) if mapped.to_ipv4_mapped().is_some() => "An IPv4 address as such, as 192.0.2.7.",
+            Ok(_) => continue,
+            Err(_) => "An address or a network, as 192.0.2.0/24.",
+        };
+        check.refuse(format!("/ip_allowlist/{place}"), FieldCode::InvalidFormat, detail);
     }
 }
 
