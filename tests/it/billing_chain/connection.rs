@@ -66,8 +66,11 @@ async fn who_was_deleted_at_stripe_has_another_account_to_buy_with() {
     shop.settles().await;
     assert_eq!(shop.plan().await, "pro");
     let account = format!("customers/{}", subscription["customer"].as_str().unwrap());
+    assert_eq!(shop.bill().await["stripe_customer"], subscription["customer"]);
     shop.stub.call("DELETE", &account, "").unwrap();
     shop.settles().await;
+    let own = shop.bill().await["stripe_customer"].clone();
+    assert!(own.is_string() && own != subscription["customer"], "{own}");
     assert_eq!(shop.count("subscriptions", "ended_at IS NULL"), 0);
     let accounts = |so: &str| shop.count("billing_customers", &format!("stripe_customer_id IS NOT NULL AND {so}"));
     assert_eq!(
@@ -83,8 +86,9 @@ async fn who_was_deleted_at_stripe_has_another_account_to_buy_with() {
     );
 
     let other = shop.buys("guildhall_business_month");
-    assert_ne!(other["customer"], subscription["customer"]);
+    assert_eq!(other["customer"], own);
     shop.settles().await;
+    assert_eq!(shop.bill().await["stripe_customer"], own);
     assert_eq!(shop.plan().await, "business");
     assert_eq!(shop.count("inbox_events", "state = 'parked'"), 0);
 }

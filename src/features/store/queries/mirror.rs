@@ -311,10 +311,11 @@ pub(in crate::features::store) fn bind_payments(
         .execute(conn)
 }
 
-/// The account at Stripe of the customer whose transaction this is.
+/// The account at Stripe of the customer whose transaction this is: none that was deleted there, for nobody buys with it any more.
 pub(in crate::features::store) fn own_account(conn: &mut PgConnection) -> QueryResult<Option<String>> {
     let found: Option<Option<String>> = billing_customers::table
         .filter(billing_customers::stripe_customer_id.is_not_null())
+        .filter(billing_customers::deleted_at.is_null())
         .order(billing_customers::id)
         .select(billing_customers::stripe_customer_id)
         .first(conn)
