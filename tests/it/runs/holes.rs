@@ -4,7 +4,7 @@ use guildhall::features::providers::Held;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{echo, events, finish, is_at_work, ledger, start, worker};
+use super::{echo, events, finish, is_at_work, ledger, money::failed_step, start, worker};
 use crate::world::{Caller, World, patience::until};
 
 /// How many steps of a workspace are done at once.
@@ -62,6 +62,12 @@ async fn a_second_model_is_asked_only_within_the_budget() {
     let one_call = numbers.clone().next().expect("what a call may cost");
     let (run, seen) = spend(one_call).await;
     assert_eq!(seen["error"]["code"], "budget_exceeded");
+    let step = failed_step(&owner, &run).await;
+    assert_eq!(
+        (&step["attempt"], &step["cost_micros"]),
+        (&json!(1), &seen["cost_micros"])
+    );
+    assert_eq!(step["prior_attempts"].as_array().map(Vec::len), Some(1), "{step}");
     assert_eq!(ledger(&owner, &run).await, ["call"], "there was no room for a second");
     assert!(seen["cost_micros"].as_i64() <= Some(one_call), "{seen}");
     let (run, seen) = spend(one_call * 100).await;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::{echo, events, finish, holes::steps_at_once, start, worker};
+use super::{echo, events, finish, holes::steps_at_once, money::failed_step, start, worker};
 use crate::world::{
     World,
     gate::{Gate, insist},
@@ -158,6 +158,8 @@ async fn a_plans_run_limit_refuses_and_a_budget_ends_a_run() {
         (&seen["error"]["code"], &seen["cost_micros"]),
         (&json!("budget_exceeded"), &json!(0))
     );
+    let step = failed_step(&owner, &run).await;
+    assert_eq!((&step["number"], &step["cost_micros"]), (&json!(2), &json!(0)));
 
     world.admin("UPDATE guildhall.entitlement_counters SET used = 1000 WHERE code = 'runs_per_month'");
     let refused = owner

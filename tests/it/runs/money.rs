@@ -84,6 +84,39 @@ async fn killed(world: &World, caller: &Caller, agent: &str, mut wish: Value) ->
     run
 }
 
+/// The step over which a run failed: it failed with the error of the run. All others ended well or were stopped.
+pub(super) async fn failed_step(caller: &Caller, run: &str) -> Value {
+    let seen = caller.get(run).await.ok().body;
+    let (mut failed, others): (Vec<_>, Vec<_>) = steps(caller, run)
+        .await
+        .into_iter()
+        .partition(|step| step["id"] == seen["error"]["step_id"]);
+    let step = failed.pop().expect("the run names it");
+    assert_eq!(
+        (&step["status"], &step["error"]),
+        (&json!("failed"), &seen["error"]),
+        "{step}"
+    );
+    assert_eq!(step["finished_at"], seen["finished_at"], "{step}");
+    for other in others {
+        let status = other["status"].as_str().unwrap_or_default();
+        assert!(
+            ["completed", "cancelled"].contains(&status) && other["error"].is_null(),
+            "{other}"
+        );
+    }
+    step
+}
+
+/// The one attempt at a step is among those that were lost, with what it may have cost.
+fn lost_once(step: &Value, may_cost: i64) {
+    let attempts = step["prior_attempts"].as_array().expect("attempts");
+    let lost = |attempt: &Value| (attempt["error"]["code"].clone(), attempt["cost_micros"].clone());
+    let lost: Vec<_> = attempts.iter().map(lost).collect();
+    assert_eq!(lost, [(json!("lost"), json!(may_cost))], "{step}");
+    assert_eq!(step["cost_micros"], may_cost, "{step}");
+}
+
 /// Stops a run. How it stands then.
 async fn stop(caller: &Caller, run: &str, mode: &str) -> Value {
     let asked = caller.post(&format!("{run}/cancel"), json!({ "mode": mode })).await;
@@ -136,6 +169,8 @@ async fn the_call_of_a_killed_worker_is_charged_though_its_run_is_stopped() {
             heir.expire_leases().await.expect("expired");
             work_off(&world, &heir).await;
             is_charged_in_full(&world, &owner, &run, may_cost, &["cancelled", ""]).await;
+            let step = owner.get(&format!("{run}/steps/2")).await.ok().body;
+            lost_once(&step, may_cost);
         }
     }
 }
@@ -179,12 +214,20 @@ async fn the_call_of_a_killed_worker_is_charged_though_no_other_is_made() {
     ] {
         let run = killed(&world, &owner, &agent, wish).await;
         let may_cost = held(&world, &run);
+        // Another step of the run waits meanwhile.
         world.admin(&format!(
-            "UPDATE guildhall.run_leases SET recoveries = {losses} WHERE kind = 'run.step'"
+            "INSERT INTO guildhall.run_steps SELECT (jsonb_populate_record(step, jsonb_build_object('id', gen_random_uuid(), 'number', 99,
+               'path', 'beside', 'node_id', 'beside', 'status', 'pending', 'epoch', 0, 'held_micros', 0, 'held_usage', NULL))).*
+             FROM guildhall.run_steps step WHERE status = 'running' AND workspace_id = '{}';
+             UPDATE guildhall.run_leases SET recoveries = {losses} WHERE kind = 'run.step'",
+            world.home().uuid()
         ));
         heir.expire_leases().await.expect("expired");
         work_off(&world, &heir).await;
         is_charged_in_full(&world, &owner, &run, may_cost, &["failed", code]).await;
+        lost_once(&failed_step(&owner, &run).await, may_cost);
+        let beside = owner.get(&format!("{run}/steps/99")).await.ok().body;
+        assert_eq!(beside["status"], "cancelled", "{beside}");
     }
 }
 

@@ -160,18 +160,42 @@ pub(in crate::features::runs) fn end(
     Ok(ended == 1)
 }
 
+/// Ends a step that has not ended, and cannot be tried: nothing came out of it but this error, and its money is written down elsewhere.
+pub(in crate::features::runs) fn fail(
+    conn: &mut PgConnection,
+    id: StepId,
+    error: &Value,
+    now: DateTime<Utc>,
+) -> QueryResult<usize> {
+    let open = run_steps::table.find(id.uuid()).filter(run_steps::status.eq_any(OPEN));
+    diesel::update(open)
+        .set((
+            run_steps::status.eq(StepStatus::Failed),
+            run_steps::error.eq(error),
+            run_steps::finished_at.eq(now),
+        ))
+        .execute(conn)
+}
+
 /// Stops every step of a run that has not ended, those that a worker has included: what is held for them stays held until it is known what
-/// they cost.
-pub(in crate::features::runs) fn stop(conn: &mut PgConnection, run: RunId, now: DateTime<Utc>) -> QueryResult<usize> {
+/// they cost. Answers which these are, with the epoch of the worker that has them, if it was not lost.
+pub(in crate::features::runs) fn stop(
+    conn: &mut PgConnection,
+    run: RunId,
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<(StepId, i64)>> {
     let open = run_steps::table
         .filter(run_steps::run_id.eq(run.uuid()))
         .filter(run_steps::status.eq_any(OPEN));
-    diesel::update(open)
+    let stopped: Vec<(StepId, i64, bool)> = diesel::update(open)
         .set((
             run_steps::status.eq(StepStatus::Cancelled),
             run_steps::finished_at.eq(now),
         ))
-        .execute(conn)
+        .returning((run_steps::id, run_steps::epoch, run_steps::held_usage.is_not_null()))
+        .get_results(conn)?;
+    let held = stopped.into_iter().filter(|(_, _, is_held)| *is_held);
+    Ok(held.map(|(step, epoch, _)| (step, epoch)).collect())
 }
 
 /// The steps of a run for which something is held, with the epoch of the worker that has them, if it was not lost.

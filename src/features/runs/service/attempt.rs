@@ -283,11 +283,7 @@ fn lose(turn: &mut Turn<'_, '_>, step: &mut StepRow) -> Result<()> {
     let estimate = ledger::estimate(&turn.run, step);
     let cost = turn.spend(step, &estimate)?;
     step.release();
-    let error = Failure {
-        retryable: true,
-        ..Failure::of("lost", "The worker was lost.")
-    };
-    step.prior_attempts = with_attempt(step, &error, turn.now, cost);
+    step.prior_attempts = with_lost(step, turn.now, cost);
     // Whether or not another attempt begins.
     queries::steps::save_money(turn.tx.conn(), step)?;
     Ok(())
@@ -303,7 +299,16 @@ pub(super) fn with_attempt(step: &StepRow, error: &Failure, now: DateTime<Utc>, 
     Value::Array(attempts.split_off(surplus))
 }
 
-/// Ends a step that cannot be tried, and its run.
+/// The same with one that was lost with its worker.
+pub(super) fn with_lost(step: &StepRow, now: DateTime<Utc>, cost: i64) -> Value {
+    let error = Failure {
+        retryable: true,
+        ..Failure::of("lost", "The worker was lost.")
+    };
+    with_attempt(step, &error, now, cost)
+}
+
+/// Ends a step that cannot be tried, and its run, which stops the others. Nothing is held for it: it waited, or was lost and charged.
 fn give_up(mut turn: Turn<'_, '_>, step: &StepRow, failure: Failure, job: &Job) -> Result<Option<Attempt>> {
     let failure = Failure {
         node_id: Some(step.node_id.clone()),
@@ -315,6 +320,7 @@ fn give_up(mut turn: Turn<'_, '_>, step: &StepRow, failure: Failure, job: &Job) 
         Some(step.number),
         json!({ "node": step.node_id, "error": failure }),
     );
+    queries::steps::fail(turn.tx.conn(), step.id, &failure.document(), turn.now)?;
     turn.fail(&failure)?;
     turn.close(&JobEnd::Finish(job))?;
     Ok(None)

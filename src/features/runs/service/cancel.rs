@@ -35,18 +35,19 @@ pub(in crate::features::runs) fn cancel(
     }
     seen.allows(run.version)?;
     let plan = attempt::plan_of(tx, &run)?;
-    let at_work = queries::steps::at_work(tx.conn(), id)?;
     let mut turn = Turn::of(tx, run, plan.unwrap_or_default())?;
     turn.run.cancel_requested_at.get_or_insert(turn.now);
     turn.run.cancel_mode = Some(mode.word().to_owned());
     turn.event("run.cancel_requested", None, json!({ "mode": mode }));
-    if mode == CancelMode::Immediate || at_work.is_empty() {
+    if mode == CancelMode::Graceful {
+        turn.held = queries::steps::at_work(turn.tx.conn(), id)?;
+    }
+    if turn.held.is_empty() {
         turn.cancel()?;
     } else {
         // Drops what waits, the clock included, which is set again for the end of the grace; the workers are told. One that was lost is not:
         // who gets its step finds out.
         jobs::cancel(turn.tx, id.uuid())?;
-        turn.held = at_work;
         turn.alarm = Some(clock::alarm(&turn.run, turn.now));
     }
     let run = shown(turn.tx, turn.run.clone())?;

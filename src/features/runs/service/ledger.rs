@@ -9,7 +9,7 @@ use super::{
         },
         queries,
     },
-    attempt::{Attempt, Outcome},
+    attempt::{Attempt, Outcome, with_lost},
     turn::Turn,
 };
 use crate::{
@@ -121,6 +121,7 @@ pub(super) fn settle(tx: &mut Tenant<'_>, job: &Job, mut run: Row, mut step: Ste
         let difference = usage::record(tx, &estimate(&run, &step))?;
         run.add(&difference);
         step.add(&difference);
+        step.prior_attempts = with_lost(&step, tx.now()?, difference.cost_micros);
     }
     step.release();
     save(tx, &run, &step)

@@ -148,8 +148,7 @@ impl<'t, 'c> Turn<'t, 'c> {
     }
 
     fn stop_steps(&mut self) -> Result<()> {
-        self.held = queries::steps::at_work(self.tx.conn(), self.run.id)?;
-        queries::steps::stop(self.tx.conn(), self.run.id, self.now)?;
+        self.held = queries::steps::stop(self.tx.conn(), self.run.id, self.now)?;
         Ok(())
     }
 
@@ -200,7 +199,8 @@ impl<'t, 'c> Turn<'t, 'c> {
             // Drops what waits of the run, its clock included, and asks the workers to stop what they have.
             jobs::cancel(tx, group)?;
         }
-        push_steps(tx, push(Lane::Steps, STEP, JobId(group)), queued, held, now)?;
+        let step = |step: StepId| push(Lane::Steps, STEP, JobId(step.uuid()));
+        push_steps(tx, step, queued, held, now)?;
         match job {
             JobEnd::Keep => {}
             JobEnd::Finish(job) => jobs::finish(tx, job)?,
@@ -221,28 +221,26 @@ impl<'t, 'c> Turn<'t, 'c> {
     }
 }
 
-/// Queues steps that are new, and in a moment once more those for which something is held, each like this one.
+/// Queues steps that are new, and in a moment once more those for which something is held.
 fn push_steps(
     tx: &mut Tenant<'_>,
-    one: Push,
+    job: impl Fn(StepId) -> Push,
     new: Vec<StepId>,
     held: Vec<(StepId, i64)>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     for step in new {
         let first = Push {
-            job_id: JobId(step.uuid()),
             floor_epoch: Some(0),
-            ..one
+            ..job(step)
         };
         jobs::push(tx, first)?;
     }
     for (step, epoch) in held {
         let again = Push {
-            job_id: JobId(step.uuid()),
             due: Some(now + SOON),
             floor_epoch: Some(epoch),
-            ..one
+            ..job(step)
         };
         jobs::push(tx, again)?;
     }
