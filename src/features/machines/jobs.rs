@@ -1,7 +1,11 @@
 //! Counts the machines of a workspace, for its plan: each activation by itself would make all of them wait for one row. And ends those that
 //! give no sign of life any more, though nobody wants their place.
 
-use chrono::TimeDelta;
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::QueryResult;
+use uuid::Uuid;
 
 use super::{
     queries,
@@ -14,13 +18,15 @@ use crate::{
         entitlements,
         error::{Error, Result, WORKSPACE_SUSPENDED},
         id::{JobId, LicenseId, WorkspaceId},
-        jobs::{JobContext, Lane, Push, Runner, Stop, finish, push, retry},
+        jobs::{Job, JobContext, Lane, OnExists, Push, Runner, Stop, finish, push, retry},
         outbox::{Event, Relay},
     },
 };
 
 /// What the job is called.
 const KIND: &str = "machines.count";
+/// The job that ends those of a policy's licences that died while they kept their places, one a policy.
+const REAP: &str = "machines.reap";
 /// A workspace is counted so long after something changed, however much changes meanwhile.
 const AFTER: TimeDelta = TimeDelta::minutes(1);
 
@@ -35,32 +41,46 @@ pub fn register(runner: &mut Runner, relay: &mut Relay) {
     runner.on(KIND, Lane::System, count);
     runner.on(SWEEP, Lane::Slow, sweep);
     runner.when_given_up(SWEEP, rest);
+    runner.on(REAP, Lane::Slow, reap);
+    runner.when_given_up(REAP, rest);
 }
 
-/// Has the workspace counted soon if any of its machines came or went, and swept later if any came that is to give signs of life. The
-/// operator's own has no limits.
+/// Has the workspace counted soon if any of its machines came or went, swept later if any came that is to give signs of life, and reaped at
+/// once if a policy keeps the dead no longer. The operator's own has no limits. Whoever wants both lanes takes them in this order.
 fn follow(tx: &mut Tenant<'_>, events: &[Event]) -> Result<()> {
+    let counts = |event: &Event| {
+        let kind = event.kind.as_str();
+        matches!(kind, "machine.activated" | "machine.deactivated" | "license.revoked")
+    };
+    if tx.workspace() != WorkspaceId::PLATFORM && events.iter().any(counts) {
+        let due = tx.now()? + AFTER;
+        let job = JobId::of(tx.workspace().uuid(), KIND);
+        let soon = Push {
+            due: Some(due),
+            ..Push::now(Lane::System, KIND, job)
+        };
+        push(tx, soon)?;
+    }
     let comes = |event: &&Event| matches!(event.kind.as_str(), "machine.activated" | "machine.resurrected");
     let watched = |event: &Event| !event.data["heartbeat_due_at"].is_null();
     if events.iter().filter(comes).any(watched) {
         service::sweep_soon(tx)?;
     }
-    let counts = |event: &Event| {
-        let kind = event.kind.as_str();
-        matches!(kind, "machine.activated" | "machine.deactivated" | "license.revoked")
-    };
-    if tx.workspace() == WorkspaceId::PLATFORM || !events.iter().any(counts) {
-        return Ok(());
+    let lets_go = |event: &&Event| event.kind == "policy.updated" && event.data["heartbeat_cull"] == "deactivate_dead";
+    let policies: BTreeSet<_> = events
+        .iter()
+        .filter(lets_go)
+        .filter_map(|event| event.subject_id)
+        .collect();
+    policies.into_iter().try_for_each(|policy| push(tx, reap_job(policy)))
+}
+
+fn reap_job(policy: Uuid) -> Push {
+    Push {
+        group_id: policy,
+        on_exists: OnExists::Sooner,
+        ..Push::now(Lane::Slow, REAP, JobId::of(policy, REAP))
     }
-    let due = tx.now()? + AFTER;
-    let job = JobId::of(tx.workspace().uuid(), KIND);
-    push(
-        tx,
-        Push {
-            due: Some(due),
-            ..Push::now(Lane::System, KIND, job)
-        },
-    )
 }
 
 async fn count(context: JobContext) -> Result<()> {
@@ -77,26 +97,52 @@ async fn count(context: JobContext) -> Result<()> {
 
 /// Ends what is overdue, and comes back while there is anything left to look after.
 async fn sweep(context: JobContext) -> Result<()> {
-    let all = end_overdue(&context).await?;
+    let find = |tx: &mut Tenant<'_>, last, before| queries::licenses_with_overdue(tx.conn(), last, before, AT_ONCE);
+    let all = end_overdue(&context, find).await?;
     let job = context.job.clone();
     let goes_on = context.db.tenant(context.scope(), move |tx| {
-        let due = tx.now()? + OFTEN;
-        match queries::are_watched(tx.conn())? {
-            true => retry(tx, &job, all.then_some(due)),
-            false => finish(tx, &job),
-        }
+        let is_left = queries::are_watched(tx.conn())?;
+        come_back(tx, &job, is_left, all)
     });
     goes_on.await
 }
 
+/// Ends those of a policy's licences that died while they kept their places, and comes back while any is left: the vendor may be barred.
+async fn reap(context: JobContext) -> Result<()> {
+    let policy = context.job.group_id;
+    let find = move |tx: &mut Tenant<'_>, last, before, most| {
+        queries::licenses_with_dead(tx.conn(), policy, last, before, most)
+    };
+    let all = end_overdue(&context, move |tx, last, before| find(tx, last, before, AT_ONCE)).await?;
+    let job = context.job.clone();
+    let goes_on = context.db.tenant(context.scope(), move |tx| {
+        let before = tx.now()? - DRIFT;
+        let is_left = !find(tx, LicenseId::nil(), before, 1)?.is_empty();
+        come_back(tx, &job, is_left, all)
+    });
+    goes_on.await
+}
+
+/// At once if it was stopped before the end.
+fn come_back(tx: &mut Tenant<'_>, job: &Job, is_left: bool, all: bool) -> Result<()> {
+    let due = tx.now()? + OFTEN;
+    match is_left {
+        true => retry(tx, job, all.then_some(due)),
+        false => finish(tx, job),
+    }
+}
+
 /// Ends what is overdue, licence by licence. One whose machines cannot be ended keeps nobody else's. False if the process ends before all
 /// are.
-async fn end_overdue(context: &JobContext) -> Result<bool> {
+async fn end_overdue(
+    context: &JobContext,
+    find: impl Fn(&mut Tenant<'_>, LicenseId, DateTime<Utc>) -> QueryResult<Vec<LicenseId>> + Copy + Send + 'static,
+) -> Result<bool> {
     let mut last = LicenseId::nil();
     loop {
         let found = context.db.tenant(context.scope(), move |tx| {
             let before = tx.now()? - DRIFT;
-            Ok(queries::licenses_with_overdue(tx.conn(), last, before, AT_ONCE)?)
+            Ok(find(tx, last, before)?)
         });
         let found = found.await?;
         let Some(next) = found.last().copied() else {

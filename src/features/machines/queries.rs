@@ -11,7 +11,7 @@ use diesel::{
 use uuid::Uuid;
 
 pub(super) use self::{
-    overdue::{are_watched, bury, died_at, forget, licenses_with_overdue, overdue},
+    overdue::{are_watched, bury, died_at, forget, licenses_with_dead, licenses_with_overdue, overdue},
     places::{Share, give, lock_places, places, resize, take},
 };
 use super::model::{Machine, MachineFilters, MachineState, NewMachine, Taker};

@@ -1,17 +1,36 @@
 //! Machines that fall silent, though nobody wants their place: the sweep that ends them, and what does not keep it from the next.
 
 use chrono::TimeDelta;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Licence, Shop, heartbeats::watched};
 
 /// How many sweeps of the home workspace wait, are due later, or are being done.
 fn sweeps(shop: &Shop) -> i64 {
+    jobs(shop, "machines.sweep")
+}
+
+fn jobs(shop: &Shop, kind: &str) -> i64 {
     let home = shop.world.home().uuid();
     shop.world.count(&format!(
         "SELECT count(*) FROM (SELECT workspace_id, kind FROM run_queue UNION ALL SELECT workspace_id, kind FROM run_timers \
-         UNION ALL SELECT workspace_id, kind FROM run_leases) jobs WHERE kind = 'machines.sweep' AND workspace_id = '{home}'"
+         UNION ALL SELECT workspace_id, kind FROM run_leases) jobs WHERE kind = '{kind}' AND workspace_id = '{home}'"
     ))
+}
+
+/// How many machines the workspace has by what its plan was told last.
+fn counted(shop: &Shop) -> i64 {
+    let home = shop.world.home().uuid();
+    shop.world.count(&format!(
+        "SELECT used::bigint AS count FROM entitlement_counters WHERE code = 'machines' AND workspace_id = '{home}'"
+    ))
+}
+
+/// The vendor changes the policy of a licence, for those to come alone or for all (`existing`).
+async fn rules(shop: &Shop, licence: &Licence, apply: &str, change: Value) {
+    let policy = licence.body["policy_id"].as_str().expect("an id");
+    let path = format!("/policies/{policy}?apply={apply}");
+    shop.owner.patch(&path, change).await.ok();
 }
 
 /// Time goes by, and the jobs that came due are done.
@@ -140,12 +159,7 @@ async fn a_sweep_that_was_given_up_is_tried_again_the_next_day() {
 async fn a_policy_that_asks_for_no_signs_of_life_any_more_waits_for_none() {
     let shop = Shop::new().await;
     let (licence, beat) = watched(&shop, json!({})).await;
-    let policy = shop.show(&licence).await["policy_id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
-    let path = format!("/policies/{policy}?apply=existing");
-    shop.owner.patch(&path, json!({ "heartbeat": "none" })).await.ok();
+    rules(&shop, &licence, "existing", json!({ "heartbeat": "none" })).await;
     shop.world.clock.advance(TimeDelta::minutes(12));
     let asked = json!({ "fingerprint": "a" });
     assert_eq!(shop.verdict(&licence, asked.clone()).await["code"], "valid");
@@ -155,11 +169,66 @@ async fn a_policy_that_asks_for_no_signs_of_life_any_more_waits_for_none() {
     after(&shop, TimeDelta::minutes(16)).await;
     assert_eq!((machines(&shop, &licence, "active"), sweeps(&shop)), (1, 0));
     // Asked for again, they begin anew.
-    shop.owner.patch(&path, json!({ "heartbeat": "required" })).await.ok();
+    rules(&shop, &licence, "existing", json!({ "heartbeat": "required" })).await;
     assert_eq!(shop.verdict(&licence, asked).await["code"], "heartbeat_not_started");
     shop.owner.post(&beat, json!({ "generation": 1 })).await.ok();
     after(&shop, TimeDelta::minutes(16)).await;
     assert_eq!((shop.places(&licence), sweeps(&shop)), ((0, 0), 0));
+}
+
+/// What a policy says from now on whose licences kept the dead.
+fn let_go() -> Value {
+    json!({ "heartbeat_cull": "deactivate_dead" })
+}
+
+#[actix_web::test]
+async fn the_dead_give_their_places_back_once_their_policy_keeps_them_no_longer() {
+    let shop = Shop::new().await;
+    let keep = |code: &str| json!({ "code": code, "heartbeat_cull": "keep_dead" });
+    let (freed, _) = watched(&shop, keep("freed")).await;
+    let (kept, _) = watched(&shop, keep("kept")).await;
+    after(&shop, TimeDelta::minutes(16)).await;
+    assert_eq!(
+        (machines(&shop, &freed, "dead"), machines(&shop, &kept, "dead")),
+        (1, 1)
+    );
+    assert_eq!((counted(&shop), sweeps(&shop)), (2, 0), "nobody looks at them any more");
+
+    rules(&shop, &freed, "existing", let_go()).await;
+    // Those to come are to give their places up; this one has its own terms still.
+    rules(&shop, &kept, "new", let_go()).await;
+    after(&shop, TimeDelta::minutes(15)).await;
+    assert_eq!((shop.places(&freed), shop.places(&kept)), ((0, 0), (1, 1)));
+    assert_eq!((machines(&shop, &kept, "dead"), counted(&shop)), (1, 1));
+    assert_eq!(
+        (shop.events("machine.deactivated"), jobs(&shop, "machines.reap")),
+        (1, 0)
+    );
+
+    // Its terms follow what the policy said before, with whatever else changes.
+    rules(&shop, &kept, "existing", json!({ "max_machines": 2 })).await;
+    after(&shop, TimeDelta::minutes(15)).await;
+    assert_eq!((shop.places(&kept), counted(&shop)), ((0, 0), 0));
+    assert_eq!(
+        (shop.events("machine.deactivated"), jobs(&shop, "machines.reap")),
+        (2, 0)
+    );
+}
+
+#[actix_web::test]
+async fn the_dead_of_a_barred_vendor_give_their_places_back_once_it_is_reinstated() {
+    let shop = Shop::new().await;
+    let (licence, _) = watched(&shop, json!({ "heartbeat_cull": "keep_dead" })).await;
+    after(&shop, TimeDelta::minutes(16)).await;
+    rules(&shop, &licence, "existing", let_go()).await;
+    set_home(&shop, "state = 'suspended', suspend_reason = 'abuse'");
+    for _ in 0..8 {
+        after(&shop, TimeDelta::minutes(16)).await;
+        assert_eq!((shop.places(&licence), jobs(&shop, "machines.reap")), ((1, 1), 1));
+    }
+    set_home(&shop, "state = 'active', suspend_reason = NULL");
+    after(&shop, TimeDelta::minutes(16)).await;
+    assert_eq!((shop.places(&licence), jobs(&shop, "machines.reap")), ((0, 0), 0));
 }
 
 #[actix_web::test]

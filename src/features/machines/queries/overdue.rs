@@ -1,13 +1,20 @@
 //! Machines that gave no sign of life in time.
 
 use chrono::{DateTime, Utc};
-use diesel::{dsl::exists, prelude::*};
+use diesel::{
+    PgJsonbExpressionMethods,
+    dsl::{exists, not},
+    prelude::*,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{
     features::{
         licenses::MachineId,
         machines::model::{Machine, MachineState},
-        schema::licensing::machines,
+        policies::{Cull, Heartbeat},
+        schema::licensing::{licenses, machines},
     },
     kernel::id::LicenseId,
 };
@@ -56,6 +63,31 @@ pub(in crate::features::machines) fn licenses_with_overdue(
         .distinct()
         .order(machines::license_id)
         .limit(most)
+        .load(conn)
+}
+
+/// The next licences of a policy beyond this one that do not keep the dead, and yet have a machine that died: when it did, they kept them.
+pub(in crate::features::machines) fn licenses_with_dead(
+    conn: &mut PgConnection,
+    policy: Uuid,
+    after: LicenseId,
+    before: DateTime<Utc>,
+    most: i64,
+) -> QueryResult<Vec<LicenseId>> {
+    let dead = machines::table
+        .filter(machines::license_id.eq(licenses::id))
+        .filter(machines::state.eq(MachineState::Dead))
+        .filter(machines::heartbeat_due_at.lt(before));
+    let rules = |rules: Value| licenses::terms.contains(json!({ "rules": rules }));
+    licenses::table
+        .filter(licenses::policy_id.eq(policy))
+        .filter(licenses::id.gt(after.uuid()))
+        .filter(rules(json!({ "heartbeat_cull": Cull::DeactivateDead })))
+        .filter(not(rules(json!({ "heartbeat": Heartbeat::None }))))
+        .filter(exists(dead))
+        .order(licenses::id)
+        .limit(most)
+        .select(licenses::id)
         .load(conn)
 }
 
