@@ -97,7 +97,7 @@ pub struct Endpoint {
     pub description: String,
     /// Which events: names of the catalogue, `run.*`, `*`. None: a draft.
     pub events: Vec<String>,
-    /// Only events whose fields have one of these values. An event that has no such field is not filtered by it.
+    /// Only events whose fields have one of these values. What cannot be filtered by a field (`GET /event-types` says by which) is not.
     #[schema(value_type = BTreeMap<String, Vec<String>>)]
     pub filter: Value,
     /// How much of the resource an event carries.

@@ -32,7 +32,7 @@ pub struct NewEndpoint {
     #[serde(default)]
     #[schema(max_length = 255)]
     pub external_id: Option<String>,
-    /// Only events whose fields have one of these values. An event that has no such field is not filtered by it.
+    /// Only events whose fields have one of these values. What cannot be filtered by a field (`GET /event-types` says by which) is not.
     #[serde(default)]
     pub filter: BTreeMap<String, Vec<String>>,
     /// How much of the resource an event carries.
@@ -109,8 +109,8 @@ pub struct EndpointPatch {
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, max_length = 500)]
     pub description: Option<String>,
-    /// Only events whose fields have one of these values: the whole of it, a field that it does not name filters no more. An event that has no
-    /// such field is not filtered by it.
+    /// Only events whose fields have one of these values: the whole of it, a field that it does not name filters no more. What cannot be filtered
+    /// by a field (`GET /event-types` says by which) is not.
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     pub filter: Option<BTreeMap<String, Vec<String>>>,
