@@ -133,13 +133,16 @@ pub fn serve_with(
     .worker_max_blocking_threads(threads)
     .client_request_timeout(Duration::from_secs(5))
     .keep_alive(Duration::from_secs(75))
-    .shutdown_timeout(30)
+    .shutdown_timeout(REQUESTS.as_secs())
     .max_connections(4_000)
     .disable_signals()
     .listen(socket)?
     .run();
     Ok(server)
 }
+
+/// How long a server that ends waits for the requests that it has.
+pub(super) const REQUESTS: Duration = Duration::from_secs(30);
 
 /// How long a caller's window may be shut, or nothing be acknowledged. A reader opens its window again only when a part of its buffer is free,
 /// some hundred kilobytes at most: who reads slowly needs a while for that, and is not hung up on above some three kilobytes a second.

@@ -6,6 +6,7 @@ pub mod boot;
 pub mod cli;
 pub mod dev;
 pub mod doctor;
+mod end;
 pub mod events;
 pub mod guard;
 pub mod health;

@@ -4,12 +4,14 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    app::{admin, api, boot::Deployment, guard},
+    app::{admin, api, boot::Deployment, end::End, guard},
     kernel::{clock::Clock, config::Config, telemetry},
 };
+
+/// How much longer than serving on and waiting for requests the end may take: refusals are still to be written down.
+const REST: Duration = Duration::from_secs(10);
 
 /// Serves until a signal asks for the end.
 ///
@@ -22,8 +24,8 @@ pub fn run(config: Config) -> Result<()> {
         |host, port| TcpListener::bind((host, port)).with_context(|| format!("port {port} of {host} cannot be had"));
     let socket = bind(server.host, server.port)?;
     let admin_socket = bind(server.admin_host, server.admin_port)?;
+    let mut end = End::of_a_service(Duration::from_secs(server.drain_seconds) + api::REQUESTS + REST)?;
     actix_web::rt::System::new().block_on(async move {
-        let mut signals = Signals::listen()?;
         let deployment = Arc::new(Deployment::new(config, Clock::system())?);
         let server = api::serve(deployment.clone(), socket)?;
         let admin = admin::serve(deployment.clone(), admin_socket)?;
@@ -31,11 +33,12 @@ pub fn run(config: Config) -> Result<()> {
         let mut serving = actix_web::rt::spawn(server);
         actix_web::rt::spawn(admin);
         tokio::select! {
-            () = signals.asked() => {}
+            () = end.asked() => {}
             // Until the gate has passed, probes and pages are answered; whoever asks for more is told to come back.
             refused = gate(&deployment) => return refused,
             ended = &mut serving => return ended?.context("the server ended by itself"),
         }
+        end.waits_for("requests, and refusals that the audit log lacks");
         drain(&deployment, &handle).await;
         admin_handle.stop(false).await;
         Ok(())
@@ -60,23 +63,4 @@ pub async fn drain(deployment: &Deployment, server: &ServerHandle) {
     server.stop(true).await;
     deployment.refusals.flush().await;
     tracing::info!("nothing is in flight any more");
-}
-
-/// The signals that ask for the end. Further ones change nothing: the end has begun.
-pub(super) struct Signals([Signal; 2]);
-
-impl Signals {
-    pub(super) fn listen() -> Result<Signals> {
-        let on = |kind| signal(kind).context("signals cannot be listened to");
-        Ok(Signals([on(SignalKind::terminate())?, on(SignalKind::interrupt())?]))
-    }
-
-    /// Returns when one of them comes.
-    pub(super) async fn asked(&mut self) {
-        let [terminate, interrupt] = &mut self.0;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    }
 }

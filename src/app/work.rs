@@ -5,12 +5,15 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 
 use crate::{
-    app::{admin, boot::Deployment, guard, memory, serve::Signals, worker},
+    app::{admin, boot::Deployment, end::End, guard, memory, worker},
     kernel::{clock::Clock, config::Config, telemetry},
 };
 
 /// How long work may go on after a signal before it is put back into the queue.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much longer the end may take: leases are given back.
+const REST: Duration = Duration::from_secs(15);
 
 /// Works until a signal, then finishes what it has.
 ///
@@ -20,24 +23,25 @@ pub fn run(config: Config) -> Result<()> {
     let _reporting = telemetry::start(&config)?;
     let (host, port) = (config.server.admin_host, config.worker.admin_port);
     let socket = TcpListener::bind((host, port)).with_context(|| format!("port {port} of {host} cannot be had"))?;
+    let mut end = End::of_a_service(PATIENCE + REST)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async move {
-        let mut signals = Signals::listen()?;
         let deployment = Arc::new(Deployment::new(config.of_worker(), Clock::system())?);
         let admin = admin::serve(deployment.clone(), socket)?;
         let handle = admin.handle();
         tokio::spawn(admin);
         tokio::spawn(deployment.keys.clone().keep());
         let worker = tokio::select! {
-            () = signals.asked() => return Ok(()),
+            () = end.asked() => return Ok(()),
             begun = begin(&deployment) => begun?,
         };
         tokio::spawn(memory::give_back());
         deployment.readiness.booted();
         tracing::info!("working");
-        signals.asked().await;
+        end.asked().await;
         tracing::info!("asked to end: finishing what was begun");
         deployment.readiness.drain();
+        end.waits_for("jobs, and leases to be given back");
         worker.drain(PATIENCE).await;
         handle.stop(false).await;
         Ok(())

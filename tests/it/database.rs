@@ -209,7 +209,7 @@ impl Drop for Database {
     }
 }
 
-fn connect(url: &str) -> PgConnection {
+pub fn connect(url: &str) -> PgConnection {
     #[expect(clippy::disallowed_methods, reason = "tests of the database go past the doors")]
     let conn = PgConnection::establish(url);
     conn.expect("the server of this run can be reached")

@@ -1,5 +1,6 @@
 //! `guildhall dev`, as somebody who has just cloned the project meets it.
 
+mod named;
 mod waiting;
 
 use std::{
@@ -242,36 +243,6 @@ fn a_stack_keeps_what_it_has_and_leaves_no_process_behind_however_it_ends() {
         assert!(nothing && text.contains("there is nothing to remove"), "{text}");
     }
     assert!(!stack.folder.join("lock").exists() && !stack.folder.join("stack").exists());
-}
-
-#[test]
-fn a_stack_takes_the_servers_that_variables_or_a_file_name() {
-    let stack = Stack::new("named");
-    let (database, redis) = ("postgres://nobody@127.0.0.1:1/none?connect_timeout=1", "off");
-    let file = stack.folder.join("own.toml");
-    let text = format!("[database]\nadmin_url = \"{database}\"\n[redis]\nurl = \"{redis}\"\n");
-    fs::write(&file, text).expect("written");
-    let file = file.to_str().expect("text");
-    for given in [
-        [("DATABASE_URL", database), ("REDIS_URL", redis)],
-        [
-            ("GUILDHALL__DATABASE__ADMIN_URL", database),
-            ("GUILDHALL__REDIS__URL", redis),
-        ],
-        [("GUILDHALL_CONFIG", file), ("GUILDHALL__LOG__LEVEL", "info")],
-    ] {
-        let output = stack.command(&["--port", "0"]).envs(given).output();
-        let output = output.expect("it ends: there is no database");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            !output.status.success() && said.contains("using the PostgreSQL of DATABASE_URL"),
-            "{said}"
-        );
-        assert!(said.contains("REDIS_URL is off: no Redis here"), "{said}");
-        let kept = stack.command(&["--reset"]).envs(given).output().expect("refused");
-        let said = String::from_utf8_lossy(&kept.stderr);
-        assert!(!kept.status.success() && said.contains("would lose the keys"), "{said}");
-    }
 }
 
 #[test]

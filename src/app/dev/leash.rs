@@ -16,8 +16,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 /// Sits between this process and the server, in a process group of its own, so that a Ctrl-C in the terminal reaches neither. It waits
-/// for the end of its standard input, which only this process holds open, then stops the server, by force where asking does not help.
+/// for the end of its standard input, which only this process holds open, then stops the server, by force where asking does not help. A SIGHUP
+/// comes from the system if the server is paused (SIGSTOP) when this process ends, and must not end the leash.
 const SUPERVISOR: &str = r#"
+trap '' HUP
 folder=$1 keep=$2 signal=$3 patience=$4; shift 4
 exec 3<&0 </dev/null
 "$@" 3<&- >>"$folder/server.log" 2>&1 &

@@ -21,7 +21,7 @@ use std::{
 
 use actix_web::web::Data;
 use anyhow::{Context, Result, anyhow, ensure};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 pub use home::Home;
 
@@ -31,7 +31,7 @@ use self::{
     stack::Stack,
 };
 use crate::{
-    app::{admin, api, boot::Deployment, guard, worker},
+    app::{admin, api, boot::Deployment, end::End, guard, worker},
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -43,6 +43,12 @@ use crate::{
 /// What helps where data are there and what opens them is not.
 const WAY_OUT: &str = "if the secrets of this stack were lost or changed, nobody can read its data any more, and `guildhall dev --reset` starts over (a \
      database that DATABASE_URL names has to be dropped first)";
+
+/// How long its end may take, with everything that ends in order. Whatever is left then ends by itself, as after a `kill -9`.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long requests may take that are under way at the end.
+const REQUESTS: Duration = Duration::from_secs(3);
 
 /// What `guildhall dev` can be asked for.
 #[derive(clap::Args)]
@@ -118,8 +124,8 @@ fn status(home: &Home) -> Result<()> {
 /// Serves everything in this one process, until a signal.
 fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Result<()> {
     let _reporting = telemetry::start(&stack.config)?;
+    let mut end = End::at_a_terminal(PATIENCE)?;
     actix_web::rt::System::new().block_on(async move {
-        let mut signals = Signals::listen()?;
         let deployment = Arc::new(Deployment::new(stack.config.clone(), Clock::system())?);
         #[cfg(feature = "stripe-stub")]
         start_stripe(home, &secrets, &stack)?;
@@ -146,25 +152,26 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
         };
         let running = tokio::select! {
             running = start => Some(running?),
-            () = signals.first() => None,
+            () = end.asked() => None,
         };
         if let Some(running) = running {
             print!("{}", console::table("Guildhall runs.", &running.lines()));
             running.keep(home)?;
             console::done("ready; Ctrl-C stops everything", begun);
-            signals.first().await;
+            end.asked().await;
         }
         console::note("stopping");
         deployment.readiness.drain();
-        tokio::select! {
-            () = handle.stop(true) => {}
-            () = signals.first() => console::note("stopping at once"),
-        }
+        end.waits_for("requests");
+        let _ = timeout(REQUESTS, handle.stop(true)).await;
         serving.abort();
+        end.waits_for("refusals that the audit log lacks");
         deployment.refusals.flush().await;
         if let Some(worker) = worker {
+            end.waits_for("jobs, and leases to be given back");
             worker.drain(Duration::from_secs(2)).await;
         }
+        end.waits_for("the stack's own servers, which end by themselves");
         drop(stack);
         Ok(())
     })
@@ -222,28 +229,4 @@ fn start_stripe(home: &Home, secrets: &Secrets, stack: &Stack) -> Result<()> {
     actix_web::rt::spawn(server);
     actix_web::rt::spawn(stub.deliver_forever());
     Ok(())
-}
-
-/// The signals that end it.
-struct Signals([tokio::signal::unix::Signal; 3]);
-
-impl Signals {
-    fn listen() -> Result<Signals> {
-        let on = |kind| signal(kind).context("signals cannot be listened to");
-        Ok(Signals([
-            on(SignalKind::interrupt())?,
-            on(SignalKind::terminate())?,
-            on(SignalKind::hangup())?,
-        ]))
-    }
-
-    /// Waits for the next one.
-    async fn first(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }

@@ -4,7 +4,7 @@
 mod callers;
 pub mod gate;
 pub mod patience;
-mod process;
+pub mod process;
 mod raw;
 mod stack;
 mod unheard;

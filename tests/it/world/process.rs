@@ -3,9 +3,10 @@
 use std::{
     io::Read,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use super::World;
+use super::{World, patience::found};
 
 /// A process of its own. It is killed with the test.
 pub struct Process(Child);
@@ -22,6 +23,16 @@ impl Process {
 
     pub fn is_over(&mut self) -> bool {
         self.0.try_wait().expect("asked").is_some()
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        send("TERM", &[self.0.id().to_string()]);
+    }
+
+    /// Its exit code, which it must have within that time.
+    pub fn code(&mut self, longest: Duration) -> Option<i32> {
+        code(&mut self.0, longest)
     }
 
     /// What it said, and whether it was content, once it is over.
@@ -58,4 +69,17 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Sends a signal to processes that are there. The shell's own: a bare machine has no program of that name.
+pub fn send(signal: &str, processes: &[String]) {
+    let line = format!("kill -s {signal} {}", processes.join(" "));
+    let sent = Command::new("/bin/sh").args(["-c", &line]).status().expect("a shell");
+    assert!(sent.success(), "{line}");
+}
+
+/// The exit code of a process that ends within that time.
+pub fn code(child: &mut Child, longest: Duration) -> Option<i32> {
+    let over = || child.try_wait().expect("asked");
+    found(longest, || "it goes on".into(), over).code()
 }

@@ -264,7 +264,7 @@ impl Runner {
     }
 }
 
-/// How long the relay and those who look at the inbox may take to give back what they have.
+/// How long the relay and those who look at the inbox may take to give back what they have, how long giving back leases, and the heart's end.
 const GIVING_BACK: Duration = Duration::from_secs(5);
 
 /// The kind of a job that this process has no handler for.
@@ -304,14 +304,19 @@ impl Worker {
         self.abort();
         self.runner.held.tell_all(Stop::Lost);
         self.runner.held.abort_all();
-        self.give_back().await;
+        if tokio::time::timeout(GIVING_BACK, self.give_back()).await.is_err() {
+            tracing::warn!("some leases were not given back; they will run out");
+        }
         let heart = self.heart.take();
-        let _ = tokio::task::spawn_blocking(move || drop(heart)).await;
+        let heart = tokio::task::spawn_blocking(move || drop(heart));
+        // A statement that a database holds up is not waited for.
+        let _ = tokio::time::timeout(GIVING_BACK, heart).await;
     }
 
+    /// Goes on until none is left.
     async fn give_back(&self) {
         let worker = self.runner.worker;
-        for _ in 0..100 {
+        loop {
             let left = self
                 .runner
                 .unscoped("jobs.give_back", move |tx| {
@@ -328,7 +333,6 @@ impl Worker {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tracing::warn!("some leases were not given back; they will run out");
     }
 
     /// Stops at once and gives nothing back, as if the process had been killed.

@@ -1,0 +1,109 @@
+//! The end of a process, which has a deadline. A database that hangs, rather than being gone, holds threads that nothing can wake, and a
+//! runtime waits for its threads. Signals are waited for on a thread of its own, so that no other can be in the way.
+
+use std::{io, process, thread, time::Duration};
+
+use anyhow::{Context, Result};
+use futures_util::future::select_all;
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+/// The exit code of a process whose end took too long; `timeout` has the same.
+const TOO_LONG: i32 = 124;
+
+/// The exit code of a process whose end was cut short by a further signal; shells say so of a Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+/// How long threads may go on after all else is over.
+const THREADS: Duration = Duration::from_secs(3);
+
+/// Whoever ends a process holds this until nothing is left to do but to let go of its threads.
+pub(super) struct End {
+    asked: watch::Receiver<bool>,
+    waits_for: watch::Sender<&'static str>,
+}
+
+impl End {
+    /// Of a service: SIGTERM or SIGINT asks for it, and has to be followed within `patience`. Further ones change nothing.
+    ///
+    /// # Errors
+    /// Signals cannot be listened to.
+    pub(super) fn of_a_service(patience: Duration) -> Result<End> {
+        End::listen(&[SignalKind::terminate(), SignalKind::interrupt()], patience, false)
+    }
+
+    /// Of what runs at a terminal, which may also go away. A further signal ends it at once.
+    ///
+    /// # Errors
+    /// Signals cannot be listened to.
+    pub(super) fn at_a_terminal(patience: Duration) -> Result<End> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        End::listen(&kinds, patience, true)
+    }
+
+    fn listen(kinds: &[SignalKind], patience: Duration, at_once: bool) -> Result<End> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let signals = {
+            let _here = runtime.enter();
+            let listened = kinds.iter().map(|kind| signal(*kind)).collect::<io::Result<Vec<_>>>();
+            listened.context("signals cannot be listened to")?
+        };
+        let (ask, asked) = watch::channel(false);
+        let (waits_for, waited_for) = watch::channel("nothing yet");
+        let watching = watch_over(signals, ask, waited_for, patience, at_once);
+        thread::Builder::new()
+            .name("end".into())
+            .spawn(move || runtime.block_on(watching))?;
+        Ok(End { asked, waits_for })
+    }
+
+    /// Returns when a signal has asked for it.
+    pub(super) async fn asked(&mut self) {
+        if self.asked.wait_for(|asked| *asked).await.is_err() {
+            tracing::error!("nobody listens to signals any more: ending");
+        }
+    }
+
+    /// Notes what the end waits for now, to be told where it is not waited for any longer.
+    pub(super) fn waits_for(&self, what: &'static str) {
+        self.waits_for.send_replace(what);
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.waits_for("threads, which wait for the database or another server");
+    }
+}
+
+/// Waits for the signal that asks for the end, and ends the process where that takes too long.
+async fn watch_over(
+    mut signals: Vec<Signal>,
+    ask: watch::Sender<bool>,
+    mut waited_for: watch::Receiver<&'static str>,
+    patience: Duration,
+    at_once: bool,
+) {
+    next(&mut signals).await;
+    ask.send_replace(true);
+    let late = async {
+        // Nobody can say anything new once the `End` is gone.
+        if timeout(patience, waited_for.wait_for(|_| false)).await.is_ok() {
+            sleep(THREADS).await;
+        }
+    };
+    let (why, code) = tokio::select! {
+        () = late => ("it takes too long", TOO_LONG),
+        () = next(&mut signals), if at_once => ("a further signal", INTERRUPTED),
+    };
+    tracing::warn!(why, not_waited_for = *waited_for.borrow(), "ended at once");
+    process::exit(code)
+}
+
+async fn next(signals: &mut [Signal]) {
+    select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
+}
