@@ -240,7 +240,8 @@ fn begins_with(patience: &Patience) -> String {
     format!("concat_ws(', ', {statement}, {lock}, {BEGINS_WITH})")
 }
 
-/// A context that nobody gave, and what switches row-level security, foreign keys or triggers off: an address (`options=`) or `PGOPTIONS` may set them, too.
+/// A context that nobody gave, and what switches row-level security, foreign keys or triggers off: an address (`options=`) or `PGOPTIONS` may
+/// set them, too.
 const BEGINS_WITH: &str = "'row_security=' || nullif(current_setting('row_security'), 'on'), \
      'session_replication_role=' || substring(current_setting('session_replication_role') FROM 'replica'), \
      'app.workspace=' || nullif(current_setting('app.workspace', true), ''), \

@@ -12,11 +12,13 @@ use std::{
 
 use serde_json::Value;
 
-use crate::world::patience::found;
+use crate::world::{patience::found, process::send};
 
 /// A stack in a folder of its own, which goes with it.
 pub struct Stack {
     folder: PathBuf,
+    /// Of its shell, beside those that every one has.
+    variables: Vec<(&'static str, String)>,
     process: Option<Child>,
 }
 
@@ -24,7 +26,11 @@ impl Stack {
     pub fn new(name: &str) -> Stack {
         let folder = std::env::temp_dir().join(format!("guildhall-it-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
-        Stack { folder, process: None }
+        Stack {
+            folder,
+            variables: Vec::new(),
+            process: None,
+        }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -45,6 +51,7 @@ impl Stack {
                 "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
             )
             .env("GUILDHALL__SERVER__PUBLIC_URL", "https://api.example.com")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }
@@ -55,12 +62,12 @@ impl Stack {
     }
 
     /// Starts it, and does not wait.
-    fn begin(&mut self, options: &[&str]) -> &mut Child {
+    fn begin(&mut self, options: &[&str]) {
         let log = fs::File::create(self.folder.join("log")).expect("a log");
         let mut command = self.command(&["--port", "0"]);
         command.args(options);
         command.stdout(log.try_clone().expect("a log")).stderr(log);
-        self.process.insert(command.spawn().expect("started"))
+        self.process = Some(command.spawn().expect("started"));
     }
 
     fn start_with(&mut self, options: &[&str]) -> Value {
@@ -77,10 +84,7 @@ impl Stack {
 
     fn end(&mut self, signal: &str) -> ExitStatus {
         let mut child = self.process.take().expect("started");
-        // The shell's own: a bare machine has no program of that name.
-        let line = format!("kill -s {signal} {}", child.id());
-        let sent = Command::new("/bin/sh").args(["-c", &line]).status().expect("a shell");
-        assert!(sent.success());
+        send(signal, &[child.id().to_string()]);
         child.wait().expect("ended")
     }
 

@@ -20,6 +20,7 @@ use crate::{
     world::{
         Wire, World,
         patience::{until, within},
+        process::send,
     },
 };
 
@@ -84,14 +85,7 @@ async fn a_worker_tells_how_it_is_and_ends_when_asked() {
     assert!(strays("outbox") > Some(0), "{metrics}");
     assert_eq!(strays("webhook_attempts"), Some(0), "{metrics}");
 
-    let pid = worker.0.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("asked")
-            .success()
-    );
+    send("TERM", &[worker.0.id().to_string()]);
     let ended = actix_web::web::block(move || worker.0.wait()).await.expect("a thread");
     assert_eq!(ended.expect("an end").code(), Some(0));
 }
@@ -122,14 +116,7 @@ async fn nobody_fills_the_log_with_what_is_no_http() {
             assert_eq!(Wire::exchange(&base, bytes).await.status, 400);
         }
     }
-    let line = format!("kill -s TERM {}", server.0.id());
-    assert!(
-        Command::new("/bin/sh")
-            .args(["-c", &line])
-            .status()
-            .expect("a shell")
-            .success()
-    );
+    send("TERM", &[server.0.id().to_string()]);
     let ended = actix_web::web::block(move || server.0.wait()).await.expect("a thread");
     let said = fs::read_to_string(&path).expect("text");
     fs::remove_file(&path).expect("removed");

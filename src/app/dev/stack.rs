@@ -13,7 +13,7 @@ use super::{console, home::Home, postgres::Postgres, redis::Redis, secrets::Secr
 use crate::{
     app::migrate::{self, Bootstrap, Passwords},
     kernel::{
-        config::{self, Config, Environment},
+        config::{Config, Environment},
         secret::Secret,
     },
 };
@@ -47,10 +47,10 @@ struct Servers {
 
 /// Starts the servers and migrates the database. Those that the configuration names (`DATABASE_URL`, `REDIS_URL`) stand in their place.
 pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Result<Stack> {
-    let mut variables = config::by_short_names(env::vars().filter(|(_, value)| !value.is_empty()).collect());
+    let mut variables: HashMap<String, String> = env::vars().filter(|(_, value)| !value.is_empty()).collect();
     let named = Config::read(Environment::Development)?;
     let (admin_url, postgres) = database_server(home, named.database.admin_url)?;
-    let (redis_url, redis) = redis_server(home, named.redis.url)?;
+    let (redis_url, redis_process) = redis_server(home, named.redis.url)?;
     let urls = console::step("preparing the database", || {
         migrated(&admin_url, secrets, postgres.is_some())
     })?;
@@ -68,15 +68,15 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
     ] {
         keep_own(&mut variables, name, value);
     }
-    let mut set = |name: &str, value: &str| {
-        variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    let redis = redis_url.as_ref().map_or("off", |url| url.expose().as_str());
+    variables.insert("REDIS_URL".into(), redis.to_owned());
+    variables
+        .entry("GUILDHALL__LOG__LEVEL".into())
+        .or_insert_with(|| "info,actix_server=warn".into());
+    let stripe_socket = match named.stripe.secret_key {
+        Some(_) => None,
+        None => stripe(&mut variables, secrets)?,
     };
-    set(
-        "REDIS_URL",
-        redis_url.as_ref().map_or("off", |url| url.expose().as_str()),
-    );
-    set("GUILDHALL__LOG__LEVEL", "info,actix_server=warn");
-    let stripe_socket = stripe(&mut variables, secrets)?;
 
     let wanted = Config::from_variables(Environment::Development, variables.clone())?;
     let given = port.or(variables.get("GUILDHALL__SERVER__PORT").map(|_| wanted.server.port));
@@ -102,7 +102,7 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
         admin_socket,
         stripe_socket,
         _servers: Servers {
-            _redis: redis,
+            _redis: redis_process,
             _postgres: postgres,
         },
     })
@@ -187,9 +187,9 @@ fn database_of(admin_url: &Secret<String>) -> Result<String> {
     })
 }
 
-/// Points the configuration to a Stripe of our own, unless it names an account.
+/// Points the configuration, which names no account, to a Stripe of our own.
 fn stripe(variables: &mut HashMap<String, String>, secrets: &Secrets) -> Result<Option<TcpListener>> {
-    if variables.contains_key("STRIPE_SECRET_KEY") || cfg!(not(feature = "stripe-stub")) {
+    if cfg!(not(feature = "stripe-stub")) {
         return Ok(None);
     }
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -70,21 +70,6 @@ const ALIASES: &[(&str, &str)] = &[
     ("GUILDHALL_REPLICAS", "server.replicas"),
 ];
 
-/// These variables, but the keys that have short names by these: where both are given, the short one counts.
-pub fn by_short_names(mut variables: HashMap<String, String>) -> HashMap<String, String> {
-    for (short, key) in ALIASES {
-        if let Some(value) = variables.remove(&variable(key)) {
-            variables.entry((*short).to_owned()).or_insert(value);
-        }
-    }
-    variables
-}
-
-/// The variable that sets a key.
-fn variable(key: &str) -> String {
-    format!("GUILDHALL__{}", key.to_uppercase().replace('.', "__"))
-}
-
 /// The keys that hold lists: in a variable their entries are separated by commas.
 const LISTS: [&str; 4] = [
     "server.own_networks",
@@ -140,9 +125,8 @@ impl Config {
         }
         let mut own = own_variables(variables)?;
         for key in LISTS {
-            let Some(text) = own.remove(&variable(key)) else {
-                continue;
-            };
+            let name = format!("GUILDHALL__{}", key.to_uppercase().replace('.', "__"));
+            let Some(text) = own.remove(&name) else { continue };
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
             layers = layers.set_override(key, entries.collect::<Vec<_>>())?;
         }

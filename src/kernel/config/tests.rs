@@ -38,25 +38,6 @@ fn the_environment_overrides_the_files() {
 }
 
 #[test]
-fn a_key_that_has_a_short_name_goes_by_it() {
-    let named = |given: &[(&str, &str)]| {
-        let given = given
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut named: Vec<_> = by_short_names(given.collect()).into_iter().collect();
-        named.sort();
-        named
-            .into_iter()
-            .map(|(name, value)| format!("{name} {value}"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let long = ("GUILDHALL__REDIS__URL", "redis://long");
-    assert_eq!(named(&[long, ("HOME", "/")]), "HOME /, REDIS_URL redis://long");
-    assert_eq!(named(&[long, ("REDIS_URL", "off")]), "REDIS_URL off");
-}
-
-#[test]
 fn an_unknown_key_is_named() {
     assert!(refusal(Environment::Development, &[("GUILDHALL__SERVER__PROT", "1")]).contains("prot"));
     assert!(refusal(Environment::Development, &[("GUILDHALL__SERVRE__PORT", "1")]).contains("servre"));

@@ -33,3 +33,18 @@ fn a_stack_takes_the_servers_that_variables_or_a_file_name() {
         assert!(!kept.status.success() && said.contains("would lose the keys"), "{said}");
     }
 }
+
+#[test]
+fn a_stack_takes_the_stripe_that_a_file_names() {
+    let mut stack = Stack::new("account");
+    let file = stack.folder.join("own.toml");
+    fs::write(
+        &file,
+        "[stripe]\nsecret_key = \"sk_test_of_somebody\"\nwebhook_secrets = \"whsec_of_somebody\"\n",
+    )
+    .expect("written");
+    stack.variables.push(("GUILDHALL_CONFIG", file.display().to_string()));
+    let running = stack.start();
+    assert!(running["stripe"].is_null(), "{running}");
+    assert!(stack.end("TERM").success());
+}

@@ -23,7 +23,7 @@ pub struct NewExecution {
     /// What the agent is given.
     #[schema(value_type = Object)]
     pub input: Value,
-    /// The number of a version, or `"draft"` (needs `agents:write`). By default what the label `production` means.
+    /// By default what the label `production` means.
     #[schema(schema_with = which_version)]
     pub version: Option<WhichVersion>,
     /// A label, instead of a version.
@@ -80,8 +80,9 @@ fn which_version() -> Schema {
     let word = ObjectBuilder::new()
         .schema_type(Type::String)
         .enum_values(Some(["draft", "latest"]));
+    let what = "The number of a version, `\"latest\"`, or `\"draft\"` (needs `agents:write`). By default what the label `production` means.";
     let either = OneOfBuilder::new().item(number).item(word);
-    either.description(Some("The number of a version, `\"latest\"`, or `\"draft\"` (needs `agents:write`). By default what the label `production` means.")).into()
+    either.description(Some(what)).into()
 }
 
 impl NewExecution {
