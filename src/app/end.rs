@@ -4,7 +4,7 @@
 use std::{io, process, thread, time::Duration};
 
 use anyhow::{Context, Result};
-use futures_util::future::select_all;
+use futures_util::{FutureExt, future::select_all};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -18,8 +18,11 @@ const TOO_LONG: i32 = 124;
 /// The exit code of a process whose end was cut short by a further signal; shells say so of a Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
+/// Signals within so long are one.
+const SAME: Duration = Duration::from_millis(200);
+
 /// How long threads may go on after all else is over.
-const THREADS: Duration = Duration::from_secs(3);
+pub(super) const THREADS: Duration = Duration::from_secs(3);
 
 /// Whoever ends a process holds this until nothing is left to do but to let go of its threads.
 pub(super) struct End {
@@ -45,7 +48,7 @@ impl End {
         End::listen(&kinds, patience, true)
     }
 
-    fn listen(kinds: &[SignalKind], patience: Duration, at_once: bool) -> Result<End> {
+    fn listen(kinds: &[SignalKind], patience: Duration, cut_short: bool) -> Result<End> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let signals = {
             let _here = runtime.enter();
@@ -54,7 +57,7 @@ impl End {
         };
         let (ask, asked) = watch::channel(false);
         let (waits_for, waited_for) = watch::channel("nothing yet");
-        let watching = watch_over(signals, ask, waited_for, patience, at_once);
+        let watching = watch_over(signals, ask, waited_for, patience, cut_short);
         thread::Builder::new()
             .name("end".into())
             .spawn(move || runtime.block_on(watching))?;
@@ -66,6 +69,11 @@ impl End {
         if self.asked.wait_for(|asked| *asked).await.is_err() {
             tracing::error!("nobody listens to signals any more: ending");
         }
+    }
+
+    /// Ends the process although something is not done.
+    pub(super) fn without(&self, what: &'static str) -> ! {
+        at_once("it takes too long", what, TOO_LONG)
     }
 
     /// Notes what the end waits for now, to be told where it is not waited for any longer.
@@ -86,7 +94,7 @@ async fn watch_over(
     ask: watch::Sender<bool>,
     mut waited_for: watch::Receiver<&'static str>,
     patience: Duration,
-    at_once: bool,
+    cut_short: bool,
 ) {
     next(&mut signals).await;
     ask.send_replace(true);
@@ -96,11 +104,22 @@ async fn watch_over(
             sleep(THREADS).await;
         }
     };
+    let further = async {
+        // Some senders give a signal to the process and to its group, and mean one.
+        sleep(SAME).await;
+        while next(&mut signals).now_or_never().is_some() {}
+        next(&mut signals).await;
+    };
     let (why, code) = tokio::select! {
         () = late => ("it takes too long", TOO_LONG),
-        () = next(&mut signals), if at_once => ("a further signal", INTERRUPTED),
+        () = further, if cut_short => ("a further signal", INTERRUPTED),
     };
-    tracing::warn!(why, not_waited_for = *waited_for.borrow(), "ended at once");
+    let what = *waited_for.borrow();
+    at_once(why, what, code)
+}
+
+fn at_once(why: &str, not_waited_for: &str, code: i32) -> ! {
+    tracing::warn!(why, not_waited_for, "ended at once");
     process::exit(code)
 }
 

@@ -1,12 +1,22 @@
 //! `guildhall serve`: from the first connection to the last, and nobody hung up on in between.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result};
+use tokio::time::{sleep, timeout};
 
 use crate::{
-    app::{admin, api, boot::Deployment, end::End, guard},
+    app::{
+        admin, api,
+        boot::Deployment,
+        end::{End, THREADS},
+        guard,
+    },
     kernel::{clock::Clock, config::Config, telemetry},
 };
 
@@ -39,9 +49,12 @@ pub fn run(config: Config) -> Result<()> {
             ended = &mut serving => return ended?.context("the server ended by itself"),
         }
         end.waits_for("requests, and refusals that the audit log lacks");
-        drain(&deployment, &handle).await;
+        let drained = drain(&deployment, &handle).await;
         admin_handle.stop(false).await;
-        Ok(())
+        match drained {
+            Ok(()) => Ok(()),
+            Err(left) => end.without(left),
+        }
     })
 }
 
@@ -55,12 +68,28 @@ async fn gate(deployment: &Deployment) -> Result<()> {
 }
 
 /// Ends in peace: the balancer is told at once and served until it has noticed, then what is in flight is finished.
-pub async fn drain(deployment: &Deployment, server: &ServerHandle) {
+///
+/// # Errors
+/// What is not: it took too long.
+pub async fn drain(deployment: &Deployment, server: &ServerHandle) -> Result<(), &'static str> {
     let patience = deployment.config.server.drain_seconds;
     tracing::info!(seconds = patience, "asked to end: unready, and serving on for a while");
     deployment.readiness.drain();
-    tokio::time::sleep(Duration::from_secs(patience)).await;
+    sleep(Duration::from_secs(patience)).await;
+    let begun = Instant::now();
     server.stop(true).await;
+    let cut_off = begun.elapsed() >= api::REQUESTS;
     deployment.refusals.flush().await;
+    if cut_off {
+        return Err("requests");
+    }
+    let under_way = async {
+        while deployment.db.gate().is_busy() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // Whoever asked was answered in time; what was asked of a database that hangs is still with it.
+    timeout(THREADS, under_way).await.map_err(|_| "the database")?;
     tracing::info!("nothing is in flight any more");
+    Ok(())
 }

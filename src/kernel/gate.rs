@@ -224,6 +224,11 @@ impl Gate {
         })
     }
 
+    /// Whether anybody works.
+    pub fn is_busy(&self) -> bool {
+        self.gauges().any(|(_, _, in_use, _)| in_use > 0)
+    }
+
     fn hall(&self, class: Class) -> &Arc<Hall> {
         match class {
             Class::Credential => &self.credential,

@@ -320,7 +320,7 @@ async fn a_process_that_ends_says_so_and_finishes_what_it_began() {
     assert_eq!(unready.header("connection"), "close", "come back elsewhere");
     world.owner().get("/workspace").await.ok();
     GO_ON.notify_one();
-    ending.await.expect("it ends");
+    ending.await.expect("it ends").expect("all is done");
     assert_eq!(in_flight.await.expect("it ran").expect("an answer"), "done");
     serving.await.expect("joined").expect("ended in peace");
     let refused: Result<Value, _> = reqwest::get(format!("{base}/healthz")).await.map(|_| Value::Null);

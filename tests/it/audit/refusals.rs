@@ -113,7 +113,7 @@ async fn an_address_inside_of_a_network_is_noted_and_a_process_that_ends_writes_
     let server = api::serve(world.deployment.clone(), socket).expect("a server");
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    serve::drain(&world.deployment, &handle).await;
+    serve::drain(&world.deployment, &handle).await.expect("all is done");
 
     let log = refusals(&owner).await;
     assert_eq!(column(&log, "/action"), ["webhook_endpoints_create"]);

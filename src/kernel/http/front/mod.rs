@@ -33,6 +33,7 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 use ipnet::IpNet;
+use tokio::time::timeout_at;
 
 pub use self::{
     acquaintances::Acquaintances,
@@ -56,7 +57,7 @@ use crate::kernel::{
     access::{Actor, Call, Caller, Class, Credential, Doorkeeper, LICENSE_UNKNOWN},
     audit::Refusals,
     clock::Clock,
-    error::{Problem, RATE_LIMITED},
+    error::{DEADLINE_EXCEEDED, Outcome, Problem, RATE_LIMITED},
     gate::{Full, Gate},
     id::RequestId,
     trace::Trace,
@@ -132,6 +133,7 @@ pub async fn front(
     let mut seen = Seen::new(&front, operation, method, started, &call, request.headers());
     seen.is_head = is_head;
     seen.unread = Unread::of(&mut request);
+    let deadline = call.deadline;
     let call = match place {
         Ok(place) => {
             seen.place = place.clone();
@@ -140,17 +142,16 @@ pub async fn front(
         Err(Full) => return Err(seen.turned_away().await),
     };
 
-    let judged = AssertUnwindSafe(judge(&mut seen, &request, call, known.is_some()))
-        .catch_unwind()
-        .await;
-    let caller = match judged {
-        Ok(Ok(caller)) => caller,
-        Ok(Err(refused)) => return Err(seen.fail(*refused)),
+    let judging = timeout_at(deadline.into(), judge(&mut seen, &request, call, known.is_some()));
+    let caller = match AssertUnwindSafe(judging).catch_unwind().await {
+        Ok(Ok(Ok(caller))) => caller,
+        Ok(Ok(Err(refused))) => return Err(seen.fail(*refused)),
+        // Nothing was begun.
+        Ok(Err(_late)) => return Err(seen.fail(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None))),
         Err(panic) => return Err(seen.panicked(&*panic)),
     };
     request.extensions_mut().insert(LetIn { caller, operation });
-    let patience = operation.admission.time() + more_time(&request, operation);
-    let work = tokio::time::timeout(patience, next.call(request));
+    let work = timeout_at(deadline.into(), next.call(request));
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(Ok(Ok(answered))) => {
             let (request, response) = answered.into_parts();
