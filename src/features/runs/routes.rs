@@ -5,7 +5,7 @@ mod waiting;
 use actix_web::{HttpRequest, HttpResponse, Responder, get, http::header::HeaderValue, post, web::Data};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use self::waiting::{Patience, Waited, settled};
+use self::waiting::{Patience, Waited};
 use super::{
     model::{
         AgentExecutionFilters, ExecutionFilters, MessageFilters, MessagePage, Run, RunFilters, RunId, RunPage,
@@ -77,7 +77,7 @@ async fn execute(
         .await?;
     match accepted {
         Once::Now(Accepted(run)) => {
-            let (run, wait) = settled(&db, &scope, run, asked.within(scope.call())).await;
+            let (run, wait) = asked.settle(&db, &scope, run).await;
             let outcome = match run.status.is_final() && !wait.is_zero() {
                 true => Executed::Over(Tagged(run)),
                 false => Executed::Accepted(Once::Now(Accepted(run))),
@@ -90,12 +90,12 @@ async fn execute(
 
 /// The answer to an execution that was asked for before: as it was then, or the run as it ended where the caller waits for that.
 async fn again(db: &Db, scope: &Scope, asked: Patience, before: Stored) -> Result<Waited<Executed>> {
-    let wait = asked.within(scope.call());
-    let Some(id) = before.id::<Run>().filter(|_| !wait.is_zero()) else {
+    let waits = !asked.within(scope.call()).is_zero();
+    let Some(id) = before.id::<Run>().filter(|_| waits) else {
         return Ok(Waited::not(Executed::Accepted(Once::Before(before))));
     };
     let run = db.tenant(scope.clone(), move |tx| service::get(tx, id)).await?;
-    let (run, wait) = settled(db, scope, run, wait).await;
+    let (run, wait) = asked.settle(db, scope, run).await;
     let outcome = match run.status.is_final() && !wait.is_zero() {
         true => Executed::OverBefore(Tagged(run)),
         false => Executed::Accepted(Once::Before(before)),
@@ -222,7 +222,7 @@ async fn show(
 ) -> Result<Waited<Tagged<Run>>> {
     let scope = Scope::from(can);
     let run = db.tenant(scope.clone(), move |tx| service::get(tx, id)).await?;
-    let (run, wait) = settled(&db, &scope, run, asked.within(scope.call())).await;
+    let (run, wait) = asked.settle(&db, &scope, run).await;
     Ok(asked.granted(wait, Tagged(run)))
 }
 

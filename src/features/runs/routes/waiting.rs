@@ -11,6 +11,7 @@ use actix_web::{
     FromRequest, HttpRequest, HttpResponse, Responder,
     dev::Payload,
     http::header::{HeaderName, HeaderValue},
+    web::Data,
 };
 
 use crate::{
@@ -22,7 +23,10 @@ use crate::{
         access::{Call, Scope},
         db::Db,
         error::{Error, FieldCode, INVALID_PARAMETER, Problem, Result, UNKNOWN_PARAMETER},
-        http::prefer::{self, LONGEST},
+        http::{
+            front::Front,
+            prefer::{self, LONGEST},
+        },
         id::WorkspaceId,
     },
 };
@@ -64,11 +68,11 @@ impl Drop for Seat {
     }
 }
 
-/// How long the caller waits: `?wait=`, seconds and nothing else, or else what it prefers.
-#[derive(Clone, Copy)]
+/// How long the caller waits: `?wait=`, seconds and nothing else, or else what it prefers; and no longer than the process goes on.
 pub(super) struct Patience {
     wait: Duration,
     preferred: bool,
+    front: Data<Front>,
 }
 
 impl Patience {
@@ -76,6 +80,37 @@ impl Patience {
     pub(super) fn within(&self, call: &Call) -> Duration {
         self.wait
             .min(call.time_left().saturating_sub(Duration::from_millis(400)))
+    }
+
+    /// The run as it is once it has ended or waits, or when the time is over or the process is about to end. What was accepted is accepted:
+    /// trouble with looking again is no reason to say that nothing happened, so in the end the run is answered as it was seen last. Who waits
+    /// takes nobody's place. Also how long anybody was ready to wait: not at all where there is no seat.
+    pub(super) async fn settle(&self, db: &Db, scope: &Scope, mut run: Run) -> (Run, Duration) {
+        let wait = self.within(scope.call());
+        let Some(_seat) = Seat::take(scope.workspace()) else {
+            return (run, Duration::ZERO);
+        };
+        let began = Instant::now();
+        let until = began + wait;
+        let mut pause = Duration::from_millis(10);
+        while !run.status.is_final() && run.status != Status::Waiting && Instant::now() < until {
+            if self.front.is_draining() {
+                return (run, began.elapsed());
+            }
+            scope.call().step_out();
+            tokio::time::sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
+            // A tenth of what was waited already is not felt.
+            pause = (pause * 2).min((began.elapsed() / 10).clamp(OFTEN, SELDOM));
+            let id = run.id;
+            let look = db.tenant(scope.clone(), move |tx| service::get(tx, id));
+            match tokio::time::timeout_at((until + OFTEN).into(), look).await {
+                Ok(Ok(seen)) => run = seen,
+                // There was no room for this look; there may be for the next one.
+                Ok(Err(_)) => {}
+                Err(_) => break,
+            }
+        }
+        (run, wait)
     }
 
     /// An answer after so long.
@@ -117,6 +152,10 @@ impl FromRequest for Patience {
     type Future = Ready<Result<Patience>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let front = request
+            .app_data::<Data<Front>>()
+            .expect("mounted with the server")
+            .clone();
         let preferred = || prefer::wait(request.headers()).map(|seconds| (seconds.min(LONGEST), true));
         let read = read_wait(request.query_string()).map(|asked| {
             let named = asked.map(|seconds| (seconds, false));
@@ -124,6 +163,7 @@ impl FromRequest for Patience {
             Patience {
                 wait: Duration::from_secs(seconds),
                 preferred,
+                front,
             }
         });
         ready(read)
@@ -158,33 +198,6 @@ fn read_wait(query: &str) -> Result<Option<u64>> {
         };
     }
     Ok(wait)
-}
-
-/// The run as it is once it has ended or waits, or when the time is over. What was accepted is accepted: trouble with looking again is no
-/// reason to say that nothing happened, so in the end the run is answered as it was seen last. Who waits takes nobody's place. Also how
-/// long anybody was ready to wait: not at all where there is no seat.
-pub(super) async fn settled(db: &Db, scope: &Scope, mut run: Run, wait: Duration) -> (Run, Duration) {
-    let Some(_seat) = Seat::take(scope.workspace()) else {
-        return (run, Duration::ZERO);
-    };
-    let began = Instant::now();
-    let until = began + wait;
-    let mut pause = Duration::from_millis(10);
-    while !run.status.is_final() && run.status != Status::Waiting && Instant::now() < until {
-        scope.call().step_out();
-        tokio::time::sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
-        // A tenth of what was waited already is not felt.
-        pause = (pause * 2).min((began.elapsed() / 10).clamp(OFTEN, SELDOM));
-        let id = run.id;
-        let look = db.tenant(scope.clone(), move |tx| service::get(tx, id));
-        match tokio::time::timeout_at((until + OFTEN).into(), look).await {
-            Ok(Ok(seen)) => run = seen,
-            // There was no room for this look; there may be for the next one.
-            Ok(Err(_)) => {}
-            Err(_) => break,
-        }
-    }
-    (run, wait)
 }
 
 #[cfg(test)]
