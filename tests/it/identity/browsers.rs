@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{PASSWORD, Someone, someone};
+use super::{OTHER, PASSWORD, Someone, mailed_token, sign_in::from_anywhere, someone};
 use crate::world::{Answer, Caller, World};
 
 /// The value that an answer gives a cookie.
@@ -49,6 +49,36 @@ async fn a_browser_may_be_several_peoples() {
         }
     }
     assert_eq!(world.count("SELECT count(*) FROM user_devices"), 2);
+}
+
+/// Somebody who has used a browser with somebody else guesses there what the other one's password is.
+#[actix_web::test]
+async fn whoever_shared_a_browser_once_locks_nobody_out_of_another_one() {
+    let world = World::new().await;
+    let (ann, bob) = (someone(&world).await, someone(&world).await);
+    let try_in = async |device: &str, who: &Someone, password: &str| {
+        let body = json!({ "identifier": who.email, "password": password, "transport": "cookie" });
+        let browser = from_anywhere(&world).with("origin", &world.base);
+        browser.with("cookie", device).post("/auth/login", body).await
+    };
+    let device = |answer: &Answer| format!("__Host-gld_dv={}", cookie_of(answer, "__Host-gld_dv"));
+    let anns = device(&try_in("", &ann, PASSWORD).await.ok());
+    let bobs = device(&try_in("", &bob, PASSWORD).await.ok());
+    assert_eq!(device(&try_in(&anns, &bob, PASSWORD).await.ok()), anns);
+    for _ in 0..10 {
+        try_in(&anns, &bob, OTHER).await.refused("invalid-credentials");
+    }
+    try_in(&anns, &bob, PASSWORD).await.refused("too-many-attempts");
+    try_in(&bobs, &bob, PASSWORD).await.ok();
+    let forgot = json!({ "email": bob.email });
+    world.anonymous().post("/auth/password/forgot", forgot).await.accepted();
+    let token = mailed_token(&world, &bob.email, "password_reset");
+    let new = json!({ "token": token, "password": "a third one for good measure" });
+    world.anonymous().post("/auth/password/reset", new).await.gone();
+    try_in(&anns, &bob, "a third one for good measure").await.ok();
+    // What nobody was given is no device.
+    let made_up = try_in("__Host-gld_dv=a", &ann, PASSWORD).await.ok();
+    assert_eq!(cookie_of(&made_up, "__Host-gld_dv").len(), 32);
 }
 
 #[actix_web::test]

@@ -12,12 +12,8 @@ use crate::world::{
 };
 
 /// A world that believes what `X-Forwarded-For` says.
-async fn behind_a_proxy() -> World {
-    World::new().await
-}
-
 /// Somebody at another address each time.
-fn from_anywhere(world: &World) -> Caller {
+pub(super) fn from_anywhere(world: &World) -> Caller {
     let [a, b, c] = guildhall::kernel::crypto::random::<3>();
     world.anonymous().with("x-forwarded-for", &format!("10.{a}.{b}.{c}"))
 }
@@ -45,7 +41,7 @@ async fn a_wrong_password_and_an_unknown_account_read_the_same_asvs_6_3_8() {
 
 #[actix_web::test]
 async fn a_wrong_password_and_an_unknown_account_take_as_long() {
-    let world = behind_a_proxy().await;
+    let world = World::new().await;
     let known = someone(&world).await;
     alike_at_their_best("a known account and an unknown one", Duration::ZERO, async |round| {
         world.clock.advance(chrono::Duration::hours(13));
@@ -65,7 +61,7 @@ async fn a_wrong_password_and_an_unknown_account_take_as_long() {
 
 #[actix_web::test]
 async fn a_wait_tells_nobody_whose_address_it_is_and_ends_with_a_new_password() {
-    let world = behind_a_proxy().await;
+    let world = World::new().await;
     let known = someone(&world).await;
     let session = login(&world, &known).await;
     let name = format!("u{}", &known.user.uuid().simple().to_string()[..12]);
@@ -94,7 +90,7 @@ async fn a_wait_tells_nobody_whose_address_it_is_and_ends_with_a_new_password() 
 
 #[actix_web::test]
 async fn ten_wrong_passwords_in_a_row_cost_a_wait_known_or_not() {
-    let world = behind_a_proxy().await;
+    let world = World::new().await;
     let known = someone(&world).await;
     for email in [known.email.as_str(), &world.email("nobody")] {
         for _ in 0..10 {
@@ -139,7 +135,7 @@ async fn ten_wrong_passwords_in_a_row_cost_a_wait_known_or_not() {
 
 #[actix_web::test]
 async fn guesses_side_by_side_do_not_slip_through_together() {
-    let world = behind_a_proxy().await;
+    let world = World::new().await;
     let known = someone(&world).await;
     let callers: Vec<Caller> = (0..40).map(|_| from_anywhere(&world)).collect();
     let answers = super::together(callers.iter().map(|caller| guess(caller, &known.email, OTHER))).await;
@@ -149,7 +145,7 @@ async fn guesses_side_by_side_do_not_slip_through_together() {
 
 #[actix_web::test]
 async fn right_passwords_side_by_side_all_sign_in() {
-    let world = behind_a_proxy().await;
+    let world = World::new().await;
     let person = someone(&world).await;
     for _ in 0..6 {
         let callers: Vec<Caller> = (0..8).map(|_| from_anywhere(&world)).collect();
@@ -180,7 +176,7 @@ async fn ten_passwords_a_minute_come_from_one_address() {
 
 #[actix_web::test]
 async fn a_stranger_cannot_lock_an_owner_out_of_their_own_device() {
-    let world = behind_a_proxy().await;
+    let world = World::new().await;
     let person = someone(&world).await;
     let body = json!({ "identifier": person.email, "password": PASSWORD, "transport": "cookie" });
     let browser = from_anywhere(&world).with("origin", &world.base);

@@ -244,6 +244,12 @@ pub(in crate::kernel::identity) fn knows_device(
     Ok(select(exists(same)).get_result(tx.conn())?)
 }
 
+/// The tokens of the devices that somebody has signed in from, hashed.
+pub(in crate::kernel::identity) fn devices(tx: &mut Kernel<'_>, user: UserId) -> Result<Vec<Vec<u8>>> {
+    let own = user_devices::table.filter(user_devices::user_id.eq(user));
+    Ok(own.select(user_devices::token_hash).load(tx.conn())?)
+}
+
 /// Remembers a device from which the person has signed in, or that they did so again.
 pub(in crate::kernel::identity) fn keep_device(
     tx: &mut Kernel<'_>,
@@ -254,19 +260,26 @@ pub(in crate::kernel::identity) fn keep_device(
     until: DateTime<Utc>,
 ) -> Result<()> {
     let now = tx.now()?;
+    let (ip, program) = (call.ip.map(|ip| ip.to_string()), call.user_agent.as_deref());
     diesel::insert_into(user_devices::table)
         .values((
             user_devices::id.eq(Uuid::new_v4()),
             user_devices::user_id.eq(user),
             user_devices::token_hash.eq(token),
             user_devices::label.eq(label),
-            user_devices::ip.eq(call.ip.map(|ip| ip.to_string())),
-            user_devices::user_agent.eq(call.user_agent.as_deref()),
+            user_devices::ip.eq(&ip),
+            user_devices::user_agent.eq(program),
             user_devices::expires_at.eq(until),
         ))
         .on_conflict((user_devices::user_id, user_devices::token_hash))
         .do_update()
-        .set((user_devices::last_seen_at.eq(now), user_devices::expires_at.eq(until)))
+        .set((
+            user_devices::label.eq(label),
+            user_devices::ip.eq(&ip),
+            user_devices::user_agent.eq(program),
+            user_devices::last_seen_at.eq(now),
+            user_devices::expires_at.eq(until),
+        ))
         .execute(tx.conn())?;
     Ok(())
 }

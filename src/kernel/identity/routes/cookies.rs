@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::kernel::{
+    crypto,
     http::front::{ACCESS_COOKIE, cookie},
     identity::{model::SessionRow, service::Desk},
     secret::Secret,
@@ -14,7 +15,7 @@ use crate::kernel::{
 /// must be able to sign out.
 pub const REFRESH_COOKIE: &str = "__Secure-gld_rt";
 /// The cookie that tells a device again.
-pub const DEVICE_COOKIE: &str = "__Host-gld_dv";
+const DEVICE_COOKIE: &str = "__Host-gld_dv";
 
 /// Where the refresh cookie goes.
 const REFRESH_PATH: &str = "/api/v1/auth";
@@ -68,6 +69,16 @@ pub fn tokens(
         ),
         format!("{REFRESH_COOKIE}={refresh}; Path={REFRESH_PATH}; Secure; HttpOnly; SameSite=Strict{life}"),
     ]
+}
+
+/// A token for a device that has none.
+pub fn new_device() -> Secret<String> {
+    Secret::new(hex::encode(crypto::random::<16>()))
+}
+
+/// The token of the device that asks: what we gave it, and nothing else that somebody may have put there.
+pub fn device_of(request: &HttpRequest) -> Option<Secret<String>> {
+    read(request, DEVICE_COOKIE).filter(|token| hex::decode(token.expose()).is_ok_and(|bytes| bytes.len() == 16))
 }
 
 /// The cookie of a device.

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, get, post, web::Data};
 
-use super::cookies::{self, DEVICE_COOKIE, REFRESH_COOKIE, WithCookies};
+use super::cookies::{self, REFRESH_COOKIE, WithCookies};
 use crate::kernel::{
     access::{Call, Doorkeeper, Person, Via},
-    crypto,
     error::{AMBIGUOUS_CREDENTIALS, INVALID_CREDENTIALS, REFRESH_TOKEN_INVALID, Result, SESSION_REQUIRED},
     http::{
         IfAny, Json, NoQuery, Somebody, Valid, Visit,
@@ -24,7 +23,7 @@ use crate::kernel::{
             sign_in,
         },
     },
-    secret::{Secret, Token},
+    secret::Token,
 };
 
 /// The session of somebody who is signed in with one.
@@ -89,7 +88,7 @@ pub(super) async fn log_in(
         expect_own_page(&identity.desk.origins, request.headers())?;
     }
     let call = visit.0;
-    let device = cookies::read(&request, DEVICE_COOKIE);
+    let device = cookies::device_of(&request);
     let (asked, name, shown) = (call.clone(), login.identifier.clone(), device.clone());
     let candidate = identity
         .db
@@ -112,7 +111,7 @@ pub(super) async fn log_in(
         false => None,
     };
     let remembered = match login.transport {
-        Transport::Cookie => Some(device.unwrap_or_else(|| Secret::new(hex::encode(crypto::random::<16>())))),
+        Transport::Cookie => Some(device.unwrap_or_else(cookies::new_device)),
         Transport::Body => None,
     };
     let (desk, asked, remember, kept) = (identity.desk.clone(), call.clone(), login.remember, remembered.clone());

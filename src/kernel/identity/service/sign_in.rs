@@ -67,13 +67,19 @@ pub fn admit(
     let device = crypto::sha256(device.unwrap_or_default().as_bytes());
     let owner = user.as_ref().map_or(UserId::nil(), |user| user.id);
     let (bucket, key) = match queries::people::knows_device(tx, owner, &device, now)? {
-        true => (&LOGIN_DEVICE, owner.to_string()),
+        true => (&LOGIN_DEVICE, of_device(owner, &device)),
         false => (&LOGIN_ACCOUNT, typed),
     };
     if let Some(wait) = throttles::take(tx, bucket, &key)? {
         return Ok(Err(wait));
     }
     Ok(Ok(Candidate { user, bucket, key }))
+}
+
+/// What is guessed for somebody from a device of theirs counts by the device: whoever else has used one of them, and knows its token, keeps
+/// its owner from none of the others.
+fn of_device(owner: UserId, token: &[u8]) -> String {
+    format!("{owner} {}", hex::encode(token))
 }
 
 /// What signing in gives.
@@ -132,15 +138,17 @@ pub fn finish(
     })
 }
 
-/// Whoever reads the account's mail has set a password that nobody has guessed at yet: what was guessed, at either of its names or from a device
-/// of its owner's, counts no more.
+/// Whoever reads the account's mail has set a password that nobody has guessed at yet: what was guessed, at either of its names or from the
+/// devices of its owner's, counts no more.
 ///
 /// # Errors
 /// The database's.
 pub(super) fn forget_guesses(tx: &mut Kernel<'_>, user: &User) -> Result<()> {
     let address = user.email.as_deref().and_then(Address::parse);
     let names = [address.map(|address| address.folded()), user.username.clone()];
-    throttles::clear(tx, &LOGIN_DEVICE, &user.id.to_string())?;
+    for device in queries::people::devices(tx, user.id)? {
+        throttles::clear(tx, &LOGIN_DEVICE, &of_device(user.id, &device))?;
+    }
     names
         .into_iter()
         .flatten()
