@@ -46,7 +46,7 @@ pub fn register(runner: &mut Runner, relay: &mut Relay) {
 }
 
 /// Has the workspace counted soon if any of its machines came or went, swept later if any came that is to give signs of life, and reaped at
-/// once if a policy keeps the dead no longer. The operator's own has no limits. Whoever wants both lanes takes them in this order.
+/// once if a policy keeps the dead no longer, or if one died that is not kept. The operator's own has no limits. Whoever wants both lanes takes them in this order.
 fn follow(tx: &mut Tenant<'_>, events: &[Event]) -> Result<()> {
     let counts = |event: &Event| {
         let kind = event.kind.as_str();
@@ -66,13 +66,22 @@ fn follow(tx: &mut Tenant<'_>, events: &[Event]) -> Result<()> {
     if events.iter().filter(comes).any(watched) {
         service::sweep_soon(tx)?;
     }
-    let lets_go = |event: &&Event| event.kind == "policy.updated" && event.data["heartbeat_cull"] == "deactivate_dead";
-    let policies: BTreeSet<_> = events
-        .iter()
-        .filter(lets_go)
-        .filter_map(|event| event.subject_id)
-        .collect();
+    let lets_go = |event: &Event| event.kind == "policy.updated" && event.data["heartbeat_cull"] == "deactivate_dead";
+    let mut policies: BTreeSet<_> = subjects(events, lets_go).collect();
+    // Whoever declared them dead may have read the rules before they were changed.
+    let dead: Vec<_> = subjects(events, |event| event.kind == "machine.dead").collect();
+    if !dead.is_empty() {
+        policies.extend(queries::policies_of_dead(tx.conn(), &dead)?);
+    }
     policies.into_iter().try_for_each(|policy| push(tx, reap_job(policy)))
+}
+
+/// What these of the events are about.
+fn subjects(events: &[Event], those: impl Fn(&Event) -> bool) -> impl Iterator<Item = Uuid> {
+    events
+        .iter()
+        .filter(move |event| those(event))
+        .filter_map(|event| event.subject_id)
 }
 
 fn reap_job(policy: Uuid) -> Push {

@@ -11,7 +11,9 @@ use diesel::{
 use uuid::Uuid;
 
 pub(super) use self::{
-    overdue::{are_watched, bury, died_at, forget, licenses_with_dead, licenses_with_overdue, overdue},
+    overdue::{
+        are_watched, bury, died_at, forget, licenses_with_dead, licenses_with_overdue, overdue, policies_of_dead,
+    },
     places::{Share, give, lock_places, places, resize, take},
 };
 use super::model::{Machine, MachineFilters, MachineState, NewMachine, Taker};

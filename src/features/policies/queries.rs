@@ -127,34 +127,27 @@ pub(super) fn set_entitlements(conn: &mut PgConnection, id: PolicyId, values: &V
     Ok(())
 }
 
-/// How many licences follow a policy, counted up to `most`.
-pub(super) fn licenses_up_to(conn: &mut PgConnection, id: PolicyId, most: i64) -> QueryResult<i64> {
-    let some: Vec<uuid::Uuid> = licenses::table
-        .filter(licenses::policy_id.eq(id))
-        .filter(licenses::state.ne("revoked"))
-        .limit(most)
-        .select(licenses::id)
-        .load(conn)?;
-    Ok(some.len() as i64)
-}
-
-/// The ways in which licences of a policy differ from it.
-pub(super) fn differences(conn: &mut PgConnection, id: PolicyId) -> QueryResult<Vec<Jsonb<Overrides>>> {
+/// How the licences of a policy differ from it, and the terms that they have, of at most so many.
+pub(super) fn terms(
+    conn: &mut PgConnection,
+    id: PolicyId,
+    most: i64,
+) -> QueryResult<Vec<(Jsonb<Overrides>, Jsonb<Terms>)>> {
     licenses::table
         .filter(licenses::policy_id.eq(id))
         .filter(licenses::state.ne("revoked"))
-        .select(licenses::overrides)
-        .distinct()
+        .limit(most)
+        .select((licenses::overrides, licenses::terms))
         .load(conn)
 }
 
-/// Gives the licences of a policy that differ in this way their new terms.
+/// Gives the licences of a policy that differ in this way their new terms. Answers how many.
 pub(super) fn apply(
     conn: &mut PgConnection,
     policy: &Row,
     differing: &Jsonb<Overrides>,
     terms: &Jsonb<Terms>,
-) -> QueryResult<()> {
+) -> QueryResult<usize> {
     let those = licenses::table
         .filter(licenses::policy_id.eq(policy.id))
         .filter(licenses::state.ne("revoked"))
@@ -163,7 +156,8 @@ pub(super) fn apply(
     diesel::update(licenses::table.filter(licenses::id.eq_any(&ids)))
         .set((licenses::terms.eq(terms), licenses::terms_version.eq(policy.version)))
         .execute(conn)?;
-    limit(conn, &ids, &terms.rules)
+    limit(conn, &ids, &terms.rules)?;
+    Ok(ids.len())
 }
 
 /// Sets the limits of licences. What is used already stays, and is marked where it is over: nobody is thrown off.

@@ -139,33 +139,50 @@ pub(super) fn patch(
     let now = tx.now()?;
     let row = queries::update(tx.conn(), id, &wanted, touched.then_some(now))
         .on_unique("policies_workspace_id_product_id_code_key", code_taken())?;
-    if row.version == before.version {
-        return Ok(before);
-    }
     if touched {
         queries::set_entitlements(tx.conn(), id, &wanted.entitlements)?;
     }
-    if reach == Apply::Existing && (touched || row.rules != before.rules) {
-        follow(tx, &row, &wanted.entitlements)?;
+    let otherwise = touched || row.rules != before.rules;
+    let follows = reach == Apply::Existing && (otherwise || change.names_beside(HEAD));
+    let moved = match follows {
+        true => follow(tx, &row, &wanted.entitlements, otherwise)?,
+        false => 0,
+    };
+    if row.version == before.version && moved == 0 {
+        return Ok(before);
     }
     let after = row.shown(wanted.entitlements);
-    outbox::emit(tx, POLICY_UPDATED.of(id, &after).was(&before))?;
+    let event = POLICY_UPDATED.of(id, &after).was(&before);
+    outbox::emit(tx, event.noting("licenses", (moved > 0).then_some(moved)))?;
     Ok(after)
 }
 
-/// Gives the licences of a policy their new terms. Those that differ in the same way share one statement.
-fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values) -> Result<()> {
-    if queries::licenses_up_to(tx.conn(), policy.id, AT_ONCE + 1)? > AT_ONCE {
+/// What of a policy is no term of a licence.
+const HEAD: &[&str] = &["code", "name", "rank", "metadata"];
+
+/// Gives the licences of a policy its terms: all of them where the terms are `otherwise` than before, or else those that did not follow an
+/// earlier change. Answers how many. Those that differ from the policy in the same way share one statement.
+fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values, otherwise: bool) -> Result<usize> {
+    let licenses = queries::terms(tx.conn(), policy.id, AT_ONCE + 1)?;
+    let count = licenses.len();
+    let mut differing: Vec<(Jsonb<Overrides>, Terms)> = Vec::new();
+    for (overrides, terms) in licenses {
+        let new = Terms::of(&policy.rules, entitlements, &overrides);
+        if (otherwise || *terms != new) && differing.iter().all(|(known, _)| *known != overrides) {
+            differing.push((overrides, new));
+        }
+    }
+    if !differing.is_empty() && count as i64 > AT_ONCE {
         return Err(TOO_MANY_LICENSES
             .because(format!("More than {AT_ONCE} licences follow it."))
             .with("limit", AT_ONCE)
             .into());
     }
-    for differing in queries::differences(tx.conn(), policy.id)? {
-        let terms = Terms::of(&policy.rules, entitlements, &differing);
-        queries::apply(tx.conn(), policy, &differing, &Jsonb(terms))?;
+    let mut moved = 0;
+    for (overrides, terms) in differing {
+        moved += queries::apply(tx.conn(), policy, &overrides, &Jsonb(terms))?;
     }
-    Ok(())
+    Ok(moved)
 }
 
 /// Archives a policy. One that is archived stays as it is.

@@ -261,6 +261,22 @@ async fn a_change_of_a_policy_reaches_its_licences_each_with_what_differs_unless
         .await
         .ok();
     assert_eq!((most(&plain).await, most(&own).await), (json!(2), json!(7)));
+    // Another name is no reason to follow; the same change, meant for all, is one.
+    shop.owner.patch(&path, json!({ "name": "Renamed" })).await.ok();
+    assert_eq!(most(&plain).await, json!(2));
+    let same = json!({ "max_machines": 3 });
+    let said = shop.owner.patch(&path, same.clone()).await.ok();
+    assert_eq!((most(&plain).await, most(&own).await), (json!(3), json!(7)));
+    let followed = shop.show(&plain).await["version"].clone();
+    assert_eq!(
+        shop.owner.patch(&path, same).await.ok().body["version"],
+        said.body["version"]
+    );
+    assert_eq!(
+        shop.show(&plain).await["version"],
+        followed,
+        "there is nothing left to follow"
+    );
     let changed = shop
         .owner
         .patch(&path, json!({ "max_machines": 4, "max_cores": 8 }))

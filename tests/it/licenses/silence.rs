@@ -216,6 +216,29 @@ async fn the_dead_give_their_places_back_once_their_policy_keeps_them_no_longer(
 }
 
 #[actix_web::test]
+async fn who_is_declared_dead_while_the_policy_is_changed_gives_its_place_back() {
+    let shop = Shop::new().await;
+    let (licence, _) = watched(&shop, json!({ "heartbeat_cull": "keep_dead" })).await;
+    shop.world.run_jobs().await;
+    // The sweep has read the old terms; the new ones are there before it has declared anybody dead, and whoever follows the change has gone.
+    let _changed = shop.world.meanwhile(
+        "CREATE FUNCTION guildhall.overtake() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+           UPDATE guildhall.licenses SET terms = jsonb_set(terms, '{rules,heartbeat_cull}', '\"deactivate_dead\"') WHERE id = NEW.license_id;
+           RETURN NEW; END $$;
+         CREATE TRIGGER overtake BEFORE UPDATE ON guildhall.machines FOR EACH ROW WHEN (NEW.state = 'dead') EXECUTE FUNCTION guildhall.overtake()",
+        "DROP TRIGGER overtake ON guildhall.machines; DROP FUNCTION guildhall.overtake",
+    );
+    after(&shop, TimeDelta::minutes(16)).await;
+    assert_eq!(
+        (shop.events("machine.dead"), shop.events("machine.deactivated")),
+        (1, 1)
+    );
+    after(&shop, TimeDelta::minutes(2)).await;
+    assert_eq!((shop.places(&licence), counted(&shop)), ((0, 0), 0));
+    assert_eq!((sweeps(&shop), jobs(&shop, "machines.reap")), (0, 0));
+}
+
+#[actix_web::test]
 async fn the_dead_of_a_barred_vendor_give_their_places_back_once_it_is_reinstated() {
     let shop = Shop::new().await;
     let (licence, _) = watched(&shop, json!({ "heartbeat_cull": "keep_dead" })).await;

@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use diesel::{
     PgJsonbExpressionMethods,
     dsl::{exists, not},
+    pg::Pg,
     prelude::*,
+    sql_types::Bool,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -78,17 +80,38 @@ pub(in crate::features::machines) fn licenses_with_dead(
         .filter(machines::license_id.eq(licenses::id))
         .filter(machines::state.eq(MachineState::Dead))
         .filter(machines::heartbeat_due_at.lt(before));
-    let rules = |rules: Value| licenses::terms.contains(json!({ "rules": rules }));
     licenses::table
         .filter(licenses::policy_id.eq(policy))
         .filter(licenses::id.gt(after.uuid()))
-        .filter(rules(json!({ "heartbeat_cull": Cull::DeactivateDead })))
-        .filter(not(rules(json!({ "heartbeat": Heartbeat::None }))))
+        .filter(lets_go())
         .filter(exists(dead))
         .order(licenses::id)
         .limit(most)
         .select(licenses::id)
         .load(conn)
+}
+
+/// The policies of those of these machines that died, though their licences do not keep the dead.
+pub(in crate::features::machines) fn policies_of_dead(
+    conn: &mut PgConnection,
+    machines: &[Uuid],
+) -> QueryResult<Vec<Uuid>> {
+    let dead = machines::table
+        .filter(machines::id.eq_any(machines))
+        .filter(machines::state.eq(MachineState::Dead));
+    licenses::table
+        .filter(licenses::id.eq_any(dead.select(machines::license_id)))
+        .filter(lets_go())
+        .select(licenses::policy_id)
+        .distinct()
+        .load(conn)
+}
+
+/// Licences that do not keep the dead.
+fn lets_go() -> Box<dyn BoxableExpression<licenses::table, Pg, SqlType = Bool>> {
+    let rules = |rules: Value| licenses::terms.contains(json!({ "rules": rules }));
+    let deactivates = rules(json!({ "heartbeat_cull": Cull::DeactivateDead }));
+    Box::new(deactivates.and(not(rules(json!({ "heartbeat": Heartbeat::None })))))
 }
 
 /// Whether any machine of the workspace is to give a sign of life.
