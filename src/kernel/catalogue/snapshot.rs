@@ -11,7 +11,7 @@ pub(super) struct Snapshot {
     pub(super) database: Database,
     pub(super) roles: Vec<Role>,
     pub(super) settings: Vec<Setting>,
-    /// Rights to set parameters or to change them for the whole server.
+    /// Rights to set what is a superuser's to set, or to change anything for the whole server.
     pub(super) parameters: Vec<Parameter>,
     pub(super) schemas: Vec<Schema>,
     pub(super) relations: Vec<Relation>,
@@ -60,8 +60,10 @@ pub(super) struct Role {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Setting {
-    /// `None`: of the database, for everybody.
+    /// `None`: everybody.
     pub(super) role: Option<String>,
+    /// In this database alone.
+    pub(super) here: bool,
     pub(super) setting: String,
 }
 
@@ -69,6 +71,8 @@ pub(super) struct Setting {
 pub(super) struct Parameter {
     pub(super) role: String,
     pub(super) name: String,
+    /// `SET` or `ALTER SYSTEM`.
+    pub(super) right: String,
 }
 
 #[derive(Debug, Deserialize)]

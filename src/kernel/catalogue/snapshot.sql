@@ -34,12 +34,13 @@ SELECT jsonb_build_object(
                   AND NOT (s.classid = 'pg_database'::regclass)))), '[]')
     FROM pg_roles r WHERE r.rolname IN ('guildhall_owner', 'guildhall_keeper', 'guildhall_migrator', 'app_tenant', 'app_kernel',
                                         'guildhall_auditor', 'guildhall_backup', 'guildhall_monitor')),
-  'settings', (SELECT coalesce(jsonb_agg(jsonb_build_object('role', r.rolname, 'setting', setting)), '[]')
+  'settings', (SELECT coalesce(jsonb_agg(jsonb_build_object('role', r.rolname, 'here', s.setdatabase <> 0, 'setting', setting)), '[]')
     FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) setting
     WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))),
-  'parameters', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('name', p.parname,
+  'parameters', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('name', p.parname, 'right', a.privilege_type,
       'role', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END)), '[]')
-    FROM pg_parameter_acl p, aclexplode(p.paracl) a WHERE a.grantee <> 10),
+    FROM pg_parameter_acl p LEFT JOIN pg_settings s ON s.name = p.parname, aclexplode(p.paracl) a
+    WHERE a.grantee <> 10 AND (a.privilege_type <> 'SET' OR s.context LIKE 'superuser%')),
   'schemas', (SELECT jsonb_agg(jsonb_build_object('name', nspname, 'owner', pg_get_userbyid(nspowner), 'rights', (
       SELECT coalesce(jsonb_agg(jsonb_build_object('role', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
                                                    'right', a.privilege_type)), '[]')

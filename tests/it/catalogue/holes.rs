@@ -84,7 +84,12 @@ pub const HOLES: &[(u8, &str)] = &[
         5,
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$",
     ),
+    (
+        5,
+        "ALTER ROLE guildhall_migrator SET session_replication_role = 'Replica'",
+    ),
     (5, "GRANT SET ON PARAMETER session_replication_role TO app_tenant"),
+    (5, "GRANT ALTER SYSTEM ON PARAMETER work_mem TO app_tenant"),
     (5, "ALTER ROLE app_tenant RESET statement_timeout"),
     (5, "ALTER ROLE app_tenant SET statement_timeout = 0"),
     (

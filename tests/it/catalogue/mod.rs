@@ -102,12 +102,42 @@ fn an_index_of_an_operator_s_own_is_only_worth_a_look() {
 }
 
 #[test]
-fn a_trigger_that_fires_always_fires() {
+fn what_opens_no_hole_is_none() {
     let database = Database::migrated();
     let mut conn = database.admin();
-    let always = "ALTER TABLE agents ENABLE ALWAYS TRIGGER bump_version";
-    let report = with(&mut conn, always, Depth::Full);
-    assert!(report.findings.is_empty(), "\n{report}");
+    for harmless in [
+        "ALTER TABLE agents ENABLE ALWAYS TRIGGER bump_version",
+        "GRANT SET ON PARAMETER work_mem TO app_tenant",
+        "ALTER ROLE guildhall_migrator SET session_replication_role = 'LOCAL'",
+    ] {
+        let report = with(&mut conn, harmless, Depth::Full);
+        assert!(report.findings.is_empty(), "{harmless}\n{report}");
+    }
+}
+
+#[test]
+fn what_the_gate_says_of_a_setting_can_be_pasted() {
+    let database = Database::migrated();
+    let mut conn = database.admin();
+    let name = &database.name;
+    for whose in [
+        "ROLE guildhall_migrator",
+        "ROLE ALL",
+        &format!("ROLE guildhall_auditor IN DATABASE {name}"),
+        &format!("DATABASE {name}"),
+    ] {
+        run(&mut conn, "BEGIN");
+        run(
+            &mut conn,
+            &format!("ALTER {whose} SET session_replication_role = replica"),
+        );
+        let findings = report(&mut conn, Depth::Full).findings;
+        assert_eq!(findings.len(), 1, "{whose}: {findings:?}");
+        run(&mut conn, &findings[0].fix);
+        let report = report(&mut conn, Depth::Full);
+        assert!(report.findings.is_empty(), "{whose}\n{report}");
+        run(&mut conn, "ROLLBACK");
+    }
 }
 
 #[test]

@@ -177,8 +177,9 @@ fn attributes(role: &Role, may: &May, report: &mut Report) {
 /// What our connections start with must not be a context, and must leave foreign keys and triggers on; nor may our roles change that.
 fn settings(snapshot: &Snapshot, report: &mut Report) {
     let is_ours = |role: &str| ROLES.iter().any(|may| may.name == role);
-    for Setting { role, setting } in &snapshot.settings {
-        let what = match setting.split_once('=') {
+    for Setting { role, here, setting } in &snapshot.settings {
+        // PostgreSQL keeps both as they were typed, and reads them in any case.
+        let what = match setting.to_ascii_lowercase().split_once('=') {
             Some((name, _)) if name.starts_with("app.") => "a forgotten context would be silent",
             Some(("session_replication_role", "replica")) => "no foreign key and no trigger is looked at",
             _ => continue,
@@ -186,12 +187,22 @@ fn settings(snapshot: &Snapshot, report: &mut Report) {
         if role.as_deref().is_none_or(is_ours) {
             let who = role.as_deref().unwrap_or("everybody");
             let what = format!("every connection starts with {setting}: {what}");
-            report.add(5, who, what, "ALTER ROLE … RESET, or ALTER DATABASE … RESET");
+            let whose = match (role, here) {
+                (Some(role), false) => format!("ROLE {role}"),
+                (Some(role), true) => format!("ROLE {role} IN DATABASE \"{}\"", snapshot.database.name),
+                (None, true) => format!("DATABASE \"{}\"", snapshot.database.name),
+                (None, false) => "ROLE ALL".to_owned(),
+            };
+            let name = setting.split('=').next().unwrap_or_default();
+            report.add(5, who, what, format!("ALTER {whose} RESET {name}"));
         }
     }
-    for Parameter { role, name } in &snapshot.parameters {
+    for Parameter { role, name, right } in &snapshot.parameters {
         if role == "PUBLIC" || is_ours(role) {
-            let what = format!("it may set {name}, which is a superuser's to set");
+            let what = match right.as_str() {
+                "SET" => format!("it may set {name}, which is a superuser's to set"),
+                _ => format!("it may change {name} for the whole server"),
+            };
             report.add(5, role, what, format!("REVOKE ALL ON PARAMETER {name} FROM {role}"));
         }
     }
