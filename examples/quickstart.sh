@@ -8,6 +8,8 @@
 # Where `make run` serves is read from .guildhall/. Another development server is named by GUILDHALL_URL, and its Stripe by STRIPE_URL,
 # STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET; HOOKS_URL says where that server reaches its own hook catcher, if not at GUILDHALL_URL.
 set -euo pipefail
+home=${GUILDHALL_HOME:-.guildhall}
+if [[ -n ${GUILDHALL_HOME-} && $home != /* ]]; then home=$PWD/$home; fi
 cd "$(dirname "$0")/.."
 
 # ---- A voice -------------------------------------------------------------------------------------------------------------------------
@@ -43,7 +45,7 @@ for tool in curl jq openssl; do
   command -v "$tool" >/dev/null || fail "$tool is missing" "Debian, Ubuntu: apt-get install $tool; macOS: brew install $tool"
 done
 
-running=${GUILDHALL_HOME:-.guildhall}/stack/running.json
+running=$home/stack/running.json
 # What the stack of `make run` says about itself.
 stack() { if [[ -r $running ]]; then jq --raw-output "$1 // empty" "$running"; fi; }
 

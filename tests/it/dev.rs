@@ -45,10 +45,18 @@ impl Stack {
             .env_remove("REDIS_URL")
             // Of a deployment that its shell knows: it has its own.
             .env("DATABASE_TENANT_URL", "postgres://app_tenant@127.0.0.1:1/none")
-            .env("GUILDHALL__DATABASE__KERNEL_URL", "postgres://kernel@127.0.0.1:1/none")
+            .env("DATABASE_KERNEL_URL", "postgres://app_kernel@127.0.0.1:1/none")
+            .env(
+                "DATABASE_MIGRATOR_URL",
+                "postgres://guildhall_migrator@127.0.0.1:1/none",
+            )
             .env(
                 "GUILDHALL__SECRETS__KEKS",
                 "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+            )
+            .env(
+                "GUILDHALL__SECRETS__SIGNING",
+                "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
             )
             .env("GUILDHALL__SERVER__PUBLIC_URL", "https://api.example.com")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))

@@ -45,7 +45,7 @@ const WAY_OUT: &str = "if the secrets of this stack were lost or changed, nobody
      database that DATABASE_URL names has to be dropped first)";
 
 /// How long its end may take, with everything that ends in order. Whatever is left then ends by itself, as after a `kill -9`.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long requests may take that are under way at the end.
 const REQUESTS: Duration = Duration::from_secs(3);
@@ -65,6 +65,9 @@ pub struct Options {
     /// The port of the API on 127.0.0.1; 0 takes a free one. Without it, 8080 or the next free one.
     #[arg(long)]
     port: Option<u16>,
+    /// What the stack calls itself in links and documents, where a tunnel or a proxy leads to it. Without it, its own address.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["status", "remove"])]
+    public_url: Option<String>,
 }
 
 /// Runs the development stack of the folder `.guildhall/`, or of the one that `GUILDHALL_HOME` names, until a signal ends it.
@@ -84,7 +87,7 @@ pub fn run(options: &Options) -> Result<()> {
     if options.reset || options.remove {
         ensure!(
             Config::read(Environment::Development)?.database.admin_url.is_none(),
-            "this would lose the keys of a database that DATABASE_URL keeps elsewhere: unset it, or drop that database first"
+            "this would lose the keys of a database that DATABASE_URL (database.admin_url) names elsewhere: name none, or drop that database first"
         );
     }
     let _lock = Lock::take(&home)?;
@@ -99,7 +102,7 @@ pub fn run(options: &Options) -> Result<()> {
         console::done("started over", begun);
     }
     let secrets = Secrets::of(&home)?;
-    let stack = stack::prepare(&home, &secrets, options.port)?;
+    let stack = stack::prepare(&home, &secrets, options.port, options.public_url.as_deref())?;
     let served = serve(&home, secrets, stack, begun);
     Running::forget(&home);
     served

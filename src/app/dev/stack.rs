@@ -14,6 +14,7 @@ use crate::{
     app::migrate::{self, Bootstrap, Passwords},
     kernel::{
         config::{Config, Environment},
+        http::outbound,
         secret::Secret,
     },
 };
@@ -46,11 +47,12 @@ struct Servers {
 }
 
 /// Starts the servers and migrates the database. Those that the configuration names (`DATABASE_URL`, `REDIS_URL`) stand in their place.
-pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Result<Stack> {
+/// `public_url` is what it calls itself, if that is not its own address.
+pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>, public_url: Option<&str>) -> Result<Stack> {
     let mut variables: HashMap<String, String> = env::vars().filter(|(_, value)| !value.is_empty()).collect();
     let named = Config::read(Environment::Development)?;
-    let (admin_url, postgres) = database_server(home, named.database.admin_url)?;
-    let (redis_url, redis_process) = redis_server(home, named.redis.url)?;
+    let (admin_url, postgres) = database_server(home, named.database.admin_url.clone())?;
+    let (redis_url, redis_process) = redis_server(home, named.redis.url.clone())?;
     let urls = console::step("preparing the database", || {
         migrated(&admin_url, secrets, postgres.is_some())
     })?;
@@ -59,15 +61,8 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
     database.set_path(&database_of(&admin_url)?);
     let database = database.to_string();
 
-    for (name, value) in [
-        ("DATABASE_TENANT_URL", urls.tenant.expose()),
-        ("DATABASE_KERNEL_URL", urls.kernel.expose()),
-        ("DATABASE_MIGRATOR_URL", urls.migrator.expose()),
-        ("GUILDHALL__SECRETS__KEKS", &secrets.keks),
-        ("GUILDHALL__SECRETS__SIGNING", &secrets.signing),
-    ] {
-        keep_own(&mut variables, name, value);
-    }
+    tell_of_others(&named, &urls, secrets)?;
+    variables.extend(own(&urls, secrets));
     let redis = redis_url.as_ref().map_or("off", |url| url.expose().as_str());
     variables.insert("REDIS_URL".into(), redis.to_owned());
     variables
@@ -93,7 +88,13 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
         "GUILDHALL__SERVER__ADMIN_PORT".into(),
         admin_socket.local_addr()?.port().to_string(),
     );
-    keep_own(&mut variables, "GUILDHALL__SERVER__PUBLIC_URL", &address(&socket)?);
+    if !outbound::is_open(socket.local_addr()?.port()) {
+        console::note(
+            "no webhook is ever sent to this port, so the hook catcher hears nothing: --port names another one",
+        );
+    }
+    let url = public_url.map_or_else(|| address(&socket), |url| Ok(url.to_owned()))?;
+    variables.insert("GUILDHALL__SERVER__PUBLIC_URL".into(), url);
     Ok(Stack {
         config: Config::from_variables(Environment::Development, variables)?,
         database: Secret::new(database),
@@ -108,12 +109,41 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Resu
     })
 }
 
-/// What only this stack can know, whatever else its shell does: a deployment's doors, secrets and address lead to that deployment.
-fn keep_own(variables: &mut HashMap<String, String>, name: &str, value: &str) {
-    let given = variables.insert(name.to_owned(), value.to_owned());
-    if given.is_some_and(|given| given != value) {
-        console::note(&format!("{name} is not used here: the stack has its own"));
+/// What only this stack can know, whatever else its shell does.
+fn own(urls: &migrate::Urls, secrets: &Secrets) -> [(String, String); 5] {
+    [
+        ("DATABASE_TENANT_URL", urls.tenant.expose()),
+        ("DATABASE_KERNEL_URL", urls.kernel.expose()),
+        ("DATABASE_MIGRATOR_URL", urls.migrator.expose()),
+        ("GUILDHALL__SECRETS__KEKS", &secrets.keks),
+        ("GUILDHALL__SECRETS__SIGNING", &secrets.signing),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.clone()))
+}
+
+/// A deployment's doors, secrets and address lead to that deployment, and are not used: whoever named them is told.
+fn tell_of_others(named: &Config, urls: &migrate::Urls, own: &Secrets) -> Result<()> {
+    let (doors, secrets) = (&named.database, &named.secrets);
+    let other = |given: &Option<Secret<String>>, own: &str| given.as_ref().is_some_and(|given| given.expose() != own);
+    let usual = Config::from_variables(Environment::Development, HashMap::new())?;
+    for (key, is_other) in [
+        ("database.tenant_url", other(&doors.tenant_url, urls.tenant.expose())),
+        ("database.kernel_url", other(&doors.kernel_url, urls.kernel.expose())),
+        (
+            "database.migrator_url",
+            other(&doors.migrator_url, urls.migrator.expose()),
+        ),
+        ("secrets.keks", other(&secrets.keks, &own.keks)),
+        ("secrets.keks_file", secrets.keks_file.is_some()),
+        ("secrets.signing", other(&secrets.signing, &own.signing)),
+        ("secrets.signing_file", secrets.signing_file.is_some()),
+        ("server.public_url", named.server.public_url != usual.server.public_url),
+    ] {
+        if is_other {
+            console::note(&format!("{key} is not used here: the stack has its own"));
+        }
     }
+    Ok(())
 }
 
 fn database_server(home: &Home, named: Option<Secret<String>>) -> Result<(Secret<String>, Option<Postgres>)> {
@@ -180,7 +210,7 @@ fn migrated(admin_url: &Secret<String>, secrets: &Secrets, is_own: bool) -> Resu
 /// The database that a URL names, unless it is one that every server has.
 fn database_of(admin_url: &Secret<String>) -> Result<String> {
     let url = Url::parse(admin_url.expose())
-        .context("DATABASE_URL is no URL; expected postgres://user:password@host:5432/database")?;
+        .context("DATABASE_URL (database.admin_url) is no URL; expected postgres://user:password@host:5432/database")?;
     Ok(match url.path().trim_start_matches('/') {
         "" | "postgres" | "template1" => DATABASE.to_owned(),
         named => named.to_owned(),

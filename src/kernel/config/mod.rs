@@ -125,8 +125,9 @@ impl Config {
         }
         let mut own = own_variables(variables)?;
         for key in LISTS {
-            let name = format!("GUILDHALL__{}", key.to_uppercase().replace('.', "__"));
-            let Some(text) = own.remove(&name) else { continue };
+            let Some(text) = own.remove(&variable(key)) else {
+                continue;
+            };
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
             layers = layers.set_override(key, entries.collect::<Vec<_>>())?;
         }
@@ -159,7 +160,7 @@ impl Config {
     }
 }
 
-/// The variables that set keys, by name.
+/// The variables that set keys, by name. An empty one sets nothing, unless it empties a list.
 ///
 /// # Errors
 /// One that would set nothing: it stands below a key that has a value, is an underscore short, or not in capitals.
@@ -185,7 +186,14 @@ fn own_variables(variables: impl IntoIterator<Item = (String, String)>) -> Resul
             above.map_or("", String::as_str)
         );
     }
-    Ok(own)
+    let lists = LISTS.map(variable);
+    let sets = |(name, value): &(String, String)| !value.is_empty() || lists.contains(name);
+    Ok(own.into_iter().filter(sets).collect())
+}
+
+/// The long name of the variable that sets a key.
+fn variable(key: &str) -> String {
+    format!("GUILDHALL__{}", key.to_uppercase().replace('.', "__"))
 }
 
 /// A file's text as a layer.

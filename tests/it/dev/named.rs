@@ -35,6 +35,50 @@ fn a_stack_takes_the_servers_that_variables_or_a_file_name() {
 }
 
 #[test]
+fn an_empty_variable_names_nobody_and_whatever_a_stack_does_not_use_it_says() {
+    let mut stack = Stack::new("empty");
+    let file = stack.folder.join("signing");
+    fs::write(&file, "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").expect("written");
+    stack.variables = [
+        ("DATABASE_URL", ""),
+        ("GUILDHALL__DATABASE__ADMIN_URL", ""),
+        ("GUILDHALL__REDIS__URL", ""),
+        ("GUILDHALL__STRIPE__SECRET_KEY", ""),
+        ("GUILDHALL__SECRETS__SIGNING_FILE", file.to_str().expect("text")),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .into();
+    let running = stack.start_with(&["--public-url", "https://tunnel.example.com"]);
+    assert!(!stack.said().contains("no webhook is ever sent"), "{}", stack.said());
+    assert_eq!(running["url"], "https://tunnel.example.com");
+    assert_eq!(
+        running["stripe"].is_null(),
+        cfg!(not(feature = "stripe-stub")),
+        "{running}"
+    );
+    let said = stack.said();
+    assert!(
+        said.contains("PostgreSQL 1") && !said.contains("DATABASE_URL"),
+        "{said}"
+    );
+    for key in [
+        "database.tenant_url",
+        "database.kernel_url",
+        "database.migrator_url",
+        "secrets.keks",
+        "secrets.signing",
+        "secrets.signing_file",
+        "server.public_url",
+    ] {
+        assert!(said.contains(&format!("{key} is not used here")), "{key}: {said}");
+    }
+    assert!(stack.end("TERM").success());
+    let removed = stack.command(&["--remove"]).output().expect("asked");
+    assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+}
+
+#[cfg(feature = "stripe-stub")]
+#[test]
 fn a_stack_takes_the_stripe_that_a_file_names() {
     let mut stack = Stack::new("account");
     let file = stack.folder.join("own.toml");

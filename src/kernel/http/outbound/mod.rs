@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use reqwest::{Client, Method, Response, header::HeaderMap, redirect};
 
 use self::names::{Names, Nowhere, System, Vetted};
-pub use self::target::{Policy, Refusal, Target};
+pub use self::target::{Policy, Refusal, Target, is_open};
 use crate::kernel::{config::Config, metrics};
 
 /// How long a name, and a connection, may take each.

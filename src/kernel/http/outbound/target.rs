@@ -19,6 +19,11 @@ const CLOSED_PORTS: &[u16] = &[
     26379, 27017, 27018, 27019,
 ];
 
+/// Whether anybody is called at this port.
+pub fn is_open(port: u16) -> bool {
+    matches!(port, 80 | 443) || (port >= 1_024 && !CLOSED_PORTS.contains(&port))
+}
+
 /// What an operator decides.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
@@ -85,10 +90,8 @@ impl Policy {
         {
             url.set_host(Some(&name.clone())).map_err(|_| Refusal::Unreadable)?;
         }
-        match url.port_or_known_default() {
-            Some(80 | 443) => {}
-            Some(port) if port >= 1_024 && !CLOSED_PORTS.contains(&port) => {}
-            _ => return Err(Refusal::Port),
+        if !url.port_or_known_default().is_some_and(is_open) {
+            return Err(Refusal::Port);
         }
         // Written out, it may have grown.
         if url.as_str().len() > LONGEST {
