@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -20,20 +19,9 @@ use crate::{
     world::{
         Wire, World,
         patience::{until, within},
-        process::send,
+        process::{Process, command},
     },
 };
-
-/// A process that is killed with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Ended already, where the test went well.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// What the admin listener says, as soon as it says it.
 async fn answer(port: u16, path: &str, wanted: u16) -> String {
@@ -63,16 +51,9 @@ async fn a_worker_tells_how_it_is_and_ends_when_asked() {
         .and_then(|socket| socket.local_addr())
         .expect("a port")
         .port();
-    let mut worker = Command::new(env!("CARGO_BIN_EXE_guildhall"));
-    worker
-        .args(["--env", "development", "worker"])
-        .env_clear()
-        .envs(world.variables())
-        .env("GUILDHALL__WORKER__ADMIN_PORT", port.to_string())
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    let mut worker = Process(worker.spawn().expect("a process"));
+    let mut worker = command(&world, "worker");
+    worker.env("GUILDHALL__WORKER__ADMIN_PORT", port.to_string());
+    let mut worker = Process::quiet(worker);
     let ready = answer(port, "/readyz", 200).await;
     assert!(ready.contains("\"database\":\"up\""), "{ready}");
     let metrics = answer(port, "/metrics", 200).await;
@@ -85,9 +66,8 @@ async fn a_worker_tells_how_it_is_and_ends_when_asked() {
     assert!(strays("outbox") > Some(0), "{metrics}");
     assert_eq!(strays("webhook_attempts"), Some(0), "{metrics}");
 
-    send("TERM", &[worker.0.id().to_string()]);
-    let ended = actix_web::web::block(move || worker.0.wait()).await.expect("a thread");
-    assert_eq!(ended.expect("an end").code(), Some(0));
+    worker.terminate();
+    assert_eq!(worker.code(Duration::from_secs(60)), Some(0));
 }
 
 #[actix_web::test]
@@ -96,19 +76,13 @@ async fn nobody_fills_the_log_with_what_is_no_http() {
     let free = || TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let [port, admin] = [(); 2].map(|()| free().expect("a port").port());
     let path = std::env::temp_dir().join(format!("guildhall-it-{}-log", std::process::id()));
-    let mut server = Command::new(env!("CARGO_BIN_EXE_guildhall"));
+    let mut server = command(&world, "serve");
     server
-        .args(["--env", "development", "serve"])
-        .env_clear()
-        .envs(world.variables())
         .env("GUILDHALL__SERVER__PORT", port.to_string())
         .env("GUILDHALL__SERVER__ADMIN_PORT", admin.to_string())
         .env("GUILDHALL__LOG__LEVEL", "info")
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .stderr(File::create(&path).expect("a log"));
-    let mut server = Process(server.spawn().expect("a process"));
+    let mut server = Process::quiet(server);
     answer(port, "/readyz", 200).await;
     let base = format!("http://127.0.0.1:{port}");
     for _ in 0..20 {
@@ -116,11 +90,11 @@ async fn nobody_fills_the_log_with_what_is_no_http() {
             assert_eq!(Wire::exchange(&base, bytes).await.status, 400);
         }
     }
-    send("TERM", &[server.0.id().to_string()]);
-    let ended = actix_web::web::block(move || server.0.wait()).await.expect("a thread");
+    server.terminate();
+    let code = server.code(Duration::from_secs(60));
     let said = fs::read_to_string(&path).expect("text");
     fs::remove_file(&path).expect("removed");
-    assert_eq!(ended.expect("an end").code(), Some(0), "{said}");
+    assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("nothing is in flight any more"), "it does log: {said}");
     assert!(
         !said.contains("stream error") && !said.contains("parse error"),

@@ -46,14 +46,13 @@ impl Process {
     }
 
     pub fn worker(world: &World) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
-        command
-            .args(["--env", "development", "worker"])
-            .env_clear()
-            .envs(world.variables())
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        Process(child.expect("a process"))
+        Process::quiet(command(world, "worker"))
+    }
+
+    /// One of which only the end is asked, or what it writes where its command says.
+    pub fn quiet(mut command: Command) -> Process {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Process(command.spawn().expect("a process"))
     }
 
     /// Ends it by a signal that it cannot see coming.
@@ -69,6 +68,17 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A command of the product in this world, and in no other environment.
+pub fn command(world: &World, name: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
+    command
+        .args(["--env", "development", name])
+        .env_clear()
+        .envs(world.variables())
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
 }
 
 /// Sends a signal to processes that are there. The shell's own: a bare machine has no program of that name.
