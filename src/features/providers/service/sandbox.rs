@@ -145,7 +145,8 @@ fn sentence(request: &ChatRequest) -> String {
 /// The directives of a text, in their order.
 fn directives(text: &str) -> Vec<Directive> {
     let mut found = Vec::new();
-    let mut rest = text;
+    // Nothing is a directive that no bracket closes.
+    let mut rest = &text[..text.rfind("]]").map_or(0, |last| last + 2)];
     while let Some(start) = rest.find("[[") {
         let inside = &rest[start + 2..];
         match directive(inside) {
@@ -159,6 +160,9 @@ fn directives(text: &str) -> Vec<Directive> {
     found
 }
 
+/// The longest directive that says neither a text nor a document, in bytes.
+const NEAR: usize = 200;
+
 /// The directive that begins here and how many bytes it takes, its closing brackets included.
 fn directive(text: &str) -> Option<(Directive, usize)> {
     if let Some(document) = text.strip_prefix("json ") {
@@ -169,7 +173,13 @@ fn directive(text: &str) -> Option<(Directive, usize)> {
         let length = text.len() - after.trim_start().strip_prefix("]]")?.len();
         return Some((Directive::Json(value), length));
     }
-    let length = text.find("]]")?;
+    // What is said may be long, and ends with the first brackets; of anything else these are near.
+    let says = text.trim_start().strip_prefix("say");
+    let near = match says.is_some_and(|said| said.starts_with(char::is_whitespace)) {
+        true => text.len(),
+        false => text.floor_char_boundary(NEAR),
+    };
+    let length = text[..near].find("]]")?;
     let mut words = text[..length].split_whitespace();
     let directive = match words.next()? {
         "say" => Directive::Say(text[..length].trim_start().strip_prefix("say")?.trim().to_owned()),
@@ -304,6 +314,20 @@ mod tests {
             assert_eq!(directives(text), [], "{text}");
         }
         assert_eq!(directives("[[dance]] [[say x]]"), [Directive::Say("x".into())]);
+    }
+
+    #[test]
+    fn a_megabyte_of_brackets_is_read_like_any_other() {
+        for (text, found) in [
+            ("[", 0),
+            ("[[sayonara ", 0),
+            ("[[sleep x ", 0),
+            ("[[json [", 0),
+            ("[[say x]]", 1),
+        ] {
+            let question = format!("{}]]", text.repeat(100_000));
+            assert_eq!(directives(&question).len(), found * 100_000, "{text}");
+        }
     }
 
     #[test]
