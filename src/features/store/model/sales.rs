@@ -279,7 +279,7 @@ pub struct DunningCase {
     /// When access will be limited.
     #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub restrict_at: DateTime<Utc>,
-    /// When the subscription will be given up.
+    /// Until then what was paid is prolonged: access ends then, or with what was paid if that is later.
     #[serde(serialize_with = "crate::kernel::clock::millis")]
     pub lapse_at: DateTime<Utc>,
     /// When it ended.
