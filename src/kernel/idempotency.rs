@@ -171,25 +171,27 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The twin is at work: its answer can be had in a moment.
+fn in_progress() -> Problem {
+    Problem::from(IDEMPOTENCY_IN_PROGRESS).retry_after(std::time::Duration::from_secs(1))
+}
+
 /// Takes the key, or finds what was answered under it.
 fn begin(conn: &mut PgConnection, home: &Home, request: &Request<'_>, now: DateTime<Utc>) -> Result<Option<Stored>> {
     let taken = take(conn, home, request, now).map_err(|error| match Error::from(error) {
         // The only lock that this statement waits for is the twin's.
-        busy if busy.is(OVERLOADED) => Problem::from(IDEMPOTENCY_IN_PROGRESS)
-            .retry_after(std::time::Duration::from_secs(1))
-            .into(),
+        busy if busy.is(OVERLOADED) => in_progress().into(),
         other => other,
     })?;
     if taken {
         return Ok(None);
     }
-    let row = find(conn, home, request)?
-        .ok_or_else(|| Problem::from(IDEMPOTENCY_IN_PROGRESS).retry_after(std::time::Duration::from_secs(1)))?;
+    let row = find(conn, home, request)?.ok_or_else(in_progress)?;
     if row.fingerprint != request.fingerprint {
         return Err(IDEMPOTENCY_KEY_REUSED.into());
     }
     let (Some(status), "done") = (row.status, row.state.as_str()) else {
-        return Err(IDEMPOTENCY_IN_PROGRESS.into());
+        return Err(in_progress().into());
     };
     let headers = row.headers.unwrap_or_default();
     let body = match row.body_sealed {
