@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::{
     app::{
         api,
-        health::{Health, Readiness},
+        health::Health,
         openapi::{self, Written},
     },
     features::billing::PlanCache,
@@ -37,6 +37,7 @@ use crate::{
         mail::Mailer,
         page::Seals,
         peppers::Peppers,
+        readiness::Readiness,
         redis::Redis,
         secret::Secret,
         stripe::Stripe,
@@ -100,8 +101,7 @@ impl Deployment {
             full: Prebuilt::new(&Full.into(), &public_url),
             limits: limits.clone(),
             origins,
-            booted: readiness.has_booted(),
-            draining: readiness.draining(),
+            readiness: readiness.clone(),
             operations: operations.clone(),
             doorkeeper: doorkeeper.clone(),
             clock: clock.clone(),

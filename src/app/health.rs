@@ -1,10 +1,7 @@
 //! Whether this process should get traffic, and what it is doing without.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::kernel::{
     db::Db,
+    readiness::Readiness,
     redis::{Redis, State},
     standing::Standing,
 };
@@ -21,40 +19,6 @@ use crate::kernel::{
 const BELIEF: Duration = Duration::from_secs(2);
 /// How long a check may take: less than the second that a prober waits.
 const PATIENCE: Duration = Duration::from_millis(800);
-
-/// What the process has been through: its boot gate, and perhaps the order to end.
-#[derive(Default)]
-pub struct Readiness {
-    booted: Arc<AtomicBool>,
-    draining: Arc<AtomicBool>,
-}
-
-impl Readiness {
-    /// The boot gate has passed.
-    pub fn booted(&self) {
-        self.booted.store(true, Ordering::SeqCst);
-    }
-
-    /// Traffic should go elsewhere from now on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-    }
-
-    /// Ready to serve.
-    pub fn is_ready(&self) -> bool {
-        self.booted.load(Ordering::SeqCst) && !self.draining.load(Ordering::SeqCst)
-    }
-
-    /// Tells the front door when the process may answer.
-    pub(super) fn has_booted(&self) -> Arc<AtomicBool> {
-        self.booted.clone()
-    }
-
-    /// Tells the front door when the process ends.
-    pub(super) fn draining(&self) -> Arc<AtomicBool> {
-        self.draining.clone()
-    }
-}
 
 /// How it stands with the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -76,6 +76,7 @@ pub async fn drain(deployment: &Deployment, server: &ServerHandle) -> Result<(),
     tracing::info!(seconds = patience, "asked to end: unready, and serving on for a while");
     deployment.readiness.drain();
     sleep(Duration::from_secs(patience)).await;
+    deployment.readiness.close();
     let begun = Instant::now();
     server.stop(true).await;
     let cut_off = begun.elapsed() >= api::REQUESTS;

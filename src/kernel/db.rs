@@ -7,6 +7,7 @@ mod alone;
 mod ask;
 mod opening;
 mod pool;
+mod thread;
 
 pub use address::{address, told};
 pub use ask::{ById, Context};
@@ -127,6 +128,7 @@ impl Db {
         work: impl FnOnce(&mut PgConnection, &mut Rings) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let permit = self.gate.enter(&call, workspace).await?;
+        let (class, read_only) = (call.class, call.read_only);
         let pool = pool.clone();
         let wakes = self.wakes.clone();
         let task = tokio::task::spawn_blocking(move || {
@@ -143,13 +145,7 @@ impl Db {
             }
             answer
         });
-        match task.await {
-            Ok(answer) => answer,
-            Err(stopped) => match stopped.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::Unknown).into()),
-            },
-        }
+        thread::answer(task, class, read_only).await
     }
 
     /// Who is woken by commits.

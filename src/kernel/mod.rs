@@ -33,6 +33,7 @@ pub mod passwords;
 pub mod patch;
 pub mod peppers;
 pub mod plans;
+pub mod readiness;
 pub mod redis;
 mod schema;
 pub mod secret;

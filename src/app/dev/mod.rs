@@ -65,9 +65,6 @@ pub struct Options {
     /// The port of the API on 127.0.0.1; 0 takes a free one. Without it, 8080 or the next free one.
     #[arg(long)]
     port: Option<u16>,
-    /// What the stack calls itself in links and documents, where a tunnel or a proxy leads to it. Without it, its own address.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["status", "remove"])]
-    public_url: Option<String>,
 }
 
 /// Runs the development stack of the folder `.guildhall/`, or of the one that `GUILDHALL_HOME` names, until a signal ends it.
@@ -102,7 +99,7 @@ pub fn run(options: &Options) -> Result<()> {
         console::done("started over", begun);
     }
     let secrets = Secrets::of(&home)?;
-    let stack = stack::prepare(&home, &secrets, options.port, options.public_url.as_deref())?;
+    let stack = stack::prepare(&home, &secrets, options.port)?;
     let served = serve(&home, secrets, stack, begun);
     Running::forget(&home);
     served
@@ -165,6 +162,7 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
         }
         console::note("stopping");
         deployment.readiness.drain();
+        deployment.readiness.close();
         end.waits_for("requests");
         let _ = timeout(REQUESTS, handle.stop(true)).await;
         serving.abort();

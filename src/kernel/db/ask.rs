@@ -109,6 +109,7 @@ impl Db {
         let call = scope.call().clone();
         let context = Context::of(&scope, &self.clock);
         let permit = self.gate.enter(&call, Some(scope.workspace())).await?;
+        let class = call.class;
         let pool = self.tenant.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _held = permit;
@@ -120,12 +121,6 @@ impl Db {
             link.used = Instant::now();
             answer.map_err(|error| super::with_outcome(Error::from(error), Outcome::None))
         });
-        match task.await {
-            Ok(answer) => answer,
-            Err(stopped) => match stopped.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None).into()),
-            },
-        }
+        super::thread::answer(task, class, true).await
     }
 }

@@ -278,7 +278,7 @@ async fn who_waits_is_answered_when_the_process_is_about_to_end() {
     let ends = async {
         let accepted = format!("SELECT count(*) FROM guildhall.runs WHERE workspace_id = '{home}'");
         until("the other one is accepted", async || world.count(&accepted) == 2).await;
-        world.deployment.readiness.drain();
+        world.deployment.readiness.close();
     };
     let other = owner.post(&format!("{agent}/execute"), json!({ "input": { "say": "y" } }));
     let (seen, accepted, ()) = futures_util::join!(

@@ -94,7 +94,7 @@ impl Patience {
         let until = began + wait;
         let mut pause = Duration::from_millis(10);
         while !run.status.is_final() && run.status != Status::Waiting && Instant::now() < until {
-            if self.front.is_draining() {
+            if self.front.readiness.is_closing() {
                 return (run, began.elapsed());
             }
             scope.call().step_out();

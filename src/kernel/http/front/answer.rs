@@ -172,7 +172,7 @@ impl<'f> Seen<'f> {
         headers::dress(headers, &self.request_id);
         self.verdict.dress(headers);
         cors::dress(&self.front.origins, &self.origin, self.operation, headers);
-        if self.front.is_draining() {
+        if self.front.readiness.is_draining() {
             // The balancer should come back elsewhere.
             response.head_mut().set_connection_type(ConnectionType::Close);
         }

@@ -1,6 +1,6 @@
 //! What can be said about a request before anybody knows who asks.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use actix_web::dev::ServiceRequest;
 use percent_encoding::percent_decode_str;
@@ -41,7 +41,7 @@ pub(super) fn judge_head(request: &ServiceRequest) -> Result<(), Box<Problem>> {
 /// there.
 pub(super) fn judge_start(path: &str, front: &Front) -> Result<(), Box<Problem>> {
     let of_tenants = path.starts_with("/api/") || path.starts_with("/.well-known/");
-    match of_tenants && !front.booted.load(Ordering::Relaxed) {
+    match of_tenants && !front.readiness.has_booted() {
         true => Err(Box::new(
             Problem::from(STARTING)
                 .outcome(Outcome::None)

@@ -11,14 +11,7 @@ mod patience;
 mod strangers;
 mod unread;
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use actix_web::{
     Error as ActixError, HttpMessage, HttpResponse,
@@ -60,6 +53,7 @@ use crate::kernel::{
     error::{DEADLINE_EXCEEDED, Outcome, Problem, RATE_LIMITED},
     gate::{Full, Gate},
     id::RequestId,
+    readiness::Readiness,
     trace::Trace,
 };
 
@@ -87,17 +81,8 @@ pub struct Front {
     pub public_url: String,
     /// Whose word about the caller's address is taken.
     pub trusted_proxies: Vec<IpNet>,
-    /// Set when the process has passed its boot gate. Before, it answers nothing that the database has a part in.
-    pub booted: Arc<AtomicBool>,
-    /// Set when the process is about to end.
-    pub draining: Arc<AtomicBool>,
-}
-
-impl Front {
-    /// True if callers should come back elsewhere.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
+    /// How far the process has come.
+    pub readiness: Arc<Readiness>,
 }
 
 /// The middleware.
@@ -142,12 +127,10 @@ pub async fn front(
         Err(Full) => return Err(seen.turned_away().await),
     };
 
-    let judging = timeout_at(deadline.into(), judge(&mut seen, &request, call, known.is_some()));
+    let judging = judge_in_time(&mut seen, &request, call, known.is_some());
     let caller = match AssertUnwindSafe(judging).catch_unwind().await {
-        Ok(Ok(Ok(caller))) => caller,
-        Ok(Ok(Err(refused))) => return Err(seen.fail(*refused)),
-        // Nothing was begun.
-        Ok(Err(_late)) => return Err(seen.fail(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None))),
+        Ok(Ok(caller)) => caller,
+        Ok(Err(refused)) => return Err(seen.fail(*refused)),
         Err(panic) => return Err(seen.panicked(&*panic)),
     };
     request.extensions_mut().insert(LetIn { caller, operation });
@@ -202,6 +185,20 @@ fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
         answer.headers_mut().append(name, value);
     }
     Some(answer)
+}
+
+/// The same within the time of its class: what more it has is its body's, or for what its handler waits for.
+async fn judge_in_time(
+    seen: &mut Seen<'_>,
+    request: &ServiceRequest,
+    call: Call,
+    is_known: bool,
+) -> Result<Caller, Box<Problem>> {
+    let until = seen.started + call.class.time();
+    match timeout_at(until.into(), judge(seen, request, call, is_known)).await {
+        Ok(judged) => judged,
+        Err(_late) => Err(Box::new(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None))),
+    }
 }
 
 /// Everything that can be said about a request before its handler looks at it.
