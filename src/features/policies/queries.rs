@@ -127,31 +127,43 @@ pub(super) fn set_entitlements(conn: &mut PgConnection, id: PolicyId, values: &V
     Ok(())
 }
 
-/// How the licences of a policy differ from it, and the terms that they have, of at most so many.
-pub(super) fn terms(
-    conn: &mut PgConnection,
-    id: PolicyId,
-    most: i64,
-) -> QueryResult<Vec<(Jsonb<Overrides>, Jsonb<Terms>)>> {
-    licenses::table
+/// How many licences follow a policy, counted up to `most`.
+pub(super) fn licenses_up_to(conn: &mut PgConnection, id: PolicyId, most: i64) -> QueryResult<i64> {
+    let some: Vec<uuid::Uuid> = licenses::table
         .filter(licenses::policy_id.eq(id))
         .filter(licenses::state.ne("revoked"))
         .limit(most)
-        .select((licenses::overrides, licenses::terms))
+        .select(licenses::id)
+        .load(conn)?;
+    Ok(some.len() as i64)
+}
+
+/// The ways in which licences of a policy differ from it.
+pub(super) fn differences(conn: &mut PgConnection, id: PolicyId) -> QueryResult<Vec<Jsonb<Overrides>>> {
+    licenses::table
+        .filter(licenses::policy_id.eq(id))
+        .filter(licenses::state.ne("revoked"))
+        .select(licenses::overrides)
+        .distinct()
         .load(conn)
 }
 
-/// Gives the licences of a policy that differ in this way their new terms. Answers how many.
+/// Gives the licences of a policy that differ in this way these terms, or only those of them that have others. Answers how many.
 pub(super) fn apply(
     conn: &mut PgConnection,
     policy: &Row,
     differing: &Jsonb<Overrides>,
     terms: &Jsonb<Terms>,
+    only_behind: bool,
 ) -> QueryResult<usize> {
-    let those = licenses::table
+    let mut those = licenses::table
         .filter(licenses::policy_id.eq(policy.id))
         .filter(licenses::state.ne("revoked"))
-        .filter(licenses::overrides.eq(differing));
+        .filter(licenses::overrides.eq(differing))
+        .into_boxed();
+    if only_behind {
+        those = those.filter(licenses::terms.ne(terms));
+    }
     let ids: Vec<uuid::Uuid> = those.select(licenses::id).order(licenses::id).load(conn)?;
     diesel::update(licenses::table.filter(licenses::id.eq_any(&ids)))
         .set((licenses::terms.eq(terms), licenses::terms_version.eq(policy.version)))

@@ -81,24 +81,20 @@ async fn show(
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reach {
-    #[serde(default = "everybody")]
-    apply: Apply,
-}
-
-fn everybody() -> Apply {
-    Apply::Existing
+    apply: Option<Apply>,
 }
 
 /// Change a policy.
 ///
-/// Its licences follow, each with what differs for it, unless only new ones are meant. Where more than 1,000 follow it, a change of its rules or
-/// entitlements is 409 `too-many-licenses`.
+/// Its licences follow a change of its rules or entitlements, each with what differs for it, unless only new ones are meant. Where `existing` is
+/// said, those follow, too, that did not follow an earlier change, though nothing changes now. Where there are more than 1,000 of them both are
+/// 409 `too-many-licenses`.
 #[utoipa::path(operation_id = "policies_update", 
                params(("id" = PolicyId, Path, description = "The policy."),
-                      ("apply" = inline(Option<Apply>), Query, description = "Whether licences that there are follow: `existing` (default) or `new`.")),
+                      ("apply" = inline(Option<Apply>), Query, description = "Whether licences that there are follow: `existing`, or `new` for none but those to come.")),
                request_body = PolicyPatch,
                responses((status = 200, description = "It was changed.", body = Policy)),
-               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("policies:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("policies:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("long"))))]
 #[patch("/policies/{id}")]
 async fn update(
     can: Can<perm::PoliciesWrite>,

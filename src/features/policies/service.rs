@@ -119,7 +119,8 @@ pub fn resolve(tx: &mut Tenant<'_>, policy: &Policy, overrides: &Overrides) -> R
     Ok(Terms::of(&policy.rules, &policy.entitlements, overrides))
 }
 
-/// Changes a policy, and the terms of its licences if they are to follow.
+/// Changes a policy, and the terms of its licences if they are to follow: of a change of its terms, unless only new ones are meant, and where all
+/// are meant by name, of earlier ones, too.
 ///
 /// # Errors
 /// 404, 412, 422, 409 `too-many-licenses`.
@@ -128,7 +129,7 @@ pub(super) fn patch(
     id: PolicyId,
     seen: &IfMatch,
     change: &PolicyPatch,
-    reach: Apply,
+    reach: Option<Apply>,
 ) -> Result<Policy> {
     let row = queries::lock(tx.conn(), id)?;
     seen.allows(row.version)?;
@@ -142,11 +143,10 @@ pub(super) fn patch(
     if touched {
         queries::set_entitlements(tx.conn(), id, &wanted.entitlements)?;
     }
-    let otherwise = touched || row.rules != before.rules;
-    let follows = reach == Apply::Existing && (otherwise || change.names_beside(HEAD));
-    let moved = match follows {
-        true => follow(tx, &row, &wanted.entitlements, otherwise)?,
-        false => 0,
+    let moved = match (reach, touched || row.rules != before.rules) {
+        (None | Some(Apply::Existing), true) => follow(tx, &row, &wanted.entitlements, false)?,
+        (Some(Apply::Existing), false) => follow(tx, &row, &wanted.entitlements, true)?,
+        (None, false) | (Some(Apply::New), _) => 0,
     };
     if row.version == before.version && moved == 0 {
         return Ok(before);
@@ -157,30 +157,19 @@ pub(super) fn patch(
     Ok(after)
 }
 
-/// What of a policy is no term of a licence.
-const HEAD: &[&str] = &["code", "name", "rank", "metadata"];
-
-/// Gives the licences of a policy its terms: all of them where the terms are `otherwise` than before, or else those that did not follow an
-/// earlier change. Answers how many. Those that differ from the policy in the same way share one statement.
-fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values, otherwise: bool) -> Result<usize> {
-    let licenses = queries::terms(tx.conn(), policy.id, AT_ONCE + 1)?;
-    let count = licenses.len();
-    let mut differing: Vec<(Jsonb<Overrides>, Terms)> = Vec::new();
-    for (overrides, terms) in licenses {
-        let new = Terms::of(&policy.rules, entitlements, &overrides);
-        if (otherwise || *terms != new) && differing.iter().all(|(known, _)| *known != overrides) {
-            differing.push((overrides, new));
-        }
-    }
-    if !differing.is_empty() && count as i64 > AT_ONCE {
+/// Gives the licences of a policy its terms: all of them, or those that have others because they did not follow an earlier change. Answers how
+/// many. Those that differ from the policy in the same way share one statement.
+fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values, only_behind: bool) -> Result<usize> {
+    if queries::licenses_up_to(tx.conn(), policy.id, AT_ONCE + 1)? > AT_ONCE {
         return Err(TOO_MANY_LICENSES
             .because(format!("More than {AT_ONCE} licences follow it."))
             .with("limit", AT_ONCE)
             .into());
     }
     let mut moved = 0;
-    for (overrides, terms) in differing {
-        moved += queries::apply(tx.conn(), policy, &overrides, &Jsonb(terms))?;
+    for differing in queries::differences(tx.conn(), policy.id)? {
+        let terms = Terms::of(&policy.rules, entitlements, &differing);
+        moved += queries::apply(tx.conn(), policy, &differing, &Jsonb(terms), only_behind)?;
     }
     Ok(moved)
 }

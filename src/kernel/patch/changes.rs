@@ -51,11 +51,6 @@ impl<T: Patchable> Patch<T> {
         self.changes.contains_key(field)
     }
 
-    /// Whether any field but these is among the changes.
-    pub fn names_beside(&self, fields: &[&str]) -> bool {
-        self.changes.keys().any(|field| !fields.contains(&field.as_str()))
-    }
-
     fn merged(&self, before: &T) -> Result<T, Vec<FieldError>> {
         let mut document = serde_json::to_value(before).expect("resources are plain values");
         let empty = serde_json::to_value(T::default()).expect("resources are plain values");

@@ -261,22 +261,24 @@ async fn a_change_of_a_policy_reaches_its_licences_each_with_what_differs_unless
         .await
         .ok();
     assert_eq!((most(&plain).await, most(&own).await), (json!(2), json!(7)));
-    // Another name is no reason to follow; the same change, meant for all, is one.
-    shop.owner.patch(&path, json!({ "name": "Renamed" })).await.ok();
+    // What changes nothing is no reason to follow, unless all are meant.
+    let same = json!({ "name": "Renamed", "max_machines": 3 });
+    let renamed = shop.owner.patch(&path, same.clone()).await.ok().body["version"].clone();
     assert_eq!(most(&plain).await, json!(2));
-    let same = json!({ "max_machines": 3 });
-    let said = shop.owner.patch(&path, same.clone()).await.ok();
+    let versions = async || {
+        [
+            shop.show(&plain).await["version"].clone(),
+            shop.show(&own).await["version"].clone(),
+        ]
+    };
+    let [_, untouched] = versions().await;
+    let all = format!("{path}?apply=existing");
+    assert_eq!(shop.owner.patch(&all, same).await.ok().body["version"], renamed);
     assert_eq!((most(&plain).await, most(&own).await), (json!(3), json!(7)));
-    let followed = shop.show(&plain).await["version"].clone();
-    assert_eq!(
-        shop.owner.patch(&path, same).await.ok().body["version"],
-        said.body["version"]
-    );
-    assert_eq!(
-        shop.show(&plain).await["version"],
-        followed,
-        "there is nothing left to follow"
-    );
+    let followed = versions().await;
+    assert_eq!(followed[1], untouched, "it had these terms");
+    shop.owner.patch(&all, json!({})).await.ok();
+    assert_eq!(versions().await, followed, "nobody is behind");
     let changed = shop
         .owner
         .patch(&path, json!({ "max_machines": 4, "max_cores": 8 }))
