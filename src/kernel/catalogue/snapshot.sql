@@ -40,7 +40,7 @@ SELECT jsonb_build_object(
   'parameters', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('name', p.parname, 'right', a.privilege_type,
       'role', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END)), '[]')
     FROM pg_parameter_acl p LEFT JOIN pg_settings s ON s.name = p.parname, aclexplode(p.paracl) a
-    WHERE a.grantee <> 10 AND (a.privilege_type <> 'SET' OR s.context LIKE 'superuser%')),
+    WHERE a.grantee <> 10 AND (a.privilege_type <> 'SET' OR s.context IS DISTINCT FROM 'user')),
   'schemas', (SELECT jsonb_agg(jsonb_build_object('name', nspname, 'owner', pg_get_userbyid(nspowner), 'rights', (
       SELECT coalesce(jsonb_agg(jsonb_build_object('role', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
                                                    'right', a.privilege_type)), '[]')

@@ -90,6 +90,8 @@ pub const HOLES: &[(u8, &str)] = &[
     ),
     (5, "GRANT SET ON PARAMETER session_replication_role TO app_tenant"),
     (5, "GRANT ALTER SYSTEM ON PARAMETER work_mem TO app_tenant"),
+    (5, "GRANT SET ON PARAMETER session_preload_libraries TO app_tenant"),
+    (5, "GRANT SET ON PARAMETER auto_explain.log_min_duration TO PUBLIC"),
     (5, "ALTER ROLE app_tenant RESET statement_timeout"),
     (5, "ALTER ROLE app_tenant SET statement_timeout = 0"),
     (

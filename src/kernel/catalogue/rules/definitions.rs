@@ -140,6 +140,6 @@ fn rename(found: &Definition, name: &str) -> String {
 }
 
 /// A name that somebody gave as they liked.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,5 +1,6 @@
 //! Who the roles are (1), what they start with (5, 6), and the server's version (17).
 
+use super::definitions::quoted;
 use crate::kernel::{
     catalogue::{
         Report, Severity,
@@ -189,8 +190,8 @@ fn settings(snapshot: &Snapshot, report: &mut Report) {
             let what = format!("every connection starts with {setting}: {what}");
             let whose = match (role, here) {
                 (Some(role), false) => format!("ROLE {role}"),
-                (Some(role), true) => format!("ROLE {role} IN DATABASE \"{}\"", snapshot.database.name),
-                (None, true) => format!("DATABASE \"{}\"", snapshot.database.name),
+                (Some(role), true) => format!("ROLE {role} IN DATABASE {}", quoted(&snapshot.database.name)),
+                (None, true) => format!("DATABASE {}", quoted(&snapshot.database.name)),
                 (None, false) => "ROLE ALL".to_owned(),
             };
             let name = setting.split('=').next().unwrap_or_default();
