@@ -47,8 +47,7 @@ struct Servers {
 }
 
 /// Starts the servers and migrates the database. Those that the configuration names (`DATABASE_URL`, `REDIS_URL`) stand in their place.
-/// `public_url` is what it calls itself, if that is not its own address.
-pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>, public_url: Option<&str>) -> Result<Stack> {
+pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Result<Stack> {
     let mut variables: HashMap<String, String> = env::vars().filter(|(_, value)| !value.is_empty()).collect();
     let named = Config::read(Environment::Development)?;
     let (admin_url, postgres) = database_server(home, named.database.admin_url.clone())?;
@@ -93,8 +92,7 @@ pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>, public_
             "no webhook is ever sent to this port, so the hook catcher hears nothing: --port names another one",
         );
     }
-    let url = public_url.map_or_else(|| address(&socket), |url| Ok(url.to_owned()))?;
-    variables.insert("GUILDHALL__SERVER__PUBLIC_URL".into(), url);
+    variables.insert("GUILDHALL__SERVER__PUBLIC_URL".into(), address(&socket)?);
     Ok(Stack {
         config: Config::from_variables(Environment::Development, variables)?,
         database: Secret::new(database),

@@ -97,12 +97,15 @@ impl Config {
         Ok(config)
     }
 
-    /// The configuration for what neither serves nor works: whether it is safe is not asked.
+    /// The configuration for what neither serves nor works: whether it is safe is not asked, and an empty variable is none.
     ///
     /// # Errors
     /// As [`Config::load`], but for what is unsafe.
     pub fn read(environment: Environment) -> Result<Config> {
-        Config::of(environment, std::env::vars().collect())
+        Config::of(
+            environment,
+            std::env::vars().filter(|(_, value)| !value.is_empty()).collect(),
+        )
     }
 
     fn of(environment: Environment, variables: HashMap<String, String>) -> Result<Config> {
@@ -125,9 +128,8 @@ impl Config {
         }
         let mut own = own_variables(variables)?;
         for key in LISTS {
-            let Some(text) = own.remove(&variable(key)) else {
-                continue;
-            };
+            let name = format!("GUILDHALL__{}", key.to_uppercase().replace('.', "__"));
+            let Some(text) = own.remove(&name) else { continue };
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
             layers = layers.set_override(key, entries.collect::<Vec<_>>())?;
         }
@@ -160,7 +162,7 @@ impl Config {
     }
 }
 
-/// The variables that set keys, by name. An empty one sets nothing, unless it empties a list.
+/// The variables that set keys, by name.
 ///
 /// # Errors
 /// One that would set nothing: it stands below a key that has a value, is an underscore short, or not in capitals.
@@ -186,14 +188,7 @@ fn own_variables(variables: impl IntoIterator<Item = (String, String)>) -> Resul
             above.map_or("", String::as_str)
         );
     }
-    let lists = LISTS.map(variable);
-    let sets = |(name, value): &(String, String)| !value.is_empty() || lists.contains(name);
-    Ok(own.into_iter().filter(sets).collect())
-}
-
-/// The long name of the variable that sets a key.
-fn variable(key: &str) -> String {
-    format!("GUILDHALL__{}", key.to_uppercase().replace('.', "__"))
+    Ok(own)
 }
 
 /// A file's text as a layer.

@@ -48,9 +48,8 @@ fn an_empty_variable_names_nobody_and_whatever_a_stack_does_not_use_it_says() {
     ]
     .map(|(name, value)| (name, value.to_owned()))
     .into();
-    let running = stack.start_with(&["--public-url", "https://tunnel.example.com"]);
+    let running = stack.start();
     assert!(!stack.said().contains("no webhook is ever sent"), "{}", stack.said());
-    assert_eq!(running["url"], "https://tunnel.example.com");
     assert_eq!(
         running["stripe"].is_null(),
         cfg!(not(feature = "stripe-stub")),
