@@ -11,7 +11,6 @@ use crate::world::{
     patience::{alike_at_their_best, until},
 };
 
-/// A world that believes what `X-Forwarded-For` says.
 /// Somebody at another address each time.
 pub(super) fn from_anywhere(world: &World) -> Caller {
     let [a, b, c] = guildhall::kernel::crypto::random::<3>();

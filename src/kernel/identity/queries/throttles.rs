@@ -44,8 +44,11 @@ pub(in crate::kernel::identity) fn store(
     Ok(())
 }
 
-/// Forgets a count.
-pub(in crate::kernel::identity) fn clear(tx: &mut Kernel<'_>, bucket: &'static str, key: &[u8]) -> Result<()> {
-    diesel::delete(dsl::credential_throttles.find((bucket, key))).execute(tx.conn())?;
+/// Forgets these counts.
+pub(in crate::kernel::identity) fn clear(tx: &mut Kernel<'_>, bucket: &'static str, keys: &[[u8; 32]]) -> Result<()> {
+    let those = dsl::credential_throttles
+        .filter(dsl::bucket.eq(bucket))
+        .filter(dsl::key_hash.eq_any(keys.iter().map(|key| key.as_slice())));
+    diesel::delete(those).execute(tx.conn())?;
     Ok(())
 }

@@ -146,9 +146,9 @@ pub fn finish(
 pub(super) fn forget_guesses(tx: &mut Kernel<'_>, user: &User) -> Result<()> {
     let address = user.email.as_deref().and_then(Address::parse);
     let names = [address.map(|address| address.folded()), user.username.clone()];
-    for device in queries::people::devices(tx, user.id)? {
-        throttles::clear(tx, &LOGIN_DEVICE, &of_device(user.id, &device))?;
-    }
+    let devices = queries::people::devices(tx, user.id)?;
+    let devices = devices.iter().map(|device| of_device(user.id, device));
+    throttles::clear_each(tx, &LOGIN_DEVICE, devices)?;
     names
         .into_iter()
         .flatten()

@@ -116,7 +116,16 @@ pub fn take_each<'b>(tx: &mut Kernel<'_>, wanted: &[(&'b Bucket, &str)]) -> Resu
 /// # Errors
 /// The database's.
 pub fn clear(tx: &mut Kernel<'_>, bucket: &Bucket, key: &str) -> Result<()> {
-    throttles::clear(tx, bucket.name, &crypto::sha256(key.as_bytes()))
+    clear_each(tx, bucket, [key.to_owned()])
+}
+
+/// The same for many.
+///
+/// # Errors
+/// The database's.
+pub fn clear_each(tx: &mut Kernel<'_>, bucket: &Bucket, keys: impl IntoIterator<Item = String>) -> Result<()> {
+    let keys: Vec<_> = keys.into_iter().map(|key| crypto::sha256(key.as_bytes())).collect();
+    throttles::clear(tx, bucket.name, &keys)
 }
 
 /// Who an address stands for: whoever holds an IPv6 address holds its /64.
