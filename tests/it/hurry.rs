@@ -40,7 +40,7 @@ async fn a_job_that_is_wanted_more_urgently_than_before_goes_first() {
                  (SELECT count(*) FROM run_queue q WHERE q.lane = s.lane AND q.workspace_id = s.workspace_id)";
     assert!(world.count(ready) >= 3);
     world.admin(
-        "UPDATE workspace_slots s SET ready = ready - (SELECT count(*) FROM run_queue q WHERE q.kind = 'test.hurry')
+        "UPDATE workspace_slots s SET ready = ready - (SELECT count(*) FROM run_queue q WHERE q.kind = 'test.hurry' AND q.workspace_id = s.workspace_id)
           WHERE lane = 'slow';
          DELETE FROM run_queue WHERE kind = 'test.hurry'",
     );

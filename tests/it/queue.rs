@@ -47,10 +47,12 @@ fn lease(admin: &mut PgConnection) {
     );
 }
 
-/// Counters that do not say what the tables hold.
-const DRIFT: &str = "SELECT count(*) FROM workspace_slots s
-   WHERE s.ready <> (SELECT count(*) FROM run_queue q WHERE q.lane = s.lane AND q.workspace_id = s.workspace_id)
-      OR s.running <> (SELECT count(*) FROM run_leases l WHERE l.lane = s.lane AND l.workspace_id = s.workspace_id)";
+/// The counters that do not say what the tables hold.
+const DRIFT: &str = "SELECT string_agg(format('%s of %s: %s ready of %s, %s running of %s', lane, workspace_id, ready, q.n, running, l.n), '; ')
+   FROM workspace_slots s,
+        LATERAL (SELECT count(*) AS n FROM run_queue q WHERE q.lane = s.lane AND q.workspace_id = s.workspace_id) q,
+        LATERAL (SELECT count(*) AS n FROM run_leases l WHERE l.lane = s.lane AND l.workspace_id = s.workspace_id) l
+  WHERE (ready, running) IS DISTINCT FROM (q.n, l.n)";
 
 /// Waits until somebody waits for a lock.
 fn until_blocked(admin: &mut PgConnection) {
@@ -90,7 +92,7 @@ fn a_job_that_changes_its_lane_while_it_is_pushed_is_counted_where_it_is() {
     assert_eq!(moved.as_deref(), Some("true"));
     push_meanwhile(&mut admin, &mut worker, writer);
 
-    assert_eq!(number(&mut admin, DRIFT), 0, "a counter has drifted");
+    assert_eq!(text(&mut admin, DRIFT), None, "a counter has drifted");
     let ready = "SELECT count(*) FROM run_queue q JOIN workspace_slots s USING (lane, workspace_id)
                   WHERE s.lane = 'deliveries_slow' AND s.ready = 1";
     assert_eq!(number(&mut admin, ready), 1, "nobody would find it");
@@ -115,7 +117,7 @@ fn a_job_that_ends_while_it_is_pushed_comes_again_where_it_is_wanted() {
         Some("true")
     );
     push_meanwhile(&mut admin, &mut worker, writer);
-    assert_eq!(number(&mut admin, DRIFT), 0);
+    assert_eq!(text(&mut admin, DRIFT), None);
     let there = "SELECT count(*) FROM run_queue WHERE lane = 'deliveries'";
     assert_eq!(number(&mut admin, there), 1);
 }
@@ -143,7 +145,7 @@ fn whoever_moves_jobs_between_lanes_and_whoever_pushes_into_both_do_not_meet_cro
     push(&mut writer, "deliveries", ONE, "NULL");
     run(&mut writer, "COMMIT");
     assert_eq!(moving.join().expect("moved").as_deref(), Some("true"));
-    assert_eq!(number(&mut admin, DRIFT), 0);
+    assert_eq!(text(&mut admin, DRIFT), None);
 }
 
 /// Wants a job of this kind in the home workspace.
@@ -386,7 +388,9 @@ async fn however_jobs_move_each_is_in_one_place_and_counted_there() {
     for worker in workers {
         worker.drain(Duration::from_secs(10)).await;
     }
-    assert_eq!(world.count(DRIFT), 0, "a counter has drifted");
     assert_eq!(*broken.lock().expect("no panic"), Vec::<String>::new());
+    // Others of the database's worlds may have counted otherwise.
+    let own = format!("{DRIFT} AND workspace_id = '{home}'");
+    assert_eq!(text(&mut world.superuser(), &own), None, "a counter has drifted");
     assert!(done.load(Ordering::SeqCst) >= JOBS);
 }

@@ -46,7 +46,8 @@ pub fn register(runner: &mut Runner, relay: &mut Relay) {
 }
 
 /// Has the workspace counted soon if any of its machines came or went, swept later if any came that is to give signs of life, and reaped at
-/// once if a policy keeps the dead no longer, or if one died that is not kept. The operator's own has no limits. Whoever wants both lanes takes them in this order.
+/// once if a policy keeps the dead no longer, or if one died that is not kept. The operator's own has no limits. Whoever wants both lanes takes
+/// them in this order.
 fn follow(tx: &mut Tenant<'_>, events: &[Event]) -> Result<()> {
     let counts = |event: &Event| {
         let kind = event.kind.as_str();

@@ -42,7 +42,8 @@ async fn calls_that_hang_keep_no_plan_from_changing() {
     worker.drain(Duration::ZERO).await;
     shop.world.admin(
         "DELETE FROM guildhall.run_queue WHERE kind = 'store.customer';
-         UPDATE guildhall.workspace_slots SET ready = 0 WHERE lane IN ('slow', 'system')",
+         UPDATE guildhall.workspace_slots s SET ready = (SELECT count(*) FROM guildhall.run_queue q
+          WHERE q.lane = s.lane AND q.workspace_id = s.workspace_id)",
     );
 }
 
