@@ -148,22 +148,18 @@ pub(super) fn differences(conn: &mut PgConnection, id: PolicyId) -> QueryResult<
         .load(conn)
 }
 
-/// Gives the licences of a policy that differ in this way these terms, or only those of them that have others. Answers how many.
+/// Gives the licences of a policy that differ in this way, and have other terms, these. Answers how many.
 pub(super) fn apply(
     conn: &mut PgConnection,
     policy: &Row,
     differing: &Jsonb<Overrides>,
     terms: &Jsonb<Terms>,
-    only_behind: bool,
 ) -> QueryResult<usize> {
-    let mut those = licenses::table
+    let those = licenses::table
         .filter(licenses::policy_id.eq(policy.id))
         .filter(licenses::state.ne("revoked"))
         .filter(licenses::overrides.eq(differing))
-        .into_boxed();
-    if only_behind {
-        those = those.filter(licenses::terms.ne(terms));
-    }
+        .filter(licenses::terms.ne(terms));
     let ids: Vec<uuid::Uuid> = those.select(licenses::id).order(licenses::id).load(conn)?;
     diesel::update(licenses::table.filter(licenses::id.eq_any(&ids)))
         .set((licenses::terms.eq(terms), licenses::terms_version.eq(policy.version)))

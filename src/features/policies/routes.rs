@@ -94,7 +94,7 @@ struct Reach {
                       ("apply" = inline(Option<Apply>), Query, description = "Whether licences that there are follow: `existing`, or `new` for none but those to come.")),
                request_body = PolicyPatch,
                responses((status = 200, description = "It was changed.", body = Policy)),
-               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("policies:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("long"))))]
+               extensions(("x-if-match" = json!(true)), ("x-permission" = json!("policies:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[patch("/policies/{id}")]
 async fn update(
     can: Can<perm::PoliciesWrite>,

@@ -143,10 +143,13 @@ pub(super) fn patch(
     if touched {
         queries::set_entitlements(tx.conn(), id, &wanted.entitlements)?;
     }
-    let moved = match (reach, touched || row.rules != before.rules) {
-        (None | Some(Apply::Existing), true) => follow(tx, &row, &wanted.entitlements, false)?,
-        (Some(Apply::Existing), false) => follow(tx, &row, &wanted.entitlements, true)?,
-        (None, false) | (Some(Apply::New), _) => 0,
+    let follows = match reach {
+        None => touched || row.rules != before.rules,
+        Some(reach) => reach == Apply::Existing,
+    };
+    let moved = match follows {
+        true => follow(tx, &row, &wanted.entitlements)?,
+        false => 0,
     };
     if row.version == before.version && moved == 0 {
         return Ok(before);
@@ -157,9 +160,9 @@ pub(super) fn patch(
     Ok(after)
 }
 
-/// Gives the licences of a policy its terms: all of them, or those that have others because they did not follow an earlier change. Answers how
+/// Gives the licences of a policy its terms where they have others, of this change or of an earlier one that they did not follow. Answers how
 /// many. Those that differ from the policy in the same way share one statement.
-fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values, only_behind: bool) -> Result<usize> {
+fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values) -> Result<usize> {
     if queries::licenses_up_to(tx.conn(), policy.id, AT_ONCE + 1)? > AT_ONCE {
         return Err(TOO_MANY_LICENSES
             .because(format!("More than {AT_ONCE} licences follow it."))
@@ -169,7 +172,7 @@ fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values, only_behind:
     let mut moved = 0;
     for differing in queries::differences(tx.conn(), policy.id)? {
         let terms = Terms::of(&policy.rules, entitlements, &differing);
-        moved += queries::apply(tx.conn(), policy, &differing, &Jsonb(terms), only_behind)?;
+        moved += queries::apply(tx.conn(), policy, &differing, &Jsonb(terms))?;
     }
     Ok(moved)
 }
