@@ -83,7 +83,10 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if options.reset || options.remove {
         ensure!(
-            Config::read(Environment::Development)?.database.admin_url.is_none(),
+            Config::of(Environment::Development, stack::given())?
+                .database
+                .admin_url
+                .is_none(),
             "this would lose the keys of a database that DATABASE_URL (database.admin_url) names elsewhere: name none, or drop that database first"
         );
     }

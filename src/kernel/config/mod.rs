@@ -97,18 +97,19 @@ impl Config {
         Ok(config)
     }
 
-    /// The configuration for what neither serves nor works: whether it is safe is not asked, and an empty variable is none.
+    /// The configuration for what neither serves nor works: whether it is safe is not asked.
     ///
     /// # Errors
     /// As [`Config::load`], but for what is unsafe.
     pub fn read(environment: Environment) -> Result<Config> {
-        Config::of(
-            environment,
-            std::env::vars().filter(|(_, value)| !value.is_empty()).collect(),
-        )
+        Config::of(environment, std::env::vars().collect())
     }
 
-    fn of(environment: Environment, variables: HashMap<String, String>) -> Result<Config> {
+    /// The same from the given variables.
+    ///
+    /// # Errors
+    /// As [`Config::load`], but for what is unsafe.
+    pub fn of(environment: Environment, variables: HashMap<String, String>) -> Result<Config> {
         let own = match environment {
             Environment::Development => ("development.toml", include_str!("../../../config/development.toml")),
             Environment::Production => ("production.toml", include_str!("../../../config/production.toml")),

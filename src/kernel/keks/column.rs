@@ -129,7 +129,7 @@ pub(super) fn count(conn: &mut PgConnection, parts: &[Part]) -> Result<Vec<(Stri
 /// Describes a column of sealed records: whose it is (`kernel`, or `tenant` for rows of workspaces), table and column (and the one that
 /// names the KEK once more), the columns that find a row, those that are needed beside them to say where its record stands, and the place itself.
 ///
-/// ```ignore
+/// ```text
 /// sealed_column!(Secrets, tenant, webhook_secrets.secret_sealed, (endpoint_id: EndpointId, kid: Uuid), (workspace_id: WorkspaceId),
 ///                |(_, kid), (workspace,)| secret_place(*workspace, *kid));
 /// ```

@@ -269,7 +269,7 @@ async fn waiting_is_a_parameter_or_a_preference() {
 }
 
 #[actix_web::test]
-async fn who_waits_is_answered_when_the_process_is_about_to_end() {
+async fn who_waits_is_answered_when_the_process_serves_on_no_longer() {
     let world = World::new().await;
     let owner = world.owner();
     let agent = echo(&owner).await;

@@ -68,7 +68,7 @@ impl Drop for Seat {
     }
 }
 
-/// How long the caller waits: `?wait=`, seconds and nothing else, or else what it prefers; and no longer than the process goes on.
+/// How long the caller waits: `?wait=`, seconds and nothing else, or else what it prefers; and no longer than the process serves on.
 pub(super) struct Patience {
     wait: Duration,
     preferred: bool,
@@ -82,7 +82,7 @@ impl Patience {
             .min(call.time_left().saturating_sub(Duration::from_millis(400)))
     }
 
-    /// The run as it is once it has ended or waits, or when the time is over or the process is about to end. What was accepted is accepted:
+    /// The run as it is once it has ended or waits, or when the time is over or the process serves on no longer. What was accepted is accepted:
     /// trouble with looking again is no reason to say that nothing happened, so in the end the run is answered as it was seen last. Who waits
     /// takes nobody's place. Also how long anybody was ready to wait: not at all where there is no seat.
     pub(super) async fn settle(&self, db: &Db, scope: &Scope, mut run: Run) -> (Run, Duration) {

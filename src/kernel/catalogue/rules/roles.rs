@@ -201,7 +201,7 @@ fn settings(snapshot: &Snapshot, report: &mut Report) {
     for Parameter { role, name, right } in &snapshot.parameters {
         if role == "PUBLIC" || is_ours(role) {
             let what = match right.as_str() {
-                "SET" => format!("it may set {name}, which is a superuser's to set"),
+                "SET" => format!("it may set {name}, which may be a superuser's to set"),
                 _ => format!("it may change {name} for the whole server"),
             };
             report.add(5, role, what, format!("REVOKE ALL ON PARAMETER {name} FROM {role}"));

@@ -187,7 +187,7 @@ fn preflight(request: &ServiceRequest, front: &Front) -> Option<HttpResponse> {
     Some(answer)
 }
 
-/// The same within the time of its class: what more it has is its body's, or for what its handler waits for.
+/// Judges a request within the time of its class: what more it has is its body's, or for what its handler waits for.
 async fn judge_in_time(
     seen: &mut Seen<'_>,
     request: &ServiceRequest,
