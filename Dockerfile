@@ -6,10 +6,10 @@ WORKDIR /src
 COPY . .
 ARG COMMIT=unknown
 ENV GUILDHALL_COMMIT=$COMMIT
-# libpq and OpenSSL are built in. Neither of the features that only tests and `make run` have is on.
+# libpq and OpenSSL are built in. None of the features that only tests and `make run` have is on.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --release --bin guildhall && cp target/release/guildhall /guildhall
+    cargo build --locked --release --features vendored-openssl --bin guildhall && cp target/release/guildhall /guildhall
 
 FROM debian:bookworm-slim
 RUN apt-get update \

@@ -7,7 +7,9 @@ SHELL := /bin/bash
 # A Rust that was just installed may not be on the path yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-features := lab,stripe-stub
+# The system's OpenSSL where its headers are here; else one of our own, which takes a minute to build.
+openssl := $$(pkg-config --exists openssl 2>/dev/null || echo ,vendored-openssl)
+features := lab,stripe-stub$(openssl)
 # Half of a test's time is waiting: for a server, a clock, a lease.
 threads := $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 # What `make run` builds and starts.
@@ -21,7 +23,7 @@ help: ## List what can be made
 run: ## Start Guildhall with a PostgreSQL and a Redis of its own (ARGS="--port 9000" and the like)
 	@scripts/setup run
 	@echo "run: building (the first time takes minutes)" >&2
-	@cargo build --locked --features stripe-stub
+	@cargo build --locked --features stripe-stub$(openssl)
 	@exec "$(program)" dev $(ARGS)
 
 test: ## Run the tests on throwaway servers (REDIS=off: without Redis; ARGS="name" picks some)
@@ -31,7 +33,7 @@ test: ## Run the tests on throwaway servers (REDIS=off: without Redis; ARGS="nam
 
 bench: ## Measure against ceilings of this machine (PATHS="licenses rows" picks some; ARGS="--help" tells more)
 	@scripts/setup run
-	@cargo bench --locked --features stripe-stub --bench paths -- $(PATHS) $(ARGS)
+	@cargo bench --locked --features stripe-stub$(openssl) --bench paths -- $(PATHS) $(ARGS)
 
 check: ## What has to pass before a change is proposed: formatting, lints, the API document, the tests
 	@.ci/run
