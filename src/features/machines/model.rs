@@ -21,7 +21,8 @@ pub use crate::features::licenses::{
 };
 
 crate::problems! {
-    /// Every place of the licence is taken. The extra members say how many there are, and by which machines.
+    /// Every place of the licence is taken, or too little is left of its cores, memory or disk. The extra members say which limit it is, how
+    /// much of it is taken, and by which machines.
     /// Cause: machines that were replaced and never deactivated.
     /// Fix: deactivate a machine that is not needed, or raise the limit.
     pub MACHINE_LIMIT_REACHED = 409, "machine-limit-reached", "Every place of the licence is taken";

@@ -14,7 +14,7 @@ pub(super) use self::{
     overdue::{
         are_watched, bury, died_at, forget, licenses_with_dead, licenses_with_overdue, overdue, policies_of_dead,
     },
-    places::{Share, give, lock_places, places, resize, take},
+    places::{Share, give, lock_places, resize, take, taken},
 };
 use super::model::{Machine, MachineFilters, MachineState, NewMachine, Taker};
 use crate::{

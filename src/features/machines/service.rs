@@ -2,6 +2,7 @@
 
 mod heartbeat;
 mod overdue;
+mod short;
 
 use anyhow::ensure;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -31,6 +32,8 @@ use crate::{
         peppers::Pepper,
     },
 };
+
+use short::Short;
 
 pub(super) use heartbeat::beat;
 pub(super) use overdue::{OFTEN, SWEEP, end_overdue, sweep_soon};
@@ -252,19 +255,16 @@ fn return_share(tx: &mut Tenant<'_>, license: LicenseId, share: Share) -> Result
     Ok(sound()?)
 }
 
-/// The refusal that says who takes the places.
+/// The refusal that says what is short, and who takes it.
 fn full(tx: &mut Tenant<'_>, facts: &Facts, wanted: Share) -> Result<Error> {
-    let (used, _) = queries::places(tx.conn(), facts.license)?;
-    let max = facts.terms.rules.max_machines;
+    let used = queries::taken(tx.conn(), facts.license)?;
     let takers = queries::takers(tx.conn(), facts.license, LISTED)?;
-    let detail = match max {
-        Some(max) if wanted.machines > 0 && used >= max => format!("{used} of {max} machines are in use."),
-        _ => "The licence has not enough cores, memory or disk left.".to_owned(),
-    };
+    let short = Short::of(&facts.terms.rules, used, wanted);
     Ok(MACHINE_LIMIT_REACHED
-        .because(detail)
-        .with("used", used)
-        .with("max", max)
+        .because(short.detail())
+        .with("limit", short.limit)
+        .with("used", short.used)
+        .with("max", short.max)
         .with("machines", takers)
         .into())
 }

@@ -27,7 +27,8 @@ async fn machines_are_activated_up_to_the_limit_and_the_refusal_says_who_has_the
 
     shop.activate(&licence, "b").await.created();
     let refused = shop.activate(&licence, "c").await.refused("machine-limit-reached");
-    assert_eq!((&refused.body["used"], &refused.body["max"]), (&json!(2), &json!(2)));
+    let short = ["limit", "used", "max"].map(|member| refused.body[member].clone());
+    assert_eq!(short, [json!("machines"), json!(2), json!(2)]);
     assert_eq!(refused.body["machines"].as_array().map(Vec::len), Some(2));
     assert_eq!(refused.body["machines"][0]["id"], made.id());
     assert_eq!(shop.places(&licence), (2, 2));
@@ -140,8 +141,14 @@ async fn cores_memory_and_disk_are_taken_with_the_place_or_not_at_all() {
         shop.owner.post("/licenses/activate", body).await
     };
     let first = activate("a", 12, 100).await.created().id();
-    activate("b", 5, 100).await.refused("machine-limit-reached");
-    activate("c", 4, 901).await.refused("machine-limit-reached");
+    let refused = activate("b", 5, 100).await.refused("machine-limit-reached");
+    let short = ["limit", "used", "max"].map(|member| refused.body[member].clone());
+    assert_eq!(short, [json!("cores"), json!(12), json!(16)]);
+    let refused = activate("c", 4, 901).await.refused("machine-limit-reached");
+    assert_eq!(
+        refused.body["detail"],
+        "100 of 1000 MiB of memory are in use; 901 more would be needed."
+    );
     activate("d", 4, 900).await.created();
     let verdict = shop.verdict(&licence, json!({})).await;
     assert_eq!(
@@ -164,7 +171,11 @@ async fn overage_lets_some_more_in_and_says_so() {
     for n in 0..5 {
         shop.activate(&licence, &format!("m{n}")).await.created();
     }
-    shop.activate(&licence, "m5").await.refused("machine-limit-reached");
+    let refused = shop.activate(&licence, "m5").await.refused("machine-limit-reached");
+    assert_eq!(
+        refused.body["detail"],
+        "5 of 4 machines are in use; the overage ends at 5."
+    );
     let verdict = shop.verdict(&licence, json!({})).await;
     assert_eq!(
         (&verdict["code"], super::notices(&verdict)),
@@ -278,10 +289,8 @@ async fn a_machine_that_grew_takes_as_much_more_of_the_limits_as_there_is() {
         ("b", json!({ "cores": 2, "name": "Larger" })),
     ] {
         let refused = ask(fingerprint, more).await.refused("machine-limit-reached");
-        assert_eq!(
-            refused.body["detail"],
-            "The licence has not enough cores, memory or disk left."
-        );
+        let detail = refused.text_at("/detail");
+        assert!(detail.starts_with("6 of 6 cores are in use; "), "{detail}");
     }
     let software = shop.software(&licence.key);
     let body = json!({ "fingerprint": "b", "cores": 2 });

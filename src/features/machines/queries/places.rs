@@ -169,13 +169,17 @@ pub(in crate::features::machines) fn lock_places(conn: &mut PgConnection, licens
         .map(drop)
 }
 
-/// How many machines a licence has, and how many it may have.
-pub(in crate::features::machines) fn places(
-    conn: &mut PgConnection,
-    license: LicenseId,
-) -> QueryResult<(i32, Option<i32>)> {
-    license_counters::table
-        .find((license.uuid(), license.uuid()))
-        .select((license_counters::machines, license_counters::machines_max))
-        .first(conn)
+/// What a licence's machines take of its limits.
+pub(in crate::features::machines) fn taken(conn: &mut PgConnection, license: LicenseId) -> QueryResult<Share> {
+    use license_counters::dsl as c;
+    let own = c::license_counters.find((license.uuid(), license.uuid()));
+    let (machines, cores, memory_mb, disk_mb) = own
+        .select((c::machines, c::cores, c::memory_mb, c::disk_mb))
+        .first(conn)?;
+    Ok(Share {
+        machines,
+        cores,
+        memory_mb,
+        disk_mb,
+    })
 }
