@@ -1,3 +1,4 @@
+DROP FUNCTION policy_follow(uuid, bigint, jsonb);
 DROP FUNCTION license_glance(text[], bytea, uuid, uuid, bytea);
 DROP FUNCTION enter(text[]);
 DROP FUNCTION license_facts(bytea, uuid, uuid, bytea);

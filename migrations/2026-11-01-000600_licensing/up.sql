@@ -734,3 +734,31 @@ BEGIN
 END $$;
 
 GRANT EXECUTE ON FUNCTION license_facts(bytea, uuid, uuid, bytea), enter(text[]), license_glance(text[], bytea, uuid, uuid, bytea) TO app_tenant;
+
+-- Gives licences of a policy their terms, where they have others, and answers how many. `given` says, for each way in which one may differ from
+-- the policy, the terms and the limits that follow from them. What is used already stays, and is marked where it is over: nobody is thrown off.
+CREATE FUNCTION policy_follow(policy uuid, version bigint, given jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  changed bigint;
+BEGIN
+  WITH wanted AS (
+    SELECT * FROM jsonb_to_recordset(given)
+        AS (overrides jsonb, terms jsonb, machines integer, cores bigint, memory_mb bigint, disk_mb bigint)
+  ), moved AS (
+    UPDATE licenses l SET terms = w.terms, terms_version = policy_follow.version FROM wanted w
+     WHERE l.policy_id = policy AND l.state <> 'revoked' AND l.overrides = w.overrides AND l.terms <> w.terms
+    RETURNING l.id, w.machines, w.cores, w.memory_mb, w.disk_mb
+  ), limited AS (
+    UPDATE license_counters c
+       SET machines_max = m.machines, cores_max = m.cores, memory_mb_max = m.memory_mb, disk_mb_max = m.disk_mb,
+           -- Without a limit nothing is over it.
+           over_limit = coalesce(c.machines > m.machines, false) OR coalesce(c.cores > m.cores, false)
+                        OR coalesce(c.memory_mb > m.memory_mb, false) OR coalesce(c.disk_mb > m.disk_mb, false)
+      FROM moved m
+     WHERE c.license_id = m.id AND c.holder = m.id
+  )
+  SELECT count(*) INTO changed FROM moved;
+  RETURN changed;
+END $$;
+GRANT EXECUTE ON FUNCTION policy_follow(uuid, bigint, jsonb) TO app_tenant;

@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl, SelectableHelper,
+    define_sql_function,
+    sql_types::{BigInt, Jsonb as SqlJsonb, Uuid as SqlUuid},
 };
+use serde::Serialize;
 use serde_json::Value;
 
-use super::model::{NewPolicy, Overrides, PolicyFilters, PolicyId, Row, Rules, Terms};
+use super::model::{NewPolicy, Overrides, PolicyFilters, PolicyId, Row, Terms};
 use crate::{
     any_of,
     features::{
         entitlements::Values,
-        schema::licensing::{catalog_metadata, license_counters, licenses, policies, policy_entitlements},
+        schema::licensing::{catalog_metadata, licenses, policies, policy_entitlements},
     },
     in_order_of_change,
     kernel::{jsonb::Jsonb, page::PageQuery},
@@ -148,51 +151,39 @@ pub(super) fn differences(conn: &mut PgConnection, id: PolicyId) -> QueryResult<
         .load(conn)
 }
 
-/// Gives the licences of a policy that differ in this way, and have other terms, these. Answers how many.
-pub(super) fn apply(
-    conn: &mut PgConnection,
-    policy: &Row,
-    differing: &Jsonb<Overrides>,
-    terms: &Jsonb<Terms>,
-) -> QueryResult<usize> {
-    let those = licenses::table
-        .filter(licenses::policy_id.eq(policy.id))
-        .filter(licenses::state.ne("revoked"))
-        .filter(licenses::overrides.eq(differing))
-        .filter(licenses::terms.ne(terms));
-    let ids: Vec<uuid::Uuid> = those.select(licenses::id).order(licenses::id).load(conn)?;
-    diesel::update(licenses::table.filter(licenses::id.eq_any(&ids)))
-        .set((licenses::terms.eq(terms), licenses::terms_version.eq(policy.version)))
-        .execute(conn)?;
-    limit(conn, &ids, &terms.rules)?;
-    Ok(ids.len())
+/// A way in which licences of a policy differ from it, and what holds for those.
+#[derive(Debug, Serialize)]
+pub(super) struct Differing {
+    overrides: Overrides,
+    terms: Terms,
+    machines: Option<i32>,
+    cores: Option<i32>,
+    memory_mb: Option<i32>,
+    disk_mb: Option<i32>,
 }
 
-/// Sets the limits of licences. What is used already stays, and is marked where it is over: nobody is thrown off.
-pub(super) fn limit(conn: &mut PgConnection, licenses: &[uuid::Uuid], rules: &Rules) -> QueryResult<()> {
-    use license_counters::dsl as c;
-    let most = |max| rules.overage_strategy.most(max);
-    let wide = |max| most(max).map(i64::from);
-    let (machines, cores) = (most(rules.max_machines), wide(rules.max_cores));
-    let (memory_mb, disk_mb) = (wide(rules.max_memory_mb), wide(rules.max_disk_mb));
-    // Without a limit nothing is over it.
-    let unlimited = i64::MAX;
-    let over = c::machines
-        .gt(machines.unwrap_or(i32::MAX))
-        .or(c::cores.gt(cores.unwrap_or(unlimited)))
-        .or(c::memory_mb.gt(memory_mb.unwrap_or(unlimited)))
-        .or(c::disk_mb.gt(disk_mb.unwrap_or(unlimited)));
-    let own = c::license_counters
-        .filter(c::license_id.eq_any(licenses))
-        .filter(c::holder.eq(c::license_id));
-    diesel::update(own)
-        .set((
-            c::machines_max.eq(machines),
-            c::cores_max.eq(cores),
-            c::memory_mb_max.eq(memory_mb),
-            c::disk_mb_max.eq(disk_mb),
-            c::over_limit.eq(over),
-        ))
-        .execute(conn)?;
-    Ok(())
+impl Differing {
+    pub(super) fn new(overrides: Overrides, terms: Terms) -> Self {
+        let rules = &terms.rules;
+        let most = |max| rules.overage_strategy.most(max);
+        let (machines, cores) = (most(rules.max_machines), most(rules.max_cores));
+        let (memory_mb, disk_mb) = (most(rules.max_memory_mb), most(rules.max_disk_mb));
+        Differing {
+            overrides,
+            terms,
+            machines,
+            cores,
+            memory_mb,
+            disk_mb,
+        }
+    }
+}
+
+define_sql_function! {
+    fn policy_follow(policy: SqlUuid, version: BigInt, given: SqlJsonb) -> BigInt;
+}
+
+/// Gives the licences of a policy their terms and limits, where they have others. Answers how many.
+pub(super) fn follow(conn: &mut PgConnection, policy: &Row, given: Vec<Differing>) -> QueryResult<i64> {
+    diesel::select(policy_follow(policy.id.uuid(), policy.version, Jsonb(given))).get_result(conn)
 }

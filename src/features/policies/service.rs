@@ -5,7 +5,7 @@ use super::{
         Apply, NewPolicy, Overrides, POLICY_ARCHIVED, POLICY_CREATED, POLICY_UPDATED, Policy, PolicyFilters, PolicyId,
         PolicyPatch, Row, TOO_MANY_LICENSES, Terms,
     },
-    queries,
+    queries::{self, Differing},
 };
 use crate::{
     features::{
@@ -161,20 +161,20 @@ pub(super) fn patch(
 }
 
 /// Gives the licences of a policy its terms where they have others, of this change or of an earlier one that they did not follow. Answers how
-/// many. Those that differ from the policy in the same way share one statement.
-fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values) -> Result<usize> {
+/// many.
+fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values) -> Result<i64> {
     if queries::licenses_up_to(tx.conn(), policy.id, AT_ONCE + 1)? > AT_ONCE {
         return Err(TOO_MANY_LICENSES
             .because(format!("More than {AT_ONCE} licences follow it."))
             .with("limit", AT_ONCE)
             .into());
     }
-    let mut moved = 0;
-    for differing in queries::differences(tx.conn(), policy.id)? {
-        let terms = Terms::of(&policy.rules, entitlements, &differing);
-        moved += queries::apply(tx.conn(), policy, &differing, &Jsonb(terms))?;
-    }
-    Ok(moved)
+    let differing = queries::differences(tx.conn(), policy.id)?;
+    let given = differing.into_iter().map(|Jsonb(overrides)| {
+        let terms = Terms::of(&policy.rules, entitlements, &overrides);
+        Differing::new(overrides, terms)
+    });
+    Ok(queries::follow(tx.conn(), policy, given.collect())?)
 }
 
 /// Archives a policy. One that is archived stays as it is.

@@ -300,6 +300,42 @@ async fn a_change_of_a_policy_reaches_its_licences_each_with_what_differs_unless
 }
 
 #[actix_web::test]
+async fn where_more_than_a_thousand_follow_a_policy_it_changes_for_new_ones_alone() {
+    let shop = Shop::new().await;
+    let policy = shop.policy(json!({ "max_machines": 2 })).await;
+    let first = shop.issue(&policy, json!({})).await.uuid();
+    shop.world.admin(&format!(
+        "SET app.reseller = 'none'; SET app.customer = 'none';
+         INSERT INTO guildhall.licenses (workspace_id, id, product_id, policy_id, overrides, terms, terms_version, issued_via, created_by_type, created_by_id)
+         SELECT workspace_id, gen_random_uuid(), product_id, policy_id, jsonb_build_object('max_cores', n), terms, terms_version, issued_via,
+                created_by_type, created_by_id
+           FROM guildhall.licenses, generate_series(1, 1000) n WHERE id = '{first}'"
+    ));
+    let with = |machines: u32| {
+        shop.world.count(&format!(
+            "SELECT count(*) FROM guildhall.licenses l JOIN guildhall.licenses f USING (workspace_id, policy_id)
+              WHERE f.id = '{first}' AND l.terms #> '{{rules,max_machines}}' = '{machines}'"
+        ))
+    };
+    let path = format!("/policies/{policy}");
+    let (all, new) = (format!("{path}?apply=existing"), format!("{path}?apply=new"));
+    let three = json!({ "max_machines": 3 });
+    shop.owner
+        .patch(&path, three.clone())
+        .await
+        .refused("too-many-licenses");
+    shop.owner.patch(&new, three).await.ok();
+    shop.owner.patch(&all, json!({})).await.refused("too-many-licenses");
+    shop.owner.patch(&path, json!({ "name": "Renamed" })).await.ok();
+    assert_eq!((with(2), with(3)), (1_001, 0));
+    shop.world.admin(&format!(
+        "UPDATE guildhall.licenses SET state = 'revoked', revoked_at = now() WHERE id = '{first}'"
+    ));
+    shop.owner.patch(&all, json!({})).await.ok();
+    assert_eq!((with(2), with(3)), (1, 1_000), "what is over stays as it was");
+}
+
+#[actix_web::test]
 async fn whoever_is_over_a_lowered_limit_keeps_validating_and_gets_nothing_new() {
     let shop = Shop::new().await;
     let policy = shop.policy(json!({ "max_machines": 3 })).await;
