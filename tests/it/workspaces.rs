@@ -108,21 +108,8 @@ async fn a_stale_if_match_loses_nothing() {
     }
 }
 
-#[actix_web::test]
-async fn a_key_does_what_it_was_given_and_no_more() {
-    let world = World::new().await;
-    let key = world.api_key(["members:read"]);
-    key.get("/members").await.ok();
-    let refused = key.get("/workspace").await.refused("scope-missing");
-    assert_eq!(refused.body["required_permission"], "workspace:read");
-    key.with("guildhall-workspace", &world.elsewhere().to_string())
-        .get("/members")
-        .await
-        .refused("workspace-mismatch");
-}
-
 /// Somebody who has just signed in, in the home workspace.
-async fn signed_in(world: &World, role: &str) -> Caller {
+pub async fn signed_in(world: &World, role: &str) -> Caller {
     let person = someone(world).await;
     world.join(world.home(), person.user, role);
     login(world, &person).await.caller
@@ -133,57 +120,7 @@ fn slug(start: &str) -> String {
     format!("{start}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
 }
 
-#[actix_web::test]
-async fn a_key_stops_with_its_person_and_with_their_membership() {
-    let world = World::new().await;
-    let (owner, user) = (world.owner(), world.person());
-    world.join(world.home(), user, "admin");
-    let (key, colleague) = (world.caller_with_key(world.home(), user, None), world.member("admin"));
-    let becomes = |state: &str| {
-        let deleted = if state == "deleted" { "now()" } else { "NULL" };
-        let id = user.uuid();
-        world.admin(&format!(
-            "UPDATE guildhall.users SET state = '{state}', deleted_at = {deleted} WHERE id = '{id}'"
-        ));
-        world.deployment.doorkeeper.forget_person(user);
-    };
-    key.get("/workspace").await.ok();
-    for (state, works) in [
-        ("suspended", false),
-        ("deleting", true),
-        ("deleted", false),
-        ("active", true),
-    ] {
-        becomes(state);
-        match works {
-            true => key.get("/workspace").await.ok(),
-            false => key.get("/workspace").await.refused("api-key-revoked"),
-        };
-        assert_eq!(key.get("/me").await.status == 200, works, "{state}");
-    }
-
-    let path = format!("/members/{}", member_of(&owner, user).await);
-    owner.delete(&path).await.gone();
-    key.get("/workspace").await.refused("api-key-revoked");
-    world.admin(&format!(
-        "UPDATE guildhall.memberships SET state = 'active' WHERE user_id = '{}'",
-        user.uuid()
-    ));
-    world.deployment.doorkeeper.forget_person(user);
-    key.get("/workspace").await.refused("api-key-revoked");
-    world
-        .caller_with_key(world.home(), user, None)
-        .get("/workspace")
-        .await
-        .ok();
-    colleague.get("/workspace").await.ok();
-    assert_eq!(
-        world.audit(),
-        ["member.removed by api_key", "api_key.revoked by api_key"]
-    );
-}
-
-async fn member_of(caller: &Caller, user: guildhall::kernel::id::UserId) -> String {
+pub async fn member_of(caller: &Caller, user: guildhall::kernel::id::UserId) -> String {
     let members = caller.get("/members?limit=100").await.ok();
     let all = members.body["data"].as_array().expect("members").clone();
     let found = all
@@ -284,93 +221,6 @@ async fn one_person_owns_so_many_free_workspaces() {
     ));
     make().await.created();
     make().await.refused("plan-limit-reached");
-}
-
-#[actix_web::test]
-async fn a_plan_has_so_many_keys() {
-    let world = World::new().await;
-    let owner = signed_in(&world, "owner").await;
-    world.admin(&format!(
-        "UPDATE guildhall.workspace_plans SET entitlements = entitlements || '{{\"api_keys\": 3}}' WHERE workspace_id = '{}'",
-        world.home().uuid()
-    ));
-    let make = || owner.post("/api-keys", json!({ "name": "CI" }));
-    let made = together((0..6).map(|_| make().into_future())).await;
-    let (made, refused): (Vec<_>, Vec<_>) = made.into_iter().partition(|answer| answer.status == 201);
-    assert_eq!(made.len(), 3);
-    for answer in refused {
-        assert_eq!(answer.refused("plan-limit-reached").body["used"], 3);
-    }
-    owner.delete(&format!("/api-keys/{}", made[0].id())).await.gone();
-    make().await.created();
-    make().await.refused("plan-limit-reached");
-    let many = vec!["agents:read"; 201];
-    owner
-        .post("/api-keys", json!({ "name": "CI", "permissions": many }))
-        .await
-        .invalid("/permissions", "too-many");
-}
-
-#[actix_web::test]
-async fn the_last_use_of_a_key_is_known_to_the_minute() {
-    let world = World::new().await;
-    let (owner, user) = (signed_in(&world, "owner").await, world.person());
-    world.join(world.home(), user, "member");
-    let key = world.caller_with_key(world.home(), user, None);
-    let seen = async || {
-        world.deployment.doorkeeper.write_sightings().await;
-        let keys = owner.get(&format!("/api-keys?owner_id={user}")).await.ok();
-        let member = owner
-            .get(&format!("/members/{}", member_of(&owner, user).await))
-            .await
-            .ok();
-        (
-            keys.body["data"][0]["last_used_at"].clone(),
-            member.body["last_active_at"].clone(),
-        )
-    };
-    assert_eq!(seen().await, (json!(null), json!(null)));
-    key.get("/workspace").await.ok();
-    let first = seen().await;
-    assert!(first.0.is_string() && first.1.is_string(), "{first:?}");
-
-    world.clock.advance(chrono::Duration::seconds(50));
-    key.get("/workspace").await.ok();
-    assert_eq!(seen().await, first, "once a minute");
-    world.clock.advance(chrono::Duration::seconds(11));
-    key.get("/workspace").await.ok();
-    let second = seen().await;
-    assert!(
-        second.0.as_str() > first.0.as_str() && second.1.as_str() > first.1.as_str(),
-        "{second:?}"
-    );
-    let version = owner.get(&format!("/api-keys?owner_id={user}")).await.ok().body["data"][0]["version"].clone();
-    assert_eq!(version, 1, "a sighting is in no ETag's promise");
-}
-
-#[actix_web::test]
-async fn a_key_knows_its_own_workspace_and_no_other() {
-    let world = World::new().await;
-    let user = world.person();
-    world.join(world.home(), user, "owner");
-    world.join(world.elsewhere(), user, "owner");
-    for key in [
-        world.caller_with_key(world.home(), user, None),
-        world.caller_with_key(world.home(), user, Some(&[])),
-    ] {
-        assert_eq!(
-            key.get("/me").await.ok().text_at("/workspace"),
-            world.home().to_string()
-        );
-        for (path, code) in [
-            ("/workspaces", "forbidden"),
-            ("/me/workspaces", "session-required"),
-            ("/me/preferences", "session-required"),
-        ] {
-            let refused = key.get(path).await.refused(code);
-            assert!(!refused.text.contains(&world.elsewhere().to_string()));
-        }
-    }
 }
 
 #[actix_web::test]

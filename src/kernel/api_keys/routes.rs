@@ -98,6 +98,8 @@ async fn show(can: Can<perm::ApiKeysRead>, person: Person, db: Data<Db>, id: Pat
 }
 
 /// Change an API key.
+///
+/// A personal key is changed by its owner alone.
 #[utoipa::path(operation_id = "api_keys_update", params(("id" = ApiKeyId, Path, description = "The key.")), request_body = ApiKeyPatch,
                responses((status = 200, description = "It was changed.", body = ApiKey)),
                extensions(("x-if-match" = json!(true)), ("x-permission" = json!("api_keys:write")), ("x-fresh" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
@@ -122,7 +124,7 @@ async fn update(
 
 /// Revoke an API key.
 ///
-/// It stops at once here, and within a second everywhere.
+/// It stops at once here, and within a second everywhere. Who may change service accounts revokes everybody's.
 #[utoipa::path(operation_id = "api_keys_delete", params(("id" = ApiKeyId, Path, description = "The key.")),
                responses((status = 204, description = "It was revoked.")),
                extensions(("x-if-match" = json!(true)), ("x-permission" = json!("api_keys:write")), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]

@@ -12,7 +12,7 @@ use crate::kernel::{
     access::{Permission, PermissionSet},
     db::Tenant,
     entitlements,
-    error::{CANNOT_GRANT, NOT_FOUND, Result},
+    error::{CANNOT_GRANT, FORBIDDEN, NOT_FOUND, Result},
     http::IfMatch,
     id::{ApiKeyId, UserId},
     outbox,
@@ -20,7 +20,7 @@ use crate::kernel::{
     secret::Token,
 };
 
-/// Whose keys a caller may see and revoke.
+/// Whose keys a caller may see, change and revoke.
 #[derive(Clone, Copy)]
 pub(super) struct Keeper {
     /// The caller.
@@ -44,6 +44,25 @@ impl Keeper {
             Some(user) if key.owner_id != user => Err(NOT_FOUND.into()),
             _ => Ok(()),
         }
+    }
+
+    /// A personal key acts as its owner, who alone says what it may do and from where.
+    fn may_change(self, key: &ApiKey) -> Result<()> {
+        self.may_see(key)?;
+        if key.owner_id == self.user {
+            return Ok(());
+        }
+        let detail = "A personal key is changed by its owner alone. Where it must stop, revoke it.";
+        Err(FORBIDDEN.because(detail).into())
+    }
+
+    /// Who may change service accounts may end everybody's keys.
+    fn may_end(self, key: &ApiKey) -> Result<()> {
+        self.may_see(key)?;
+        if key.owner_id == self.user || self.granted.has(Permission::ServiceAccountsWrite) {
+            return Ok(());
+        }
+        Err(FORBIDDEN.because("The key is another's.").into())
     }
 
     /// Nobody gives what they do not hold.
@@ -110,7 +129,7 @@ pub(super) fn patch(
     change: &ApiKeyPatch,
 ) -> Result<ApiKey> {
     let before = queries::lock(tx.conn(), id)?;
-    keeper.may_see(&before)?;
+    keeper.may_change(&before)?;
     seen.allows(before.version)?;
     keeper.may_grant(change.permissions.as_ref())?;
     let name = change.name.as_ref().unwrap_or(&before.name);
@@ -135,7 +154,7 @@ pub(in crate::kernel) fn end_with_membership(tx: &mut Tenant<'_>, user: UserId) 
 /// Revokes a key. The row stays, so that its holder reads why it stopped.
 pub(super) fn revoke(tx: &mut Tenant<'_>, keeper: Keeper, id: ApiKeyId, seen: &IfMatch) -> Result<()> {
     let before = queries::lock(tx.conn(), id)?;
-    keeper.may_see(&before)?;
+    keeper.may_end(&before)?;
     seen.allows(before.version)?;
     let now = tx.now()?;
     let key = queries::revoke(tx.conn(), id, now, "deleted")?;
