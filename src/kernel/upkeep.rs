@@ -212,15 +212,16 @@ fn former_slugs(tx: &mut Kernel<'_>, before: DateTime<Utc>) -> Result<usize> {
 
 /// Mails that have left, or never will.
 fn mails(tx: &mut Kernel<'_>, before: DateTime<Utc>) -> Result<usize> {
-    let full: Option<DateTime<Utc>> = mails::table
+    let over = || mails::table.filter(mails::state.ne("queued"));
+    let full: Option<DateTime<Utc>> = over()
         .filter(mails::created_at.lt(before))
         .order(mails::created_at)
         .select(mails::created_at)
         .offset(BATCH - 1)
         .first(tx.conn())
         .optional()?;
-    let old = mails::table.filter(mails::created_at.le(full.unwrap_or(before)));
-    Ok(diesel::delete(old.filter(mails::state.ne("queued"))).execute(tx.conn())?)
+    let doomed = over().filter(mails::created_at.le(full.unwrap_or(before)));
+    Ok(diesel::delete(doomed).execute(tx.conn())?)
 }
 
 /// Stocks have no period and stay.
