@@ -71,11 +71,6 @@ impl End {
         }
     }
 
-    /// Ends the process although something is not done.
-    pub(super) fn without(&self, what: &'static str) -> ! {
-        at_once("it takes too long", what, TOO_LONG)
-    }
-
     /// Notes what the end waits for now, to be told where it is not waited for any longer.
     pub(super) fn waits_for(&self, what: &'static str) {
         self.waits_for.send_replace(what);
@@ -116,6 +111,11 @@ async fn watch_over(
     };
     let what = *waited_for.borrow();
     at_once(why, what, code)
+}
+
+/// Ends the process although something is not done: it took too long.
+pub(super) fn without(what: &str) -> ! {
+    at_once("it takes too long", what, TOO_LONG)
 }
 
 fn at_once(why: &str, not_waited_for: &str, code: i32) -> ! {

@@ -14,7 +14,7 @@ use crate::{
     app::{
         admin, api,
         boot::Deployment,
-        end::{End, THREADS},
+        end::{self, End, THREADS},
         guard,
     },
     kernel::{clock::Clock, config::Config, telemetry},
@@ -53,7 +53,7 @@ pub fn run(config: Config) -> Result<()> {
         admin_handle.stop(false).await;
         match drained {
             Ok(()) => Ok(()),
-            Err(left) => end.without(left),
+            Err(left) => end::without(left),
         }
     })
 }

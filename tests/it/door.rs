@@ -1,14 +1,13 @@
 //! The front door: who came, how much they may ask for, which pages may call, and whether the process should be asked at all.
 
-use std::{net::TcpListener, ops::RangeInclusive, sync::Arc, time::Instant};
+use std::{net::TcpListener, ops::RangeInclusive, time::Instant};
 
 use diesel::connection::SimpleConnection;
-use guildhall::app::{admin, api, serve};
+use guildhall::app::admin;
 use reqwest::Method;
-use serde_json::{Value, json};
-use tokio::sync::Notify;
+use serde_json::json;
 
-use crate::world::{Answer, Caller, World, patience::until};
+use crate::world::{Answer, Caller, World};
 
 const APP: &str = "https://app.example.com";
 
@@ -288,53 +287,6 @@ async fn metrics_and_details_are_on_the_admin_listener_only() {
     assert_eq!(detailed.body["dependencies"]["database"], "up");
     world.owner().get("/readyz?verbose").await.refused("unknown-parameter");
     world.owner().get("/metrics").await.refused("route-not-found");
-}
-
-#[actix_web::test]
-async fn a_process_that_ends_says_so_and_finishes_what_it_began() {
-    let world = World::new().await;
-    world.anonymous().get("/readyz").await.ok();
-    let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let base = format!("http://{}", socket.local_addr().expect("a bound socket"));
-    let server = api::serve_with(world.deployment.clone(), socket, |config| {
-        config.route("/dev/slow", actix_web::web::get().to(slow));
-    });
-    let server = server.expect("a server");
-    let handle = server.handle();
-    let serving = actix_web::rt::spawn(server);
-    let url = format!("{base}/dev/slow");
-    let in_flight = actix_web::rt::spawn(async move { reqwest::get(url).await?.text().await });
-    BEGUN.notified().await;
-
-    let (deployment, handle) = (Arc::clone(&world.deployment), handle);
-    let ending = actix_web::rt::spawn(async move { serve::drain(&deployment, &handle).await });
-    until("it says that it ends", async || {
-        world.anonymous().get("/readyz").await.status == 503
-    })
-    .await;
-    let unready = world.anonymous().get("/readyz").await;
-    assert_eq!(
-        (unready.status.as_u16(), &unready.body),
-        (503, &json!({"status": "unready"}))
-    );
-    assert_eq!(unready.header("connection"), "close", "come back elsewhere");
-    world.owner().get("/workspace").await.ok();
-    GO_ON.notify_one();
-    ending.await.expect("it ends").expect("all is done");
-    assert_eq!(in_flight.await.expect("it ran").expect("an answer"), "done");
-    serving.await.expect("joined").expect("ended in peace");
-    let refused: Result<Value, _> = reqwest::get(format!("{base}/healthz")).await.map(|_| Value::Null);
-    assert!(refused.is_err(), "nobody listens any more");
-}
-
-/// The slow handler has begun, and may end.
-static BEGUN: Notify = Notify::const_new();
-static GO_ON: Notify = Notify::const_new();
-
-async fn slow() -> &'static str {
-    BEGUN.notify_one();
-    GO_ON.notified().await;
-    "done"
 }
 
 #[actix_web::test]

@@ -1,7 +1,7 @@
 //! One binary for all tests over HTTP: a file for each slice, the rules of the house, and the world that they share.
 
 mod agents;
-mod allowlist;
+mod api_keys;
 mod audit;
 mod bad_input;
 #[cfg(feature = "stripe-stub")]
@@ -23,6 +23,7 @@ mod docs;
 mod doctor;
 mod document;
 mod door;
+mod ending;
 mod hurry;
 mod identity;
 mod isolation;

@@ -269,31 +269,6 @@ async fn waiting_is_a_parameter_or_a_preference() {
 }
 
 #[actix_web::test]
-async fn who_waits_is_answered_when_the_process_serves_on_no_longer() {
-    let world = World::new().await;
-    let owner = world.owner();
-    let agent = echo(&owner).await;
-    let run = start(&owner, &agent, "x").await;
-    let home = world.home().uuid();
-    let ends = async {
-        let accepted = format!("SELECT count(*) FROM guildhall.runs WHERE workspace_id = '{home}'");
-        until("the other one is accepted", async || world.count(&accepted) == 2).await;
-        world.deployment.readiness.close();
-    };
-    let other = owner.post(&format!("{agent}/execute"), json!({ "input": { "say": "y" } }));
-    let (seen, accepted, ()) = futures_util::join!(
-        owner.get(&run).header("prefer", "wait=60").into_future(),
-        other.header("prefer", "wait=60").into_future(),
-        ends
-    );
-    assert_eq!(seen.body["status"], "pending");
-    assert_eq!(accepted.status, 202);
-    for answer in [seen, accepted] {
-        assert_ne!(answer.header("preference-applied"), "wait=60");
-    }
-}
-
-#[actix_web::test]
 async fn who_asks_again_by_the_same_key_may_wait_for_the_end_again() {
     let world = World::with(&[("LIMITS__FACTOR", "1")]).await;
     let owner = world.owner();

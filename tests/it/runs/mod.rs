@@ -29,7 +29,7 @@ async fn is_at_work(world: &World, run: &str) {
 }
 
 /// An agent that says what its input says.
-async fn echo(caller: &Caller) -> String {
+pub async fn echo(caller: &Caller) -> String {
     let agent = json!({ "name": "Echo", "framework": "openai", "config": { "model": "sandbox", "system": "Be brief.", "prompt": "{{ input.say }}",
         "input_schema": { "type": "object", "required": ["say"], "properties": { "say": { "type": "string", "minLength": 1 } } } } });
     format!(
@@ -39,7 +39,7 @@ async fn echo(caller: &Caller) -> String {
 }
 
 /// Starts a run that is told to say this. Its path.
-async fn start(caller: &Caller, agent: &str, say: &str) -> String {
+pub async fn start(caller: &Caller, agent: &str, say: &str) -> String {
     let answer = caller
         .post(&format!("{agent}/execute"), json!({ "input": { "say": say } }))
         .await
