@@ -175,7 +175,7 @@ fn make(binaries: &Binaries, owner: Owner, folder: &Path, durability: Durability
 }
 
 /// Tries for as long as the refusal may be gone the next time: another process took the port, or the server of a process that was just
-/// killed is still on its way out.
+/// killed is still on its way out, or a process of that server.
 fn again(attempt: impl Fn() -> Result<Postgres>) -> Result<Postgres> {
     for _ in 0..5 {
         match attempt() {
@@ -187,7 +187,13 @@ fn again(attempt: impl Fn() -> Result<Postgres>) -> Result<Postgres> {
 }
 
 fn may_pass(refusal: &str) -> bool {
-    refusal.contains("could not create any TCP/IP sockets") || refusal.contains("postmaster.pid\" already exists")
+    [
+        "could not create any TCP/IP sockets",
+        "postmaster.pid\" already exists",
+        "pre-existing shared memory block",
+    ]
+    .iter()
+    .any(|passing| refusal.contains(passing))
 }
 
 /// Starts the server on a cluster.
