@@ -30,6 +30,8 @@ impl Short {
         };
         let machines = |used, wanted| limit("machines", "machines", used, wanted, rules.max_machines);
         let (taken, more) = (i64::from(used.machines), i64::from(wanted.machines));
+        // A new machine is let in where nothing is over its limit, one that is known where nothing that grows is.
+        let is_new = more > 0;
         [
             machines(taken, more),
             limit("cores", "cores", used.cores, wanted.cores, rules.max_cores),
@@ -49,13 +51,13 @@ impl Short {
             ),
         ]
         .into_iter()
-        .find(Short::is_short)
+        .find(|limit| limit.is_short(is_new))
         .unwrap_or_else(|| machines(taken, more))
     }
 
-    fn is_short(&self) -> bool {
+    fn is_short(&self, is_new: bool) -> bool {
         let over = |most: i32| self.used + self.wanted > i64::from(most);
-        self.wanted > 0 && self.most.is_some_and(over)
+        (is_new || self.wanted > 0) && self.most.is_some_and(over)
     }
 
     /// The sentence about it.
@@ -65,7 +67,7 @@ impl Short {
             return format!("{used} {what} are in use.");
         };
         let mut text = format!("{used} of {max} {what} are in use");
-        if self.limit != "machines" {
+        if self.limit != "machines" && *wanted > 0 {
             text += &format!("; {wanted} more would be needed");
         }
         if most > max {
@@ -110,6 +112,11 @@ mod tests {
             detail(&rules, share(9, 9, 60), share(0, 0, 41)),
             "disk_mb 60/Some(100): 60 of 100 MiB of disk are in use; 41 more would be needed.",
             "what grows alone is asked"
+        );
+        assert_eq!(
+            detail(&rules, share(1, 5, 0), share(1, 0, 0)),
+            "cores 5/Some(4): 5 of 4 cores are in use.",
+            "a limit that was lowered lets nobody in"
         );
         let wide = Rules {
             overage_strategy: Overage::Allow125,
