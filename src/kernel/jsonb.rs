@@ -1,16 +1,18 @@
 //! Values that stand as JSON in a column.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    io::Write,
+    ops::{Deref, DerefMut},
+};
 
 use diesel::{
     deserialize::{self, FromSql, FromSqlRow},
     expression::AsExpression,
     pg::{Pg, PgValue},
-    serialize::{self, Output, ToSql},
+    serialize::{self, IsNull, Output, ToSql},
     sql_types,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 /// A `T` in a `jsonb` column. Read as typed as it was written: a row that does not fit is an error, not a default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, FromSqlRow, AsExpression)]
@@ -43,7 +45,9 @@ impl<T: DeserializeOwned> FromSql<sql_types::Jsonb, Pg> for Jsonb<T> {
 
 impl<T: Serialize + std::fmt::Debug> ToSql<sql_types::Jsonb, Pg> for Jsonb<T> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        let value = serde_json::to_value(&self.0)?;
-        <Value as ToSql<sql_types::Jsonb, Pg>>::to_sql(&value, &mut out.reborrow())
+        // The one version of the binary format.
+        out.write_all(&[1])?;
+        serde_json::to_writer(out, &self.0)?;
+        Ok(IsNull::No)
     }
 }

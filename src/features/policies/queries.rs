@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl, SelectableHelper,
     define_sql_function,
+    dsl::count_star,
     sql_types::{BigInt, Jsonb as SqlJsonb, Uuid as SqlUuid},
 };
 use serde::Serialize;
@@ -141,13 +142,13 @@ pub(super) fn licenses_up_to(conn: &mut PgConnection, id: PolicyId, most: i64) -
     Ok(some.len() as i64)
 }
 
-/// The ways in which licences of a policy differ from it.
-pub(super) fn differences(conn: &mut PgConnection, id: PolicyId) -> QueryResult<Vec<Jsonb<Overrides>>> {
+/// The ways in which licences of a policy differ from it, each with how many do so.
+pub(super) fn differences(conn: &mut PgConnection, id: PolicyId) -> QueryResult<Vec<(Jsonb<Overrides>, i64)>> {
     licenses::table
         .filter(licenses::policy_id.eq(id))
         .filter(licenses::state.ne("revoked"))
-        .select(licenses::overrides)
-        .distinct()
+        .group_by(licenses::overrides)
+        .select((licenses::overrides, count_star()))
         .load(conn)
 }
 
@@ -163,6 +164,11 @@ pub(super) struct Differing {
 }
 
 impl Differing {
+    /// How long it is.
+    pub(super) fn bytes(&self) -> serde_json::Result<i64> {
+        serde_json::to_string(self).map(|text| text.len() as i64)
+    }
+
     pub(super) fn new(overrides: Overrides, terms: Terms) -> Self {
         let rules = &terms.rules;
         let most = |max| rules.overage_strategy.most(max);

@@ -1,5 +1,7 @@
 //! The rules of policies.
 
+use anyhow::Context;
+
 use super::{
     model::{
         Apply, NewPolicy, Overrides, POLICY_ARCHIVED, POLICY_CREATED, POLICY_UPDATED, Policy, PolicyFilters, PolicyId,
@@ -24,6 +26,9 @@ use crate::{
 
 /// As many licences as one transaction changes.
 const AT_ONCE: i64 = 1_000;
+
+/// As much of them as it can write in time: their terms, with what differs.
+const BYTES_AT_ONCE: i64 = 4 * 1024 * 1024;
 
 /// Makes a policy.
 ///
@@ -169,12 +174,20 @@ fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values) -> Result<i6
             .with("limit", AT_ONCE)
             .into());
     }
-    let differing = queries::differences(tx.conn(), policy.id)?;
-    let given = differing.into_iter().map(|Jsonb(overrides)| {
+    let (mut given, mut bytes) = (Vec::new(), 0);
+    for (Jsonb(overrides), licenses) in queries::differences(tx.conn(), policy.id)? {
         let terms = Terms::of(&policy.rules, entitlements, &overrides);
-        Differing::new(overrides, terms)
-    });
-    Ok(queries::follow(tx.conn(), policy, given.collect())?)
+        let differing = Differing::new(overrides, terms);
+        bytes += licenses * differing.bytes().context("terms that cannot be written")?;
+        given.push(differing);
+    }
+    if bytes > BYTES_AT_ONCE {
+        return Err(TOO_MANY_LICENSES
+            .because("The terms of its licences are more than 4 MiB together.")
+            .with("limit_bytes", BYTES_AT_ONCE)
+            .into());
+    }
+    Ok(queries::follow(tx.conn(), policy, given)?)
 }
 
 /// Archives a policy. One that is archived stays as it is.

@@ -333,6 +333,21 @@ async fn where_more_than_a_thousand_follow_a_policy_it_changes_for_new_ones_alon
     ));
     shop.owner.patch(&all, json!({})).await.ok();
     assert_eq!((with(2), with(3)), (1, 1_000), "what is over stays as it was");
+
+    let noted = |letters: u32| {
+        let note = format!("jsonb_build_object('entitlements', jsonb_build_object('note', repeat('x', {letters})))");
+        shop.world.admin(&format!(
+            "UPDATE guildhall.licenses SET overrides = {note} WHERE state <> 'revoked' AND policy_id =
+                (SELECT policy_id FROM guildhall.licenses WHERE id = '{first}')"
+        ));
+    };
+    let four = json!({ "max_machines": 4 });
+    noted(3_000);
+    let refused = shop.owner.patch(&path, four.clone()).await.refused("too-many-licenses");
+    assert_eq!(refused.body["limit_bytes"], 4 * 1024 * 1024);
+    noted(1_000);
+    shop.owner.patch(&path, four).await.ok();
+    assert_eq!((with(2), with(4)), (1, 1_000));
 }
 
 #[actix_web::test]
