@@ -23,9 +23,9 @@ pub use crate::features::licenses::{
 crate::problems! {
     /// Every place of the licence is taken, or too little is left of its cores, memory or disk. The extra members say which limit it is, how
     /// much of it is taken, and by which machines.
-    /// Cause: machines that were replaced and never deactivated.
+    /// Cause: machines that were replaced and never deactivated, or a machine that is larger than what is left.
     /// Fix: deactivate a machine that is not needed, or raise the limit.
-    pub MACHINE_LIMIT_REACHED = 409, "machine-limit-reached", "Every place of the licence is taken";
+    pub MACHINE_LIMIT_REACHED = 409, "machine-limit-reached", "A limit of the licence is reached";
     /// The policy wants fingerprints to be unique beyond the licence, and another licence has this one.
     /// Cause: one customer has two licences and uses both on one machine, or a machine was cloned with its fingerprint.
     /// Fix: deactivate it there first.

@@ -130,16 +130,12 @@ fn run(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -> 
     if !taken {
         return match again(tx, facts, new, hash)? {
             Some(twin) => Ok(twin),
-            None => Err(full(tx, facts, share)?),
+            None => Err(full(tx, facts.license, share)?),
         };
     }
     if !queries::is_live(tx.conn(), facts.license)? {
         // It was revoked or suspended while we waited for the place.
-        let question = Question {
-            license: Some(facts.license),
-            ..Question::default()
-        };
-        licenses::usable(&licenses::facts(tx, question)?.ok_or(NOT_FOUND)?)?;
+        licenses::usable(&anew(tx, facts.license)?)?;
     }
     let Some(machine) = enter(tx, facts, new, hash)? else {
         return_share(tx, facts.license, share)?;
@@ -199,22 +195,22 @@ fn again(tx: &mut Tenant<'_>, facts: &Facts, new: &NewMachine, hash: [u8; 32]) -
     let known = Share::from(&machine);
     let late = heartbeat::overdue(&machine, facts).is_some();
     let dead = machine.state == super::model::MachineState::Dead;
-    let anew = (late || dead).then(|| (machine.generation + 1, first_due(&facts.terms.rules, facts.now)));
+    let reborn = (late || dead).then(|| (machine.generation + 1, first_due(&facts.terms.rules, facts.now)));
     let is_other = |told: &Option<String>, known: &Option<String>| told.is_some() && told != known;
-    let changes = anew.is_some()
+    let changes = reborn.is_some()
         || is_other(&new.name, &machine.name)
         || is_other(&new.hostname, &machine.hostname)
         || is_other(&new.platform, &machine.platform)
         || is_other(&new.external_id, &machine.external_id)
         || known.told(new) != known;
     let after = match changes {
-        true => queries::refresh(tx.conn(), machine.id, new, anew)?,
+        true => queries::refresh(tx.conn(), machine.id, new, reborn)?,
         false => machine.clone(),
     };
     let more = Share::from(&after).less(known);
     while more != Share::default() && queries::resize(tx.conn(), facts.license, more)? == 0 {
         if overdue::reap(tx, facts)? == 0 {
-            return Err(full(tx, facts, more)?);
+            return Err(full(tx, facts.license, more)?);
         }
     }
     if dead {
@@ -255,11 +251,21 @@ fn return_share(tx: &mut Tenant<'_>, license: LicenseId, share: Share) -> Result
     Ok(sound()?)
 }
 
+/// What is known of a licence now: we may have waited since we asked.
+fn anew(tx: &mut Tenant<'_>, license: LicenseId) -> Result<Facts> {
+    let question = Question {
+        license: Some(license),
+        ..Question::default()
+    };
+    Ok(licenses::facts(tx, question)?.ok_or(NOT_FOUND)?)
+}
+
 /// The refusal that says what is short, and who takes it.
-fn full(tx: &mut Tenant<'_>, facts: &Facts, wanted: Share) -> Result<Error> {
-    let used = queries::taken(tx.conn(), facts.license)?;
-    let takers = queries::takers(tx.conn(), facts.license, LISTED)?;
-    let short = Short::of(&facts.terms.rules, used, wanted);
+fn full(tx: &mut Tenant<'_>, license: LicenseId, wanted: Share) -> Result<Error> {
+    let rules = anew(tx, license)?.terms.rules;
+    let used = queries::taken(tx.conn(), license)?;
+    let takers = queries::takers(tx.conn(), license, LISTED)?;
+    let short = Short::of(&rules, used, wanted);
     Ok(MACHINE_LIMIT_REACHED
         .because(short.detail())
         .with("limit", short.limit)

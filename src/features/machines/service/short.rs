@@ -17,7 +17,7 @@ pub(super) struct Short {
 }
 
 impl Short {
-    /// The first limit that is too small for what is wanted beside what is used. Where all were when it was refused, and none is any more, the
+    /// The first limit that is too small for what is wanted beside what is used. Where one was when it was refused, and none is any more, the
     /// machines'.
     pub(super) fn of(rules: &Rules, used: Share, wanted: Share) -> Short {
         let limit = |limit, what, used, wanted, max| Short {
