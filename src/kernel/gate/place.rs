@@ -82,14 +82,19 @@ impl Place {
     /// Says whose it is, now that it is known.
     ///
     /// # Errors
-    /// 429 `rate-limited`: the workspace has half of all places, and others are here too. The place is left.
+    /// 429 `rate-limited`: the workspace has half of all places, and others are here too; or it has so many that whoever comes next would find
+    /// none. The place is left.
     pub fn belong_to(&self, workspace: WorkspaceId) -> Result<(), Problem> {
         if !self.is_inside() || self.workspace.set(workspace).is_err() {
             return Ok(());
         }
         let (held, others) = self.hall.hold(workspace);
-        let share = (self.hall.room.permits + self.hall.room.line).div_ceil(2);
-        if held > share && others {
+        let places = self.hall.room.permits + self.hall.room.line;
+        let share = match others {
+            true => places.div_ceil(2),
+            false => places - places / 4,
+        };
+        if held > share {
             self.hall.greedy.inc();
             self.leave();
             return Err(RATE_LIMITED

@@ -130,6 +130,21 @@ async fn one_workspace_cannot_take_the_whole_line_from_others() {
 }
 
 #[actix_web::test]
+async fn whoever_comes_while_one_workspace_asks_for_all_there_is_finds_a_place() {
+    let gate = Gate::new(3, 5, 1); // two permits, a line of four
+    let mine = |n| {
+        let place = gate.admit(Class::Interactive).expect("there is room");
+        place.belong_to(workspace(n)).map(|()| place)
+    };
+    let _held: Vec<_> = (0..5).map(|_| mine(1).expect("nobody else is here")).collect();
+    for _ in 0..9 {
+        let refused = mine(1).expect_err("the last one is kept for others");
+        assert_eq!(refused.kind(), RATE_LIMITED);
+    }
+    let _other = mine(2).expect("its first");
+}
+
+#[actix_web::test]
 async fn passwords_have_places_of_their_own_and_an_account_s_permits() {
     let gate = Gate::new(5, 5, 1); // two permits for accounts
     let places: Vec<_> = (0..9)
