@@ -133,6 +133,18 @@ fn the_doctor_says_which_door_does_not_open_and_why() {
 }
 
 #[test]
+fn an_empty_variable_is_for_the_doctor_what_it_is_for_who_serves() {
+    let database = Database::migrated();
+    for name in ["GUILDHALL__LOG__LEVEL", "GUILDHALL__SERVR__PORT"] {
+        let mut variables = variables(&database);
+        assert!(report(variables.clone()).1);
+        variables.insert(name.into(), String::new());
+        let (said, content) = report(variables);
+        assert!(!content && !said.contains("every key known"), "{name}: {said}");
+    }
+}
+
+#[test]
 fn of_a_database_without_our_schema_the_doctor_says_only_that() {
     let (said, content) = report(variables(&Database::empty()));
     let wrong: Vec<&str> = said.lines().filter(|line| line.starts_with("WRONG")).collect();

@@ -1,6 +1,11 @@
 //! The end of a process that serves: who is told, what is finished, and what is not waited for.
 
-use std::{future::IntoFuture, net::TcpListener, sync::Arc};
+use std::{
+    future::IntoFuture,
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::dev::ServerHandle;
 use guildhall::{
@@ -101,11 +106,16 @@ async fn who_waits_is_answered_when_the_process_serves_on_no_longer() {
 async fn what_the_database_has_not_answered_is_waited_for_a_while_and_then_named() {
     let world = World::with(&[("SERVER__DRAIN_SECONDS", "0")]).await;
     let call = Call::internal("test", "test".into());
-    // The thread that asks holds one until it is answered.
+    // The thread that asks holds such a permit until it is answered.
     let asks = world.deployment.db.gate().enter(&call, None).await.expect("room");
+    let begun = Instant::now();
     let drained = serve::drain(&world.deployment, &served(&world)).await;
     assert_eq!(drained, Err("the database"));
+    assert!(begun.elapsed() >= Duration::from_secs(3), "it may be answered yet");
+    drop(asks);
 
+    let world = World::with(&[("SERVER__DRAIN_SECONDS", "0")]).await;
+    let asks = world.deployment.db.gate().enter(&call, None).await.expect("room");
     let handle = served(&world);
     let answered = async {
         until("it ends", async || world.deployment.readiness.is_closing()).await;

@@ -309,11 +309,14 @@ async fn where_more_than_a_thousand_follow_a_policy_it_changes_for_new_ones_alon
          INSERT INTO guildhall.licenses (workspace_id, id, product_id, policy_id, overrides, terms, terms_version, issued_via, created_by_type, created_by_id)
          SELECT workspace_id, gen_random_uuid(), product_id, policy_id, jsonb_build_object('max_cores', n), terms, terms_version, issued_via,
                 created_by_type, created_by_id
-           FROM guildhall.licenses, generate_series(1, 1000) n WHERE id = '{first}'"
+           FROM guildhall.licenses, generate_series(1, 1000) n WHERE id = '{first}';
+         INSERT INTO guildhall.license_counters (workspace_id, license_id, holder, machines_max)
+         SELECT workspace_id, id, id, 2 FROM guildhall.licenses WHERE overrides ? 'max_cores' ON CONFLICT DO NOTHING"
     ));
     let with = |machines: u32| {
         shop.world.count(&format!(
-            "SELECT count(*) FROM guildhall.licenses l JOIN guildhall.licenses f USING (workspace_id, policy_id)
+            "SELECT count(*) FROM guildhall.licenses f JOIN guildhall.licenses l USING (workspace_id, policy_id)
+               JOIN guildhall.license_counters c ON c.license_id = l.id AND c.machines_max = {machines}
               WHERE f.id = '{first}' AND l.terms #> '{{rules,max_machines}}' = '{machines}'"
         ))
     };
