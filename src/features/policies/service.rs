@@ -179,13 +179,13 @@ fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values) -> Result<i6
         let terms = Terms::of(&policy.rules, entitlements, &overrides);
         let differing = Differing::new(overrides, terms);
         bytes += licenses * differing.bytes().context("terms that cannot be written")?;
+        if bytes > BYTES_AT_ONCE {
+            return Err(TOO_MANY_LICENSES
+                .because("The terms of its licences are more than 4 MiB together.")
+                .with("limit_bytes", BYTES_AT_ONCE)
+                .into());
+        }
         given.push(differing);
-    }
-    if bytes > BYTES_AT_ONCE {
-        return Err(TOO_MANY_LICENSES
-            .because("The terms of its licences are more than 4 MiB together.")
-            .with("limit_bytes", BYTES_AT_ONCE)
-            .into());
     }
     Ok(queries::follow(tx.conn(), policy, given)?)
 }
