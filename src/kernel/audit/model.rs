@@ -227,7 +227,7 @@ pub struct AuditCheckpoint {
     pub seq: i64,
     /// The hash of that entry's seal, in hexadecimal.
     pub hash: String,
-    /// The key that signed.
+    /// The key that signed, one of `/.well-known/audit-keys.json`.
     pub kid: String,
     /// Ed25519, base64url, over `guildhall-audit-checkpoint-v1`, the workspace's id, `seq` and `hash`, joined by newlines.
     pub signature: String,

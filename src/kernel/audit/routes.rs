@@ -58,7 +58,8 @@ async fn list(
 
 /// List signed heads of the audit log.
 ///
-/// Keep one elsewhere: as long as the list has its `seq` with the same `hash`, nothing before it was altered or cut off.
+/// Keep one elsewhere: as long as the list has its `seq` with the same `hash`, nothing before it was altered or cut off. By its signature anybody
+/// sees that it is ours.
 #[utoipa::path(operation_id = "audit_checkpoints_list",
                params(PageQuery<CheckpointFilters>),
                responses((status = 200, description = "A page.", body = AuditCheckpointPage)),

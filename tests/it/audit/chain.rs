@@ -1,5 +1,7 @@
 //! The chain that seals the entries: every entry once, and whatever is done to the rows is found.
 
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
 use guildhall::{
     app::worker,
     kernel::{
@@ -7,6 +9,7 @@ use guildhall::{
         id::WorkspaceId,
     },
 };
+use serde_json::Value;
 
 use super::{column, rename, rows, seal};
 use crate::{identity::together, world::World};
@@ -84,6 +87,35 @@ async fn heads_are_signed_at_first_and_then_hourly() {
     assert_eq!(heads().await, [1, 3]);
     let verdict = verify(&world, world.home()).await;
     assert_eq!((verdict.places, verdict.checkpoints, verdict.broken), (3, 2, None));
+}
+
+#[actix_web::test]
+async fn anybody_can_see_that_a_head_was_signed_here() {
+    let world = World::new().await;
+    let owner = world.owner();
+    rename(&owner, "One").await;
+    seal(&world).await;
+    let page = owner.get("/audit-checkpoints").await.ok();
+    let head = &rows(&page)[0];
+    let keys = world.anonymous().get("/.well-known/audit-keys.json").await.ok();
+    assert_eq!(keys.header("cache-control"), "public, max-age=600");
+    let listed = keys.body["keys"].as_array().expect("keys");
+    let key = listed.iter().find(|key| key["kid"] == head["kid"]).expect("the key");
+    let read = |text: &Value| URL_SAFE_NO_PAD.decode(text.as_str().expect("text")).expect("base64url");
+    let statement = |seq: i64| {
+        let (workspace, hash) = (world.home(), head["hash"].as_str().expect("text"));
+        format!("guildhall-audit-checkpoint-v1\n{workspace}\n{seq}\n{hash}")
+    };
+    let signed = |seq: i64| {
+        let key = UnparsedPublicKey::new(&ED25519, read(&key["x"]));
+        key.verify(statement(seq).as_bytes(), &read(&head["signature"])).is_ok()
+    };
+    assert!(signed(1) && !signed(2));
+    let tokens = world.anonymous().get("/.well-known/jwks.json").await.ok();
+    assert!(
+        !tokens.text.contains(head["kid"].as_str().expect("text")),
+        "it signs no tokens"
+    );
 }
 
 #[actix_web::test]

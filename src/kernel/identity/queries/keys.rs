@@ -50,11 +50,12 @@ pub(in crate::kernel::identity) fn of_workspace(
 }
 
 /// Names and public halves of the deployment's keys of a use, the forgotten ones too: what they signed may be older than that.
-pub(in crate::kernel::identity) fn ever(tx: &mut Kernel<'_>, purpose: Use) -> Result<Vec<(String, serde_json::Value)>> {
+pub(in crate::kernel::identity) fn ever(tx: &mut Kernel<'_>, purpose: Use) -> Result<Vec<serde_json::Value>> {
     Ok(dsl::signing_keys
         .filter(dsl::workspace_id.is_null().and(dsl::purpose.eq(purpose.name())))
         .filter(dsl::state.ne(KeyState::Compromised.name()))
-        .select((dsl::kid, dsl::public_jwk))
+        .order(dsl::kid)
+        .select(dsl::public_jwk)
         .load(tx.conn())?)
 }
 

@@ -9,6 +9,7 @@ mod sign_in;
 mod sign_up;
 
 use actix_web::{HttpResponse, get, http::header::CACHE_CONTROL, web::Data};
+use serde::Serialize;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
@@ -48,7 +49,7 @@ pub fn routes(routes: &mut ServiceConfig) {
 
 /// What stands at the root of the server: the keys, and the pages behind mailed links.
 pub fn roots(routes: &mut ServiceConfig) {
-    routes.service(jwks).service(openid).service(oauth);
+    routes.service(jwks).service(auditors).service(openid).service(oauth);
     pages::routes(routes);
 }
 
@@ -60,10 +61,18 @@ pub fn roots(routes: &mut ServiceConfig) {
 #[get("/.well-known/jwks.json")]
 async fn jwks(_: Visit, keys: Data<Keys>) -> Result<HttpResponse> {
     keys.ready().await?;
-    Ok(HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "public, max-age=600"))
-        .insert_header(("access-control-allow-origin", "*"))
-        .json(keys.jwks()))
+    Ok(published(&keys.jwks()))
+}
+
+/// The keys that sign heads of the audit log (RFC 7517).
+///
+/// All that ever did: a head is verified for as long as somebody keeps it.
+#[utoipa::path(operation_id = "keys_list_audit", responses((status = 200, description = "The keys.", body = Jwks)),
+               extensions(("x-public" = json!(true)), ("x-rate-class" = json!("anonymous")), ("x-admission" = json!("account"))))]
+#[get("/.well-known/audit-keys.json")]
+async fn auditors(visit: Visit, _none: NoQuery, keys: Data<Keys>) -> Result<HttpResponse> {
+    let known = keys.audit_jwks(&visit.0).await?;
+    Ok(published(&known))
 }
 
 /// Who issues access tokens, and where the keys are (OpenID Connect Discovery).
@@ -85,8 +94,13 @@ async fn oauth(_: Visit, _none: NoQuery, identity: Data<Identity>) -> Result<Htt
 async fn discovery(identity: &Identity) -> Result<HttpResponse> {
     identity.keys.ready().await?;
     let known = Discovery::of(&identity.desk.issuer.issuer, &identity.keys.jwks());
-    Ok(HttpResponse::Ok()
+    Ok(published(&known))
+}
+
+/// What is anybody's to read, from any page, and stays true for ten minutes.
+fn published(what: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "public, max-age=600"))
         .insert_header(("access-control-allow-origin", "*"))
-        .json(known))
+        .json(what)
 }

@@ -22,7 +22,7 @@ use crate::kernel::{
     error::{DATABASE_UNAVAILABLE, Error, Result},
     id::WorkspaceId,
     identity::{
-        model::{Jwk, Jwks, KeyRow, KeyState, Use},
+        model::{Jwks, KeyRow, KeyState, Use},
         queries,
         service::{
             lifecycle::{due, moved},
@@ -251,21 +251,32 @@ impl Keys {
         Ok(public(&rows)?)
     }
 
-    /// The public halves of every key that ever signed heads of audit chains, by name; a withdrawn one is left out.
+    /// The public halves of every key that ever signed heads of audit chains; a withdrawn one is left out.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(in crate::kernel::identity) async fn audit_jwks(&self, call: &Call) -> Result<Jwks> {
+        let ever = |tx: &mut Kernel<'_>| queries::keys::ever(tx, Use::Audit);
+        let stored = self.inner.db.unscoped(call, ever).await?.into_iter();
+        let keys = stored.map(|jwk| serde_json::from_value(jwk).context("a stored public key"));
+        Ok(Jwks {
+            keys: keys.collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    /// The same by name.
     ///
     /// # Errors
     /// The database is away.
     pub(in crate::kernel) async fn auditors(&self) -> Result<HashMap<String, [u8; 32]>> {
-        let ever = |tx: &mut Kernel<'_>| queries::keys::ever(tx, Use::Audit);
-        let keys = self.inner.db.unscoped(&call("keys.auditors"), ever).await?;
-        let halves = keys.into_iter().map(|(kid, jwk)| {
-            let jwk: Jwk = serde_json::from_value(jwk).context("a stored public key")?;
+        let known = self.audit_jwks(&call("keys.auditors")).await?;
+        let halves = known.keys.into_iter().map(|jwk| {
             let half = URL_SAFE_NO_PAD.decode(jwk.x.unwrap_or_default()).unwrap_or_default();
             let half = half
                 .try_into()
                 .ok()
                 .context("a key of the audit log is no Ed25519 key")?;
-            Ok((kid, half))
+            Ok((jwk.kid, half))
         });
         halves.collect()
     }
