@@ -48,7 +48,8 @@ pub enum Signing {
     ///
     /// Every process learns of it within some seconds.
     Revoke {
-        /// Its id, as `/.well-known/jwks.json` names it.
+        /// Its id, as `/.well-known/jwks.json` names it. One in sixty-four begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
 }

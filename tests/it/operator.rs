@@ -260,6 +260,8 @@ fn signing_keys_are_changed_before_their_time() {
     let second = active();
     assert_ne!(second, first);
 
+    let (done, why) = said(&["revoke", "-looks-like-an-option"]);
+    assert!(!done && why.contains("no signing key -looks"), "{why}");
     let (done, why) = said(&["revoke", &second]);
     assert!(done, "{why}");
     assert_ne!(active(), second);
