@@ -1,12 +1,17 @@
 //! Too much at once: whoever is refused is refused at the door, and whoever was let in is served.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::IntoFuture,
+    time::{Duration, Instant},
+};
 
+use diesel::connection::SimpleConnection;
+use guildhall::kernel::metrics;
 use serde_json::json;
 
 use crate::{
     identity::together,
-    world::{Answer, Caller, Wire, World},
+    world::{Answer, Caller, Wire, World, patience::until},
 };
 
 /// The world without a credential, at one of many addresses.
@@ -66,6 +71,33 @@ async fn a_sign_in_flood_leaves_other_work_alone() {
         }
     };
     futures_util::join!(flood, work);
+}
+
+#[actix_web::test]
+async fn one_workspace_that_asks_for_everything_leaves_others_their_room() {
+    let world = World::new().await;
+    let (owner, other) = (world.owner(), world.stranger());
+    let product = owner.post("/products", json!({ "code": "one", "name": "One" })).await;
+    let path = format!("/products/{}", product.created().id());
+    let mut busy = world.superuser();
+    busy.batch_execute("BEGIN; SELECT FROM guildhall.products WHERE code = 'one' FOR UPDATE")
+        .expect("the lock");
+    let refused = || metrics::GATE_SHED.with_label_values(&["interactive", "share"]).get();
+    let before = refused();
+    let change = || owner.patch(&path, json!({ "name": "Other" })).into_future();
+    let flood = together((0..40).map(|_| change()));
+    let work = async {
+        until("some are refused", async || refused() > before).await;
+        let free = async { busy.batch_execute("ROLLBACK").expect("free again") };
+        let (answer, ()) = futures_util::join!(other.get("/customers").into_future(), free);
+        answer.ok();
+    };
+    let (flood, ()) = futures_util::join!(flood, work);
+    let of_others = flood.iter().filter(|answer| answer.status == 429);
+    for answer in of_others {
+        assert_eq!(answer.text_at("/bucket"), "concurrency");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
 }
 
 #[actix_web::test]

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Full, Hall};
+use super::Hall;
 use crate::kernel::{
     error::{Problem, RATE_LIMITED},
     id::WorkspaceId,
@@ -88,16 +88,25 @@ impl Place {
         if !self.is_inside() || self.workspace.set(workspace).is_err() {
             return Ok(());
         }
+        self.claim(workspace)
+    }
+
+    /// Counts it as the workspace's, if that has not too many.
+    fn claim(&self, workspace: WorkspaceId) -> Result<(), Problem> {
         let (held, others) = self.hall.hold(workspace);
         let places = self.hall.room.permits + self.hall.room.line;
         let share = match others {
             true => places.div_ceil(2),
-            false => places - places / 4,
+            false => places - (places / 4).max(1),
         };
         if held > share {
             self.hall.greedy.inc();
             self.leave();
+            let beside = if others { " while others are here" } else { "" };
             return Err(RATE_LIMITED
+                .because(format!(
+                    "At most {share} requests of a workspace are served at once{beside}."
+                ))
                 .with("bucket", "concurrency")
                 .with("limit", share)
                 .retry_after(Duration::from_secs(1)));
@@ -118,17 +127,14 @@ impl Place {
     /// Takes a place again after it was left.
     ///
     /// # Errors
-    /// [`Full`].
-    pub fn come_back(&self) -> Result<(), Full> {
+    /// 503 `overloaded`: there is none. 429 as [`Place::belong_to`].
+    pub fn come_back(&self) -> Result<(), Problem> {
         if self.is_inside() {
             return Ok(());
         }
         self.hall.take()?;
-        if let Some(workspace) = self.workspace.get() {
-            self.hall.hold(*workspace);
-        }
         self.inside.store(true, Ordering::Relaxed);
-        Ok(())
+        self.workspace.get().map_or(Ok(()), |workspace| self.claim(*workspace))
     }
 }
 

@@ -104,7 +104,7 @@ async fn a_place_that_was_left_has_to_be_found_again() {
     let others: Vec<_> = (0..3)
         .map(|_| gate.admit(Class::Interactive).expect("there is room"))
         .collect();
-    assert_eq!(place.come_back(), Err(Full));
+    assert_eq!(place.come_back().expect_err("it is full").kind(), OVERLOADED);
     let held = gate.enter(&call(Class::Interactive, Some(&place)), None).await;
     assert!(held.is_err(), "it counts as one without a place");
     drop(others);
@@ -142,6 +142,23 @@ async fn whoever_comes_while_one_workspace_asks_for_all_there_is_finds_a_place()
         assert_eq!(refused.kind(), RATE_LIMITED);
     }
     let _other = mine(2).expect("its first");
+}
+
+#[actix_web::test]
+async fn whoever_left_a_place_comes_back_to_no_more_than_its_share() {
+    let gate = Gate::new(3, 5, 1); // two permits, a line of four
+    let admit = || gate.admit(Class::Interactive).expect("there is room");
+    let slow: Vec<_> = (0..6)
+        .map(|_| {
+            let place = admit();
+            place.belong_to(workspace(1)).expect("its share");
+            place.leave();
+            place
+        })
+        .collect();
+    let back: Vec<_> = slow.iter().map(|place| place.come_back().is_ok()).collect();
+    assert_eq!(back, [true, true, true, true, true, false]);
+    admit().belong_to(workspace(2)).expect("its first");
 }
 
 #[actix_web::test]

@@ -43,7 +43,7 @@ pub(in crate::kernel) async fn read(request: &HttpRequest, payload: &mut Payload
     }
     place.leave();
     let body = reading.await?;
-    place.come_back().map_err(Problem::from)?;
+    place.come_back()?;
     Ok(body)
 }
 

@@ -266,6 +266,11 @@ async fn admit(seen: &mut Seen<'_>, request: &ServiceRequest, call: Call) -> Res
         seen.verdict = limits.settle(arrival, is_good || is_our_trouble(&caller)).await;
     }
     seen.meet(&caller);
+    // Before anything is taken of its limits. What concerns the account alone takes nothing from the others of its workspace.
+    let in_workspace = matches!(seen.operation.admission, Class::Interactive | Class::Long);
+    if let (Some(place), Ok(access), true) = (&seen.place, &caller.access, in_workspace && seen.verdict.is_allowed()) {
+        place.belong_to(access.scope().workspace())?;
+    }
     if seen.verdict.is_allowed()
         && let Some(own) = own_limits(limits, seen.operation, &caller).await
     {
@@ -277,11 +282,6 @@ async fn admit(seen: &mut Seen<'_>, request: &ServiceRequest, call: Call) -> Res
     }
     if let Some(refused) = seen.verdict.problem() {
         return Err(Box::new(refused));
-    }
-    // What concerns the account alone takes nothing from the others of its workspace.
-    let in_workspace = matches!(seen.operation.admission, Class::Interactive | Class::Long);
-    if let (Some(place), Ok(access), true) = (&seen.place, &caller.access, in_workspace) {
-        place.belong_to(access.scope().workspace())?;
     }
     if let Some(refused) = misplaced(seen, headers, &caller, named).await {
         caller = without_credential(caller, refused);
