@@ -88,7 +88,7 @@ struct Reach {
 ///
 /// Its licences follow a change of its rules or entitlements, each with what differs for it, unless only new ones are meant. Where `existing` is
 /// said, those follow, too, that did not follow an earlier change, though nothing changes now. Where there are more than 1,000 of them, or their
-/// terms are more than 4 MiB together, both are 409 `too-many-licenses`.
+/// terms and overrides are more than 4 MiB together, both are 409 `too-many-licenses`.
 #[utoipa::path(operation_id = "policies_update", 
                params(("id" = PolicyId, Path, description = "The policy."),
                       ("apply" = inline(Option<Apply>), Query, description = "Whether licences that there are follow: `existing`, or `new` for none but those to come.")),

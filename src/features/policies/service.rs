@@ -181,7 +181,7 @@ fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values) -> Result<i6
         bytes += licenses * differing.bytes().context("terms that cannot be written")?;
         if bytes > BYTES_AT_ONCE {
             return Err(TOO_MANY_LICENSES
-                .because("The terms of its licences are more than 4 MiB together.")
+                .because("The terms of its licences and what differs for each are more than 4 MiB together.")
                 .with("limit_bytes", BYTES_AT_ONCE)
                 .into());
         }

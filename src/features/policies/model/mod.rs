@@ -40,7 +40,7 @@ crate::problems! {
     /// More licences follow the policy, or longer terms of theirs, than one transaction may change.
     /// Cause: a policy that is in use for long, changed for all its licences at once.
     /// Fix: make another policy, or change this one with `?apply=new`, for licences to come.
-    pub TOO_MANY_LICENSES = 409, "too-many-licenses", "Too many licences follow this policy";
+    pub TOO_MANY_LICENSES = 409, "too-many-licenses", "Too many licences follow this policy, or too large ones";
 }
 
 /// Names a policy.
