@@ -10,7 +10,10 @@ use diesel::{
     sql_types::{BigInt, Jsonb as SqlJsonb, Uuid as SqlUuid},
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 use super::model::{NewPolicy, Overrides, PolicyFilters, PolicyId, Row, Terms};
 use crate::{
@@ -152,37 +155,29 @@ pub(super) fn differences(conn: &mut PgConnection, id: PolicyId) -> QueryResult<
         .load(conn)
 }
 
-/// A way in which licences of a policy differ from it, and what holds for those.
-#[derive(Debug, Serialize)]
-pub(super) struct Differing {
-    overrides: Overrides,
-    terms: Terms,
+/// What is said of those licences of a policy that differ from it in one way.
+#[derive(Serialize)]
+struct Differing<'a> {
+    overrides: &'a Overrides,
+    terms: &'a Terms,
     machines: Option<i32>,
     cores: Option<i32>,
     memory_mb: Option<i32>,
     disk_mb: Option<i32>,
 }
 
-impl Differing {
-    /// How long it is.
-    pub(super) fn bytes(&self) -> serde_json::Result<i64> {
-        serde_json::to_string(self).map(|text| text.len() as i64)
-    }
-
-    pub(super) fn new(overrides: Overrides, terms: Terms) -> Self {
-        let rules = &terms.rules;
-        let most = |max| rules.overage_strategy.most(max);
-        let (machines, cores) = (most(rules.max_machines), most(rules.max_cores));
-        let (memory_mb, disk_mb) = (most(rules.max_memory_mb), most(rules.max_disk_mb));
-        Differing {
-            overrides,
-            terms,
-            machines,
-            cores,
-            memory_mb,
-            disk_mb,
-        }
-    }
+/// The terms and limits of licences that differ in this way, as [`follow`] wants them.
+pub(super) fn differing(overrides: &Overrides, terms: &Terms) -> serde_json::Result<Box<RawValue>> {
+    let rules = &terms.rules;
+    let most = |max| rules.overage_strategy.most(max);
+    to_raw_value(&Differing {
+        overrides,
+        terms,
+        machines: most(rules.max_machines),
+        cores: most(rules.max_cores),
+        memory_mb: most(rules.max_memory_mb),
+        disk_mb: most(rules.max_disk_mb),
+    })
 }
 
 define_sql_function! {
@@ -190,6 +185,6 @@ define_sql_function! {
 }
 
 /// Gives the licences of a policy their terms and limits, where they have others. Answers how many.
-pub(super) fn follow(conn: &mut PgConnection, policy: &Row, given: Vec<Differing>) -> QueryResult<i64> {
+pub(super) fn follow(conn: &mut PgConnection, policy: &Row, given: Vec<Box<RawValue>>) -> QueryResult<i64> {
     diesel::select(policy_follow(policy.id.uuid(), policy.version, Jsonb(given))).get_result(conn)
 }

@@ -7,7 +7,7 @@ use super::{
         Apply, NewPolicy, Overrides, POLICY_ARCHIVED, POLICY_CREATED, POLICY_UPDATED, Policy, PolicyFilters, PolicyId,
         PolicyPatch, Row, TOO_MANY_LICENSES, Terms,
     },
-    queries::{self, Differing},
+    queries,
 };
 use crate::{
     features::{
@@ -177,8 +177,8 @@ fn follow(tx: &mut Tenant<'_>, policy: &Row, entitlements: &Values) -> Result<i6
     let (mut given, mut bytes) = (Vec::new(), 0);
     for (Jsonb(overrides), licenses) in queries::differences(tx.conn(), policy.id)? {
         let terms = Terms::of(&policy.rules, entitlements, &overrides);
-        let differing = Differing::new(overrides, terms);
-        bytes += licenses * differing.bytes().context("terms that cannot be written")?;
+        let differing = queries::differing(&overrides, &terms).context("terms that cannot be written")?;
+        bytes += licenses * differing.get().len() as i64;
         if bytes > BYTES_AT_ONCE {
             return Err(TOO_MANY_LICENSES
                 .because("The terms of its licences and what differs for each are more than 4 MiB together.")
