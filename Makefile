@@ -50,3 +50,8 @@ clean: ## Remove what was built and what the stack keeps
 openapi: ## Write the API documents anew, after a change of routes or types
 	@cargo run --quiet --locked --features $(features) -- openapi > openapi/openapi.json
 	@cargo run --quiet --locked --features $(features) -- openapi --older > openapi/openapi-3.0.json
+
+# For .ci/run, which lints what is tested here.
+.PHONY: features
+features:
+	@echo $(features)
