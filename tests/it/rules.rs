@@ -322,14 +322,7 @@ fn every_setting_is_used() {
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let words = [
-        "todo!(",
-        "unimplemented!(",
-        "#[ignore",
-        "```ignore",
-        "#[allow(",
-        "dbg!(",
-    ];
+    let words = "todo!( unimplemented!( #[ignore ```ignore ```no_run #[allow( dbg!(";
     let all: Vec<(String, String)> = sources("src")
         .into_iter()
         .chain(sources("tests"))
@@ -340,7 +333,7 @@ fn nothing_is_left_unfinished() {
         let lines = text
             .lines()
             .enumerate()
-            .filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+            .filter(|(_, line)| words.split(' ').any(|word| line.contains(word)));
         broken.extend(lines.map(|(n, line)| format!("{file}:{}: {}", n + 1, line.trim())));
     }
     none("words of unfinished work", broken);

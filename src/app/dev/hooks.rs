@@ -102,9 +102,9 @@ async fn catch(
     if !hooks.catch(&name, caught) {
         return HttpResponse::InsufficientStorage().finish();
     }
-    let status = answer
-        .status
-        .and_then(|status| actix_web::http::StatusCode::from_u16(status).ok());
+    // What is below is no answer yet.
+    let status = answer.status.filter(|status| (200..600).contains(status));
+    let status = status.and_then(|status| actix_web::http::StatusCode::from_u16(status).ok());
     HttpResponse::build(status.unwrap_or(actix_web::http::StatusCode::NO_CONTENT)).finish()
 }
 
@@ -137,6 +137,7 @@ mod tests {
         };
         assert_eq!(post("/dev/hooks/mine", b"{\"a\": 1}").await.status(), 204);
         assert_eq!(post("/dev/hooks/mine?status=503", b"\xff\x00").await.status(), 503);
+        assert_eq!(post("/dev/hooks/mine?status=101", b"").await.status(), 204);
 
         let get = test::TestRequest::get().uri("/dev/hooks/mine").to_request();
         let seen: Value = test::call_and_read_body_json(&app, get).await;
