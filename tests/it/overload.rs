@@ -80,8 +80,11 @@ async fn one_workspace_that_asks_for_everything_leaves_others_their_room() {
     let product = owner.post("/products", json!({ "code": "one", "name": "One" })).await;
     let path = format!("/products/{}", product.created().id());
     let mut busy = world.superuser();
-    busy.batch_execute("BEGIN; SELECT FROM guildhall.products WHERE code = 'one' FOR UPDATE")
-        .expect("the lock");
+    let home = world.home().uuid();
+    busy.batch_execute(&format!(
+        "BEGIN; SELECT FROM guildhall.products WHERE workspace_id = '{home}' FOR UPDATE"
+    ))
+    .expect("the lock");
     let refused = || metrics::GATE_SHED.with_label_values(&["interactive", "share"]).get();
     let before = refused();
     let change = || owner.patch(&path, json!({ "name": "Other" })).into_future();
@@ -93,10 +96,11 @@ async fn one_workspace_that_asks_for_everything_leaves_others_their_room() {
         answer.ok();
     };
     let (flood, ()) = futures_util::join!(flood, work);
-    let of_others = flood.iter().filter(|answer| answer.status == 429);
-    for answer in of_others {
+    let too_many: Vec<_> = flood.iter().filter(|answer| answer.status == 429).collect();
+    assert!(!too_many.is_empty(), "forty at once are too many");
+    for answer in too_many {
         assert_eq!(answer.text_at("/bucket"), "concurrency");
-        assert_eq!(answer.header("retry-after"), "1");
+        assert!(["1", "2", "3"].contains(&answer.header("retry-after")));
     }
 }
 

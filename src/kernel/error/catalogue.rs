@@ -243,8 +243,8 @@ crate::problems! {
     /// Fix: send `If-Match` with the version that you read.
     pub PRECONDITION_REQUIRED = 428, "precondition-required", "Say which version you are changing";
     /// Too many requests; `bucket` names the limit.
-    /// Cause: a loop without a pause, or many programs behind one key or address.
-    /// Fix: wait for `Retry-After` seconds.
+    /// Cause: a loop without a pause, or many programs behind one key or address; with `concurrency`, too many requests at once.
+    /// Fix: wait for `Retry-After` seconds; with `concurrency`, ask for less at once.
     pub RATE_LIMITED = 429, "rate-limited", "Too many requests";
     /// Too many wrong passwords or codes.
     /// Cause: a forgotten password, or somebody who guesses.

@@ -108,8 +108,7 @@ impl Place {
                     "At most {share} requests of a workspace are served at once{beside}."
                 ))
                 .with("bucket", "concurrency")
-                .with("limit", share)
-                .retry_after(Duration::from_secs(1)));
+                .with("limit", share));
         }
         Ok(())
     }

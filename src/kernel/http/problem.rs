@@ -127,7 +127,9 @@ fn document(problem: &Problem, base: &str, request_id: &str, retry_after: Option
 /// Writes the document, and around it the answer.
 pub(in crate::kernel) fn render(problem: &Problem, base: &str, request_id: &str) -> HttpResponse {
     let (kind, case) = (problem.kind, problem.case());
-    let retry_after = case.retry_after.or_else(|| (kind.status == 503).then(jitter));
+    let retry_after = case
+        .retry_after
+        .or_else(|| matches!(kind.status, 429 | 503).then(jitter));
     let document = document(problem, base, request_id, retry_after);
 
     let mut response = HttpResponse::build(StatusCode::from_u16(kind.status).expect("a real status"));
