@@ -5,7 +5,7 @@ use std::future::IntoFuture;
 use serde_json::json;
 
 use crate::{
-    identity::{login, someone, together},
+    identity::together,
     workspaces::{member_of, signed_in},
     world::World,
 };
@@ -76,9 +76,7 @@ async fn a_key_stops_with_its_person_and_with_their_membership() {
 #[actix_web::test]
 async fn a_key_works_from_where_it_may_and_nowhere_else() {
     let world = World::new().await;
-    let person = someone(&world).await;
-    world.join(world.home(), person.user, "owner");
-    let owner = login(&world, &person).await.caller;
+    let owner = signed_in(&world, "owner").await;
     let listed = json!({ "name": "CI", "ip_allowlist": ["192.0.2.0/24", "198.51.100.7", "2001:db8::/32"] });
     let made = owner.post("/api-keys", listed).await.created();
     let caller = world.anonymous().bearer(&made.text_at("/secret"));

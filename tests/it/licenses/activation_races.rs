@@ -1,6 +1,6 @@
 //! A limit is exact, whoever comes at the same time.
 
-use std::time::Duration;
+use std::{future::IntoFuture, time::Duration};
 
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
@@ -32,6 +32,10 @@ async fn insist(caller: Caller, path: String, body: Option<Value>) -> Answer {
 /// How many callers have to stand before the counter together before one of them gets any further.
 const TOGETHER: i64 = 3;
 
+/// How many wait inside the database.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND usename = 'app_tenant' AND wait_event_type = 'Lock'";
+
 /// All of these at once: the licence's counter is held until several of them wait for it inside the database, each in its own transaction.
 async fn at_once(
     shop: &Shop,
@@ -44,11 +48,9 @@ async fn at_once(
         licence.uuid()
     );
     barrier.batch_execute(&hold).expect("nobody else holds it");
-    let waiting = "SELECT count(*) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND usename = 'app_tenant' AND wait_event_type = 'Lock'";
     let opening = async {
         until("several wait for the counter", async || {
-            shop.world.count(waiting) >= TOGETHER
+            shop.world.count(WAITING) >= TOGETHER
         })
         .await;
         barrier.batch_execute("COMMIT").expect("given back");
@@ -89,6 +91,30 @@ async fn as_many_as_the_limit_says_get_a_place_and_not_one_more() {
             assert_eq!(refused.body["used"], limit);
         }
     }
+}
+
+#[actix_web::test]
+async fn who_waited_while_the_limit_was_lowered_is_told_the_new_one() {
+    let shop = Shop::new().await;
+    let licence = shop.licence(json!({ "max_machines": 5 })).await;
+    shop.activate(&licence, "first").await.created();
+    let id = licence.uuid();
+    let mut lowering = shop.world.superuser();
+    lowering
+        .batch_execute(&format!(
+            "BEGIN; UPDATE license_counters SET machines_max = 1 WHERE license_id = '{id}';
+             UPDATE licenses SET terms = jsonb_set(terms, '{{rules,max_machines}}', '1') WHERE id = '{id}'"
+        ))
+        .expect("nobody else holds them");
+    let (owner, path, body) = activation(&shop, &licence, "second".into());
+    let waiting = async {
+        until("it waits for the counter", async || shop.world.count(WAITING) > 0).await;
+        lowering.batch_execute("COMMIT").expect("lowered");
+    };
+    let (refused, ()) = futures_util::join!(owner.post(&path, body.unwrap_or_default()).into_future(), waiting);
+    let refused = refused.refused("machine-limit-reached");
+    assert_eq!(refused.body["detail"], "1 of 1 machines are in use.");
+    assert_eq!((&refused.body["used"], &refused.body["max"]), (&json!(1), &json!(1)));
 }
 
 #[actix_web::test]

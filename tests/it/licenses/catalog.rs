@@ -311,7 +311,7 @@ async fn where_more_than_a_thousand_follow_a_policy_it_changes_for_new_ones_alon
                 created_by_type, created_by_id
            FROM guildhall.licenses, generate_series(1, 1000) n WHERE id = '{first}';
          INSERT INTO guildhall.license_counters (workspace_id, license_id, holder, machines_max)
-         SELECT workspace_id, id, id, 2 FROM guildhall.licenses WHERE overrides ? 'max_cores' ON CONFLICT DO NOTHING"
+         SELECT workspace_id, id, id, 2 FROM guildhall.licenses WHERE policy_id = (SELECT policy_id FROM guildhall.licenses WHERE id = '{first}') AND id <> '{first}'"
     ));
     let with = |machines: u32| {
         shop.world.count(&format!(

@@ -49,7 +49,7 @@ pub(in crate::kernel::identity) fn of_workspace(
         .load(tx.conn())?)
 }
 
-/// Names and public halves of the deployment's keys of a use, the forgotten ones too: what they signed may be older than that.
+/// Public halves of the deployment's keys of a use, the forgotten ones too: what they signed may be older than that.
 pub(in crate::kernel::identity) fn ever(tx: &mut Kernel<'_>, purpose: Use) -> Result<Vec<serde_json::Value>> {
     Ok(dsl::signing_keys
         .filter(dsl::workspace_id.is_null().and(dsl::purpose.eq(purpose.name())))
