@@ -6,10 +6,17 @@ use clap::Subcommand;
 use crate::{
     app::{
         boot::Deployment,
-        guard,
+        cli, guard,
         keks::{self, Keks},
     },
-    kernel::{audit, clock::Clock, config::Config, error::NOT_FOUND, id::WorkspaceId, identity::Use},
+    kernel::{
+        audit,
+        clock::{self, Clock},
+        config::Config,
+        error::NOT_FOUND,
+        id::WorkspaceId,
+        identity::Use,
+    },
 };
 
 /// What the operator can do by hand.
@@ -27,7 +34,7 @@ pub enum Admin {
     /// Look after the audit logs.
     #[command(subcommand)]
     Audit(Audit),
-    /// Change signing keys before their time.
+    /// See signing keys, and change them before their time.
     #[command(subcommand)]
     Keys(Signing),
     /// See which key-encryption keys are in use, and move what is sealed to the current one.
@@ -38,6 +45,8 @@ pub enum Admin {
 /// What there is to do about signing keys.
 #[derive(Subcommand)]
 pub enum Signing {
+    /// Say which keys there are, what each signs, and where it stands.
+    List,
     /// Let the spare take over now: what was signed before stays good, and nobody notices.
     Rotate {
         /// What the key signs: `access` tokens, `audit` heads, `webhook` deliveries.
@@ -46,9 +55,10 @@ pub enum Signing {
     },
     /// Withdraw a key, with everything that it signed, and let its spare take over: for one that somebody else may have.
     ///
-    /// Every process learns of it within some seconds.
+    /// Every process learns of it within some seconds. Withdrawn, a key of `access` ends every token that it signed, and heads by one of
+    /// `audit` vouch for nothing any more: the next head, by another key, vouches for all before it again.
     Revoke {
-        /// Its id, as `/.well-known/jwks.json` names it. One in sixty-four begins with a hyphen.
+        /// Its id, as `list` names it, or a head of an audit log. One in sixty-four begins with a hyphen.
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },
@@ -80,12 +90,16 @@ pub fn run(command: &Admin, config: Config) -> Result<()> {
         let deployment = Deployment::new(config, Clock::system())?;
         guard::may_act(&deployment.db, &deployment.config).await?;
         // Who only looks seals nothing, and takes no key into use.
-        if !matches!(command, Admin::Keks(Keks::List) | Admin::Audit(_)) {
+        if !matches!(
+            command,
+            Admin::Keks(Keks::List) | Admin::Keys(Signing::List) | Admin::Audit(_)
+        ) {
             keks::admit(&deployment).await?;
         }
         match command {
             Admin::Bootstrap { email } => bootstrap(&deployment, email).await,
             Admin::Audit(Audit::Verify { workspace }) => verify(&deployment, *workspace).await,
+            Admin::Keys(Signing::List) => list(&deployment).await,
             Admin::Keys(Signing::Rotate { purpose }) => rotate(&deployment, *purpose).await,
             Admin::Keys(Signing::Revoke { kid }) => revoke(&deployment, kid).await,
             Admin::Keks(Keks::List) => keks::list(&deployment).await,
@@ -102,6 +116,17 @@ async fn bootstrap(deployment: &Deployment, email: &str) -> Result<()> {
     // In the fragment, which browsers keep to themselves.
     println!("{base}/auth/reset#{}", token.expose());
     Ok(())
+}
+
+async fn list(deployment: &Deployment) -> Result<()> {
+    let keys = deployment.keys.list().await;
+    let mut listed = String::new();
+    for key in keys.map_err(|error| anyhow!("{error}"))? {
+        let since = key.since.map(|since| format!(" since {}", clock::written(since)));
+        let (kid, purpose, state) = (key.kid, key.purpose, key.state);
+        listed += &format!("{kid}  {purpose:<7}  {state}{}\n", since.unwrap_or_default());
+    }
+    Ok(cli::print(listed.as_bytes())?)
 }
 
 async fn rotate(deployment: &Deployment, purpose: Use) -> Result<()> {
@@ -139,5 +164,11 @@ async fn verify(deployment: &Deployment, workspace: WorkspaceId) -> Result<()> {
         "The chain of {workspace} holds; entries: {}, signed heads: {}.",
         verdict.places, verdict.checkpoints
     );
+    if verdict.withdrawn > 0 {
+        println!(
+            "Heads by keys that were withdrawn, which vouch for nothing: {}.",
+            verdict.withdrawn
+        );
+    }
     Ok(())
 }

@@ -260,6 +260,12 @@ fn signing_keys_are_changed_before_their_time() {
     let second = active();
     assert_ne!(second, first);
 
+    let listed = String::from_utf8(fresh.admin(&["keys", "list"]).stdout).expect("text");
+    for (kid, is) in [(&first, "access   retiring since"), (&second, "access   active since")] {
+        assert!(listed.contains(&format!("{kid}  {is}")), "{listed}");
+    }
+    assert!(listed.contains("  audit    active since"), "{listed}");
+
     let (done, why) = said(&["revoke", "-looks-like-an-option"]);
     assert!(!done && why.contains("no signing key -looks"), "{why}");
     let (done, why) = said(&["revoke", &second]);

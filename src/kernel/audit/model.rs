@@ -227,7 +227,7 @@ pub struct AuditCheckpoint {
     pub seq: i64,
     /// The hash of that entry's seal, in hexadecimal.
     pub hash: String,
-    /// The key that signed, one of `/.well-known/audit-keys.json`.
+    /// The key that signed, one of `/.well-known/audit-keys.json`; one that is not there was withdrawn, and its signature vouches for nothing.
     pub kid: String,
     /// Ed25519, base64url, over `guildhall-audit-checkpoint-v1`, the workspace's id, `seq` and `hash`, joined by newlines.
     pub signature: String,
@@ -339,6 +339,8 @@ pub struct Verdict {
     pub places: i64,
     /// Signed heads that agree with the chain.
     pub checkpoints: i64,
+    /// Those that agree too, but whose keys were withdrawn since: they vouch for nothing.
+    pub withdrawn: i64,
     /// The first thing that is wrong; `None`: the chain holds.
     pub broken: Option<Broken>,
 }

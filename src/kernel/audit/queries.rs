@@ -282,6 +282,15 @@ pub(super) fn places(conn: &mut PgConnection, after: i64, most: i64) -> QueryRes
         .load(conn)
 }
 
+/// The first place that is left.
+pub(super) fn first_place(conn: &mut PgConnection) -> QueryResult<Option<i64>> {
+    audit_seals::table
+        .select(audit_seals::seq)
+        .order(audit_seals::seq)
+        .first(conn)
+        .optional()
+}
+
 /// An entry that is neither sealed nor waits for it.
 pub(super) fn unsealed(conn: &mut PgConnection) -> QueryResult<Option<AuditId>> {
     audit_log::table

@@ -10,5 +10,6 @@ mod service;
 pub use model::{Algorithm, Jwk, Jwks, Me, PROBLEMS, Use};
 pub use routes::{roots, routes};
 pub(in crate::kernel) use sealed::SEALED;
+pub(in crate::kernel) use service::Auditor;
 pub(in crate::kernel) use service::read_token;
 pub use service::{Identity, Issuer, Keys, Signer};

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{column, rename, rows, seal};
 use crate::{identity::together, world::World};
 
-async fn verify(world: &World, workspace: WorkspaceId) -> Verdict {
+pub(super) async fn verify(world: &World, workspace: WorkspaceId) -> Verdict {
     let (db, keys) = (&world.deployment.db, &world.deployment.keys);
     audit::verify(db, keys, workspace).await.expect("a verdict")
 }

@@ -3,6 +3,7 @@
 mod chain;
 mod changes;
 mod refusals;
+mod verifying;
 
 use std::collections::BTreeSet;
 

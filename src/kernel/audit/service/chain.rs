@@ -55,19 +55,37 @@ pub fn statement(workspace: WorkspaceId, seq: i64, hash: &[u8]) -> Vec<u8> {
 pub struct Head<'a> {
     pub seq: i64,
     pub hash: &'a [u8],
-    /// Whether the signature is one of ours.
-    pub signed: bool,
+    pub signature: Signature,
+}
+
+/// What a head's signature is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// It vouches for its place, and for all before it.
+    Good,
+    /// A key of ours made it that was withdrawn since: it vouches for nothing.
+    Withdrawn,
+    /// No key of ours made it.
+    Wrong,
 }
 
 /// Walks a chain from its beginning to its end.
 #[derive(Default)]
 pub struct Walk {
     verdict: Verdict,
+    /// The first place.
+    first: Option<i64>,
     /// The last place, and its hash.
     last: Option<(i64, Hash)>,
-    /// Retention removed the entry of the first place and what was before it: until a signed head vouches for just that place, its hash is
-    /// only claimed.
-    claimed: Option<i64>,
+    claim: Option<Claim>,
+}
+
+/// Retention removed the entry of the first place and what was before it: until a signed head vouches for just that place, its hash is only
+/// claimed.
+struct Claim {
+    seq: i64,
+    /// A head stands there whose key was withdrawn: whoever vouches for what follows vouches for the hash, too.
+    signed: bool,
 }
 
 impl Walk {
@@ -76,12 +94,21 @@ impl Walk {
         self.last.map_or(0, |(seq, _)| seq)
     }
 
+    /// The place that it began with; 0 before that.
+    pub fn first(&self) -> i64 {
+        self.first.unwrap_or_default()
+    }
+
     /// Looks at the next place. False once something is wrong: there is nothing to be learned after that.
     pub fn step(&mut self, place: &Place) -> Result<bool> {
         let (seal, entry, personal) = place;
+        self.first.get_or_insert(seal.seq);
         let fault = match self.last {
             None if seal.seq > 1 || entry.is_none() => {
-                self.claimed = Some(seal.seq);
+                self.claim = Some(Claim {
+                    seq: seal.seq,
+                    signed: false,
+                });
                 None
             }
             None => judge(&START, seal, entry.as_ref(), personal.as_ref())?,
@@ -100,12 +127,22 @@ impl Walk {
 
     /// Compares a signed head with the place that was looked at last.
     pub fn vouch(&mut self, head: &Head<'_>) -> bool {
-        if self.last.is_none_or(|(seq, hash)| seq != head.seq || hash != head.hash) || !head.signed {
-            return self.stop(head.seq, Fault::CheckpointWrong, None);
-        }
-        self.verdict.checkpoints += 1;
-        if self.claimed == Some(head.seq) {
-            self.claimed = None;
+        let fits = self
+            .last
+            .is_some_and(|(seq, hash)| seq == head.seq && hash == head.hash);
+        let of_first = |claim: &Claim| claim.seq == head.seq;
+        match head.signature {
+            Signature::Good if fits => {
+                self.verdict.checkpoints += 1;
+                self.claim.take_if(|claim| claim.signed || of_first(claim));
+            }
+            Signature::Withdrawn if fits => {
+                self.verdict.withdrawn += 1;
+                if let Some(claim) = self.claim.as_mut().filter(|claim| of_first(claim)) {
+                    claim.signed = true;
+                }
+            }
+            _ => return self.stop(head.seq, Fault::CheckpointWrong, None),
         }
         true
     }
@@ -116,8 +153,8 @@ impl Walk {
         if self.verdict.broken.is_none() {
             if signed.is_some_and(|signed| signed > end) {
                 self.stop(end + 1, Fault::Truncated, None);
-            } else if let Some(first) = self.claimed {
-                match first {
+            } else if let Some(claim) = &self.claim {
+                match claim.seq {
                     1 => self.stop(1, Fault::Missing, None),
                     first => self.stop(first - 1, Fault::Gap, None),
                 };

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::chain::{self, Head, Walk};
+use super::chain::{self, Head, Signature, Walk};
 use crate::kernel::{
     access::{Actor, Call, Reach, Scope},
     audit::{model::Verdict, queries},
@@ -11,7 +11,7 @@ use crate::kernel::{
     entitlements::Plan,
     error::{NOT_FOUND, Result},
     id::{RequestId, WorkspaceId},
-    identity::Keys,
+    identity::{Auditor, Keys},
 };
 
 /// Places that one transaction looks at.
@@ -23,6 +23,23 @@ const BATCH: i64 = 1_000;
 /// 404 if there is no such workspace, 503 if the database fails.
 pub async fn verify(db: &Db, keys: &Keys, workspace: WorkspaceId) -> Result<Verdict> {
     let keys = Arc::new(keys.auditors().await?);
+    loop {
+        let (first, verdict) = walk(db, keys.clone(), workspace).await?;
+        if verdict.broken.is_none() {
+            return Ok(verdict);
+        }
+        // Retention may have moved the beginning on under way.
+        let begins = db
+            .tenant(scope(db, workspace), |tx| Ok(queries::first_place(tx.conn())?))
+            .await?;
+        if begins.is_none_or(|begins| begins <= first) {
+            return Ok(verdict);
+        }
+    }
+}
+
+/// Walks once, and says which place it began with.
+async fn walk(db: &Db, keys: Arc<HashMap<String, Auditor>>, workspace: WorkspaceId) -> Result<(i64, Verdict)> {
     // Read first: what is signed meanwhile is no head that the walk should have reached.
     let signed = db
         .tenant(scope(db, workspace), move |tx| {
@@ -43,7 +60,7 @@ pub async fn verify(db: &Db, keys: &Keys, workspace: WorkspaceId) -> Result<Verd
         if over {
             return db
                 .tenant(scope(db, workspace), move |tx| {
-                    Ok(next.end(signed, queries::unsealed(tx.conn())?))
+                    Ok((next.first(), next.end(signed, queries::unsealed(tx.conn())?)))
                 })
                 .await;
         }
@@ -58,7 +75,7 @@ fn scope(db: &Db, workspace: WorkspaceId) -> Scope {
 }
 
 /// The next places, and whether it was the last batch.
-fn batch(tx: &mut Tenant<'_>, mut walk: Walk, keys: &HashMap<String, [u8; 32]>) -> Result<(Walk, bool)> {
+fn batch(tx: &mut Tenant<'_>, mut walk: Walk, keys: &HashMap<String, Auditor>) -> Result<(Walk, bool)> {
     let workspace = tx.workspace();
     let places = queries::places(tx.conn(), walk.at(), BATCH)?;
     let (Some(first), Some(last)) = (places.first(), places.last()) else {
@@ -72,11 +89,17 @@ fn batch(tx: &mut Tenant<'_>, mut walk: Walk, keys: &HashMap<String, [u8; 32]>) 
         }
         while let Some(head) = heads.next_if(|head| head.seq <= place.0.seq) {
             let statement = chain::statement(workspace, head.seq, &head.hash);
-            let key = keys.get(&head.kid);
+            let signer = keys
+                .get(&head.kid)
+                .filter(|key| crypto::verify(&key.half, &statement, &head.signature));
             let head = Head {
                 seq: head.seq,
                 hash: &head.hash,
-                signed: key.is_some_and(|key| crypto::verify(key, &statement, &head.signature)),
+                signature: match signer {
+                    Some(key) if key.withdrawn => Signature::Withdrawn,
+                    Some(_) => Signature::Good,
+                    None => Signature::Wrong,
+                },
             };
             if !walk.vouch(&head) {
                 return Ok((walk, true));

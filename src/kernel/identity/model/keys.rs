@@ -1,5 +1,6 @@
 //! Keys that sign, and what others are told of them.
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,30 @@ pub struct KeyRow {
     pub remove_at: Option<DateTime<Utc>>,
 }
 
+/// What others were told of a key.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = signing_keys, check_for_backend(diesel::pg::Pg))]
+pub struct KnownKey {
+    pub kid: String,
+    pub public_jwk: Value,
+    pub state: String,
+}
+
+impl KnownKey {
+    /// Whether nothing that it signed counts any more.
+    pub fn is_withdrawn(&self) -> bool {
+        self.state == KeyState::Compromised.name()
+    }
+
+    /// Its public half.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn jwk(&self) -> anyhow::Result<Jwk> {
+        serde_json::from_value(self.public_jwk.clone()).context("a stored public key")
+    }
+}
+
 /// A public key as verifiers read it (RFC 7517).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "alg": "EdDSA", "use": "sig"}))]
@@ -170,11 +195,11 @@ pub struct Jwk {
     pub x: Option<String>,
 }
 
-/// The keys that verify what this service signs (RFC 7517).
+/// Public keys (RFC 7517): each verifies what says its `kid`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(example = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "alg": "EdDSA", "use": "sig"}]}))]
 pub struct Jwks {
-    /// Published, active and retiring ones.
+    /// Whatever is signed now is signed by one of these.
     pub keys: Vec<Jwk>,
 }
 

@@ -10,7 +10,7 @@ mod tokens;
 
 pub use address::Address;
 pub use inputs::{Forgotten, Login, NewPassword, Proof, Registration, Renewal, Resend, Reset, StepUp, Transport};
-pub use keys::{Algorithm, Discovery, Jwk, Jwks, KeyRow, KeyState, Use};
+pub use keys::{Algorithm, Discovery, Jwk, Jwks, KeyRow, KeyState, KnownKey, Use};
 pub use people::{
     Me, MePatch, PlatformRole, SecurityEvent, SecurityEventFilters, SecurityEventPage, User, WorkspacePermissions,
 };

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::kernel::{
     db::Kernel,
     error::Result,
-    identity::model::{KeyRow, KeyState, Use},
+    identity::model::{KeyRow, KeyState, KnownKey, Use},
     schema::signing_keys::dsl,
 };
 
@@ -24,6 +24,20 @@ pub(in crate::kernel::identity) fn own(tx: &mut Kernel<'_>) -> Result<Vec<KeyRow
         .order((dsl::created_at, dsl::kid))
         .select(KeyRow::as_select())
         .load(tx.conn())?)
+}
+
+/// The deployment's key of this name, unless it is withdrawn already.
+pub(in crate::kernel::identity) fn named(tx: &mut Kernel<'_>, kid: &str) -> Result<Option<KeyRow>> {
+    Ok(dsl::signing_keys
+        .find(kid)
+        .filter(
+            dsl::workspace_id
+                .is_null()
+                .and(dsl::state.ne(KeyState::Compromised.name())),
+        )
+        .select(KeyRow::as_select())
+        .first(tx.conn())
+        .optional()?)
 }
 
 /// Names and states of [`own`], in its order.
@@ -49,13 +63,13 @@ pub(in crate::kernel::identity) fn of_workspace(
         .load(tx.conn())?)
 }
 
-/// Public halves of the deployment's keys of a use, the forgotten ones too: what they signed may be older than that.
-pub(in crate::kernel::identity) fn ever(tx: &mut Kernel<'_>, purpose: Use) -> Result<Vec<serde_json::Value>> {
+/// The deployment's keys of a use that others were told of, the forgotten and the withdrawn ones too: what they signed may be older than that.
+pub(in crate::kernel::identity) fn ever(tx: &mut Kernel<'_>, purpose: Use) -> Result<Vec<KnownKey>> {
     Ok(dsl::signing_keys
         .filter(dsl::workspace_id.is_null().and(dsl::purpose.eq(purpose.name())))
-        .filter(dsl::state.ne(KeyState::Compromised.name()))
+        .filter(dsl::state.ne(KeyState::Staged.name()))
         .order(dsl::kid)
-        .select(dsl::public_jwk)
+        .select(KnownKey::as_select())
         .load(tx.conn())?)
 }
 

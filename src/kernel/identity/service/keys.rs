@@ -22,7 +22,7 @@ use crate::kernel::{
     error::{DATABASE_UNAVAILABLE, Error, Result},
     id::WorkspaceId,
     identity::{
-        model::{Jwks, KeyRow, KeyState, Use},
+        model::{Jwks, KeyRow, KeyState, KnownKey, Use},
         queries,
         service::{
             lifecycle::{due, moved},
@@ -58,6 +58,14 @@ struct Inner {
     read: tokio::sync::Mutex<Option<Look>>,
     booting: tokio::sync::Mutex<()>,
     workspaces: Cache<(Uuid, Use), Arc<Signer>>,
+}
+
+/// A key that signed heads of audit chains.
+pub(in crate::kernel) struct Auditor {
+    /// Its public half.
+    pub(in crate::kernel) half: [u8; 32],
+    /// Nothing that it signed counts any more.
+    pub(in crate::kernel) withdrawn: bool,
 }
 
 /// The last look at the keys in the database.
@@ -251,34 +259,30 @@ impl Keys {
         Ok(public(&rows)?)
     }
 
-    /// The public halves of every key that ever signed heads of audit chains; a withdrawn one is left out.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub(in crate::kernel::identity) async fn audit_jwks(&self, call: &Call) -> Result<Jwks> {
-        let ever = |tx: &mut Kernel<'_>| queries::keys::ever(tx, Use::Audit);
-        let stored = self.inner.db.unscoped(call, ever).await?.into_iter();
-        let keys = stored.map(|jwk| serde_json::from_value(jwk).context("a stored public key"));
-        Ok(Jwks {
-            keys: keys.collect::<anyhow::Result<_>>()?,
-        })
+    /// The public halves of the keys that sign heads of audit chains, of those that ever did and of the next; withdrawn ones are left out.
+    pub(in crate::kernel::identity) fn audit_jwks(&self) -> Jwks {
+        self.shelf().audit_jwks.clone()
     }
 
-    /// The same by name.
+    /// The same by name as they are now, and the withdrawn ones.
     ///
     /// # Errors
     /// The database is away.
-    pub(in crate::kernel) async fn auditors(&self) -> Result<HashMap<String, [u8; 32]>> {
-        let known = self.audit_jwks(&call("keys.auditors")).await?;
-        let halves = known.keys.into_iter().map(|jwk| {
-            let half = URL_SAFE_NO_PAD.decode(jwk.x.unwrap_or_default()).unwrap_or_default();
+    pub(in crate::kernel) async fn auditors(&self) -> Result<HashMap<String, Auditor>> {
+        let ever = |tx: &mut Kernel<'_>| queries::keys::ever(tx, Use::Audit);
+        let known = self.inner.db.unscoped(&call("keys.auditors"), ever).await?;
+        let auditor = |key: KnownKey| {
+            let half = URL_SAFE_NO_PAD
+                .decode(key.jwk()?.x.unwrap_or_default())
+                .unwrap_or_default();
             let half = half
                 .try_into()
                 .ok()
                 .context("a key of the audit log is no Ed25519 key")?;
-            Ok((jwk.kid, half))
-        });
-        halves.collect()
+            let withdrawn = key.is_withdrawn();
+            Ok((key.kid, Auditor { half, withdrawn }))
+        };
+        known.into_iter().map(auditor).collect()
     }
 
     fn shelf(&self) -> Arc<Shelf> {
@@ -300,8 +304,9 @@ impl Keys {
     }
 
     async fn read(&self) -> Result<()> {
-        let rows = self.inner.db.unscoped(&call("keys.read"), queries::keys::own).await?;
-        let shelf = Arc::new(Shelf::of(&rows, &self.inner.keyring)?);
+        let both = |tx: &mut Kernel<'_>| Ok((queries::keys::own(tx)?, queries::keys::ever(tx, Use::Audit)?));
+        let (own, auditors) = self.inner.db.unscoped(&call("keys.read"), both).await?;
+        let shelf = Arc::new(Shelf::of(&own, &auditors, &self.inner.keyring)?);
         *self.inner.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
         Ok(())
     }

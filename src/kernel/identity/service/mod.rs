@@ -21,6 +21,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub(in crate::kernel) use keys::Auditor;
 pub use keys::Keys;
 pub(in crate::kernel::identity) use sessions::place as place_of_refresh_key;
 pub use signer::Signer;

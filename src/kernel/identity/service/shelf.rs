@@ -8,7 +8,7 @@ use super::{signer::Signer, verifier::Verifier};
 use crate::kernel::{
     crypto::Keyring,
     error::Result,
-    identity::model::{Jwks, KeyRow, KeyState, Use},
+    identity::model::{Jwks, KeyRow, KeyState, KnownKey, Use},
 };
 
 /// What is known at one moment.
@@ -20,17 +20,23 @@ pub struct Shelf {
     pub signers: HashMap<Use, Arc<Signer>>,
     /// What verifiers are told.
     pub jwks: Jwks,
+    /// What they are told of those that sign heads of audit chains.
+    pub audit_jwks: Jwks,
     /// The name and the state of every key, in their order.
     pub states: Vec<(String, String)>,
 }
 
 impl Shelf {
-    /// What these rows say.
+    /// What these rows say. `auditors` are those that ever signed heads of audit chains.
     ///
     /// # Errors
     /// A key that cannot be opened or read.
-    pub fn of(rows: &[KeyRow], keyring: &Keyring) -> Result<Shelf> {
+    pub fn of(rows: &[KeyRow], auditors: &[KnownKey], keyring: &Keyring) -> Result<Shelf> {
+        let good = auditors.iter().filter(|key| !key.is_withdrawn());
         let mut shelf = Shelf {
+            audit_jwks: Jwks {
+                keys: good.map(KnownKey::jwk).collect::<anyhow::Result<_>>()?,
+            },
             states: rows.iter().map(|row| (row.kid.clone(), row.state.clone())).collect(),
             ..Shelf::default()
         };

@@ -164,7 +164,7 @@ fn a_signed_head_shows_that_the_end_was_cut_off_or_made_anew() {
     let head = Head {
         seq: 5,
         hash: &sound[4].0.hash,
-        signed: true,
+        signature: Signature::Good,
     };
     assert_eq!(walk(&sound, &[head]).checkpoints, 1);
     let cut = walk(
@@ -172,18 +172,23 @@ fn a_signed_head_shows_that_the_end_was_cut_off_or_made_anew() {
         &[Head {
             seq: 5,
             hash: &sound[4].0.hash,
-            signed: true,
+            signature: Signature::Good,
         }],
     );
     assert_eq!(
         cut.broken.map(|broken| (broken.seq, broken.fault)),
         Some((4, Fault::Truncated))
     );
-    for (hash, signed) in [(vec![0; 32], true), (sound[4].0.hash.clone(), false)] {
+    let (other, own) = (vec![0; 32], sound[4].0.hash.clone());
+    for (hash, signature) in [
+        (&other, Signature::Good),
+        (&other, Signature::Withdrawn),
+        (&own, Signature::Wrong),
+    ] {
         let head = Head {
             seq: 5,
-            hash: &hash,
-            signed,
+            hash,
+            signature,
         };
         let wrong = walk(&sound, &[head]).broken.expect("a broken chain");
         assert_eq!((wrong.seq, wrong.fault), (5, Fault::CheckpointWrong));
@@ -199,7 +204,7 @@ fn what_retention_left_holds_only_if_a_signed_head_vouches_for_it() {
     let head = Head {
         seq: 3,
         hash: &hash,
-        signed: true,
+        signature: Signature::Good,
     };
     assert_eq!(walk(&kept, &[head]).broken, None);
 
@@ -210,11 +215,36 @@ fn what_retention_left_holds_only_if_a_signed_head_vouches_for_it() {
     let head = |seq: usize| Head {
         seq: seq as i64,
         hash: &hashes[seq - 1],
-        signed: true,
+        signature: Signature::Good,
     };
     let broken = |heads: &[Head<'_>]| walk(&kept, heads).broken.map(|broken| (broken.seq, broken.fault));
     assert_eq!(broken(&[head(1), head(4)]), None);
     assert_eq!(broken(&[head(4)]), Some((1, Fault::Missing)));
+}
+
+#[test]
+fn a_head_whose_key_was_withdrawn_vouches_for_nothing_and_hides_nothing() {
+    let mut kept = chain(6).split_off(2);
+    kept[0].1 = None;
+    let hashes: Vec<_> = kept.iter().map(|place| place.0.hash.clone()).collect();
+    let head = |seq: usize, signature| Head {
+        seq: seq as i64,
+        hash: &hashes[seq - 3],
+        signature,
+    };
+    let (good, withdrawn) = (Signature::Good, Signature::Withdrawn);
+    let fault = |kept: &[Place], heads: &[Head<'_>]| walk(kept, heads).broken.map(|broken| (broken.seq, broken.fault));
+    let held = walk(&kept, &[head(3, withdrawn), head(4, withdrawn), head(6, good)]);
+    assert_eq!((held.checkpoints, held.withdrawn, held.broken), (1, 2, None));
+    // Where retention cut, only whoever vouches for what follows vouches for the hash.
+    assert_eq!(fault(&kept, &[head(3, withdrawn)]), Some((2, Fault::Gap)));
+    assert_eq!(
+        fault(&kept, &[head(4, withdrawn), head(6, good)]),
+        Some((2, Fault::Gap))
+    );
+    // What was altered behind it is found.
+    entry(&mut kept, 3).action.push('s');
+    assert_eq!(fault(&kept, &[head(3, withdrawn)]), Some((5, Fault::Altered)));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the operator does to signing keys before their time. The audit log of `platform` tells of it: the keys sign what everybody trusts.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{Keys, Use, call, moved, queries};
@@ -15,7 +16,34 @@ use crate::kernel::{
     },
 };
 
+/// A signing key as the operator is shown it.
+pub struct Listed {
+    /// What names it.
+    pub kid: String,
+    /// What it signs: `access`, `audit`, `webhook`.
+    pub purpose: String,
+    /// `staged`, `published`, `active` or `retiring`.
+    pub state: String,
+    /// Since when; `None` while it is staged.
+    pub since: Option<DateTime<Utc>>,
+}
+
 impl Keys {
+    /// The keys of the deployment that still mean something, in the order in which they were made.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn list(&self) -> Result<Vec<Listed>> {
+        let rows = self.inner.db.unscoped(&call("keys.list"), queries::keys::own).await?;
+        let listed = |row: KeyRow| Listed {
+            since: row.retire_at.or(row.activate_at).or(row.publish_at),
+            kid: row.kid,
+            purpose: row.purpose,
+            state: row.state,
+        };
+        Ok(rows.into_iter().map(listed).collect())
+    }
+
     /// Lets the spare of a use take over before its time.
     ///
     /// # Errors
@@ -43,9 +71,8 @@ impl Keys {
             .unscoped(&call("keys.revoke"), move |tx| {
                 queries::keys::lock(tx)?;
                 let now = tx.now()?;
-                let keys = queries::keys::own(tx)?;
-                let key = keys.iter().find(|key| key.kid == kid).ok_or(NOT_FOUND)?;
-                queries::keys::update(tx, &moved(key, KeyState::Compromised, now, keep))?;
+                let key = queries::keys::named(tx, &kid)?.ok_or(NOT_FOUND)?;
+                queries::keys::update(tx, &moved(&key, KeyState::Compromised, now, keep))?;
                 let changes = json!({ "kid": kid, "state": [key.state, KeyState::Compromised.name()] });
                 note(tx, "signing_key.revoked", changes)
             })
