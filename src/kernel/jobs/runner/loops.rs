@@ -26,6 +26,8 @@ use crate::kernel::{
 const BATCH: usize = 64;
 /// So many lanes of the inbox are looked at at once.
 const INBOX_AT_ONCE: usize = 4;
+/// What is done now and then is done so soon after the start.
+const SOON: Duration = Duration::from_secs(10);
 /// A lane that had something is asked again so soon …
 const SOONEST: Duration = Duration::from_millis(25);
 /// … and one that had nothing for a while so late.
@@ -93,7 +95,7 @@ where
     })
 }
 
-/// Restarts a loop that fails after a second. One that panics three times in a minute takes the process with it: something is wrong that
+/// Restarts a loop that fails. One that panics three times in a minute takes the process with it: something is wrong that
 /// a restart of the loop does not mend.
 fn supervise<F>(name: &'static str, mut round: impl FnMut() -> F + Send + 'static) -> JoinHandle<()>
 where
@@ -104,7 +106,7 @@ where
         loop {
             match AssertUnwindSafe(round()).catch_unwind().await {
                 Ok(Ok(())) => return,
-                Ok(Err(error)) => tracing::warn!(name, %error, "a worker's loop failed; it goes on in a second"),
+                Ok(Err(error)) => tracing::warn!(name, %error, "a worker's loop failed; it begins anew"),
                 Err(_) => {
                     tracing::error!(name, "a worker's loop panicked");
                     metrics::PANICS.with_label_values(&["worker"]).inc();
@@ -122,10 +124,17 @@ where
 }
 
 async fn repeat<F: Future<Output = Result<()>>>(period: Duration, mut round: impl FnMut() -> F) -> Result<()> {
-    loop {
-        tokio::time::sleep(spread(period)).await;
+    for wait in waits(period) {
+        tokio::time::sleep(spread(wait)).await;
         round().await?;
     }
+    Ok(())
+}
+
+/// How long to wait before each round. The first comes soon, whatever the period: a worker may be started anew more often than once in it, and
+/// what failed wants to be made good.
+fn waits(period: Duration) -> impl Iterator<Item = Duration> {
+    std::iter::once(period.min(SOON)).chain(std::iter::repeat(period))
 }
 
 /// Claims while there are free places. Ends when the process drains.
@@ -230,4 +239,35 @@ async fn recount(runner: Arc<Runner>) -> Result<()> {
 pub(super) fn spread(duration: Duration) -> Duration {
     let random = (Uuid::new_v4().as_u128() & 0xffff) as f64 / 65_535.0;
     duration.mul_f64(0.8 + 0.4 * random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seldom_done_is_done_soon_after_each_start() {
+        let of = |seconds| {
+            waits(Duration::from_secs(seconds))
+                .map(|wait| wait.as_secs())
+                .take(3)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(3_600), [10, 3_600, 3_600]);
+        assert_eq!(of(2), [2, 2, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_round_that_fails_ends_the_loop_and_the_next_one_begins_soon() {
+        let mut rounds = 0;
+        let ended = repeat(Duration::from_millis(1), || {
+            rounds += 1;
+            std::future::ready(match rounds {
+                3 => Err(anyhow::anyhow!("it fails").into()),
+                _ => Ok(()),
+            })
+        });
+        assert!(ended.await.is_err());
+        assert_eq!(rounds, 3);
+    }
 }
