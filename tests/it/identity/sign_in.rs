@@ -254,6 +254,9 @@ async fn one_session_too_many_ends_the_one_that_was_not_used_for_longest() {
     assert_eq!(listed.body["data"].as_array().map(Vec::len), Some(3));
     renew(&world, &sessions[1].refresh).await.refused("session-revoked");
     renew(&world, &sessions[2].refresh).await.ok();
+    let noted = fourth.caller.get("/me/security-events?kind=session.ended").await.ok();
+    assert_eq!(noted.text_at("/data/0/session_id"), sessions[1].session);
+    assert_eq!(noted.text_at("/data/0/detail/reason"), "evicted");
 }
 
 #[actix_web::test]

@@ -23,6 +23,8 @@ use crate::kernel::{
 const VERSION: u8 = 1;
 /// How long a proof of who is signed in counts as recent.
 const FRESH: Duration = Duration::minutes(15);
+/// Why a session ended whose person began more than they may have.
+const EVICTED: &str = "evicted";
 
 /// What a refresh token says: whose it is, and how often it was renewed. There is no row per token: the same generation is always the same
 /// text, so the grace for a lost answer can hand it out again.
@@ -145,7 +147,9 @@ pub fn begin(
         .filter(|one| one.id != id)
         .skip(most - 1)
     {
-        queries::sessions::revoke(tx, one_too_many.id, "evicted", now)?;
+        queries::sessions::revoke(tx, one_too_many.id, EVICTED, now)?;
+        let ended = Some(one_too_many.id);
+        queries::people::note(tx, call, user, "session.ended", ended, json!({ "reason": EVICTED }))?;
     }
     queries::people::note(
         tx,
