@@ -66,9 +66,8 @@ async fn send(context: JobContext, mailer: Mailer, keyring: Arc<Keyring>) -> Res
             count(&ready.template, "retried");
             Ok(())
         }
-        Err(Undelivered::ForNow(reason) | Undelivered::ForGood(reason)) => {
-            end(&context, tries, End::Dead(&reason)).await
-        }
+        Err(Undelivered::ForNow(reason)) => end(&context, tries, End::Dead(&reason)).await,
+        Err(Undelivered::ForGood(reason)) => end(&context, tries, End::Refused(&reason)).await,
     }
 }
 
@@ -123,7 +122,9 @@ fn ready(tx: &mut Tenant<'_>, row: queries::Row, keyring: &Keyring) -> Result<Op
 enum End<'r> {
     /// It has left.
     Sent,
-    /// It never will, and why.
+    /// The server refuses it, and why: anybody may have typed its address.
+    Refused(&'r str),
+    /// It never will, and why: somebody has to look.
     Dead(&'r str),
 }
 
@@ -153,8 +154,10 @@ async fn end(context: &JobContext, tries: i32, end: End<'_>) -> Result<()> {
         return Ok(());
     };
     count(&template, state);
-    if let End::Dead(reason) = end {
-        tracing::error!(mail = %id, template, tries, reason, "a mail cannot be sent");
+    match end {
+        End::Sent => {}
+        End::Refused(reason) => tracing::warn!(mail = %id, template, tries, reason, "a mail was refused"),
+        End::Dead(reason) => tracing::error!(mail = %id, template, tries, reason, "a mail cannot be sent"),
     }
     Ok(())
 }

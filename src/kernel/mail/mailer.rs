@@ -116,9 +116,10 @@ impl Mailer {
                 Ok(())
             }
             Road::Smtp(smtp) => {
-                let message = self
-                    .message(message_id, to, mail)
-                    .map_err(|_| Undelivered::ForGood("the mail could not be put together".into()))?;
+                let message = self.message(message_id, to, mail).map_err(|error| {
+                    tracing::error!(mail = %id, template, error = format!("{error:#}"), "a mail could not be put together");
+                    Undelivered::ForGood("the mail could not be put together".into())
+                })?;
                 let sent = tokio::time::timeout(self.patience, smtp.send(message)).await;
                 self.standing
                     .note(matches!(&sent, Ok(sent) if sent.as_ref().err().is_none_or(is_of_the_mail)));
