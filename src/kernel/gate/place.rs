@@ -13,6 +13,7 @@ use super::Hall;
 use crate::kernel::{
     error::{Problem, RATE_LIMITED},
     id::WorkspaceId,
+    metrics,
 };
 
 /// A place inside: work or a place in line for it. Given back when it is left or dropped.
@@ -101,6 +102,7 @@ impl Place {
         };
         if held > share {
             self.hall.greedy.inc();
+            metrics::RATE_LIMITED.with_label_values(&["concurrency"]).inc();
             self.leave();
             let beside = if others { " while others are here" } else { "" };
             return Err(RATE_LIMITED

@@ -266,10 +266,13 @@ async fn admit(seen: &mut Seen<'_>, request: &ServiceRequest, call: Call) -> Res
         seen.verdict = limits.settle(arrival, is_good || is_our_trouble(&caller)).await;
     }
     seen.meet(&caller);
-    // Before anything is taken of its limits. What concerns the account alone takes nothing from the others of its workspace.
+    // Before anything is taken of its own limits. What concerns the account alone takes nothing from the others of its workspace.
     let in_workspace = matches!(seen.operation.admission, Class::Interactive | Class::Long);
-    if let (Some(place), Ok(access), true) = (&seen.place, &caller.access, in_workspace && seen.verdict.is_allowed()) {
-        place.belong_to(access.scope().workspace())?;
+    if let (Some(place), Ok(access), true) = (&seen.place, &caller.access, in_workspace && seen.verdict.is_allowed())
+        && let Err(refused) = place.belong_to(access.scope().workspace())
+    {
+        limits.forgive(ip, &seen.verdict).await;
+        return Err(Box::new(refused));
     }
     if seen.verdict.is_allowed()
         && let Some(own) = own_limits(limits, seen.operation, &caller).await
