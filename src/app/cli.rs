@@ -49,11 +49,9 @@ enum Command {
 }
 
 fn environment(text: &str) -> Result<Environment, String> {
-    match text {
-        "production" => Ok(Environment::Production),
-        "development" => Ok(Environment::Development),
-        _ => Err("production or development".into()),
-    }
+    let known = [Environment::Production, Environment::Development];
+    let found = known.into_iter().find(|known| known.name() == text);
+    found.ok_or_else(|| "production or development".into())
 }
 
 /// Runs the command line.

@@ -55,6 +55,7 @@ pub fn start(config: &Config) -> Result<Reporting> {
     let sentry = config.sentry.dsn.as_ref().map(|dsn| {
         let mut options = sentry::ClientOptions::default();
         options.dsn = dsn.expose().parse().ok();
+        options.environment = Some(config.environment.name().into());
         options.release = Some(env!("CARGO_PKG_VERSION").into());
         options.send_default_pii = false;
         options.max_breadcrumbs = 0;

@@ -28,6 +28,16 @@ pub enum Environment {
     Production,
 }
 
+impl Environment {
+    /// As `GUILDHALL_ENV` names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Environment::Development => "development",
+            Environment::Production => "production",
+        }
+    }
+}
+
 /// Everything that can be set.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
