@@ -145,6 +145,13 @@ async fn a_plan_has_so_many_keys() {
         .post("/api-keys", json!({ "name": "CI", "permissions": many }))
         .await
         .invalid("/permissions", "too-many");
+    owner
+        .post(
+            "/api-keys",
+            json!({ "name": "CI", "permissions": ["agents:read", "agents:read"] }),
+        )
+        .await
+        .invalid("/permissions/1", "not-unique");
 }
 
 #[actix_web::test]

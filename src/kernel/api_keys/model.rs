@@ -1,6 +1,6 @@
 //! Keys as rows and on the wire.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use chrono::{DateTime, Utc};
 use diesel::{Queryable, Selectable};
@@ -185,8 +185,17 @@ impl Validate for ApiKeyPatch {
 }
 
 fn judge(check: &mut Check, permissions: Option<&[String]>, addresses: &[String]) {
-    check.count("/permissions", permissions.map_or(0, <[String]>::len), 200);
-    for (place, name) in permissions.unwrap_or_default().iter().enumerate() {
+    let permissions = permissions.unwrap_or_default();
+    check.count("/permissions", permissions.len(), 200);
+    let mut seen = HashSet::new();
+    for (place, name) in permissions.iter().enumerate() {
+        if !seen.insert(name) {
+            check.refuse(
+                format!("/permissions/{place}"),
+                FieldCode::NotUnique,
+                "It is listed already.",
+            );
+        }
         if Permission::named(name).is_none() {
             check.refuse(
                 format!("/permissions/{place}"),
