@@ -322,7 +322,7 @@ fn every_setting_is_used() {
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let words = "todo!( unimplemented!( #[ignore ```ignore ```no_run #[allow( dbg!(";
+    let words = "todo!( unimplemented!( #[ignore ```ignore ```no_run ```compile_fail ```rust, #[allow( dbg!(";
     let all: Vec<(String, String)> = sources("src")
         .into_iter()
         .chain(sources("tests"))

@@ -88,6 +88,10 @@ async fn catch(
     hooks: Data<Hooks>,
     clock: Data<Clock>,
 ) -> HttpResponse {
+    // What is below is no answer yet.
+    if answer.status.is_some_and(|status| !(200..600).contains(&status)) {
+        return HttpResponse::BadRequest().body("status: 200 to 599");
+    }
     let header = |value: &actix_web::http::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let caught = Caught {
         received_at: written(clock.now()),
@@ -102,9 +106,9 @@ async fn catch(
     if !hooks.catch(&name, caught) {
         return HttpResponse::InsufficientStorage().finish();
     }
-    // What is below is no answer yet.
-    let status = answer.status.filter(|status| (200..600).contains(status));
-    let status = status.and_then(|status| actix_web::http::StatusCode::from_u16(status).ok());
+    let status = answer
+        .status
+        .and_then(|status| actix_web::http::StatusCode::from_u16(status).ok());
     HttpResponse::build(status.unwrap_or(actix_web::http::StatusCode::NO_CONTENT)).finish()
 }
 
@@ -137,7 +141,7 @@ mod tests {
         };
         assert_eq!(post("/dev/hooks/mine", b"{\"a\": 1}").await.status(), 204);
         assert_eq!(post("/dev/hooks/mine?status=503", b"\xff\x00").await.status(), 503);
-        assert_eq!(post("/dev/hooks/mine?status=101", b"").await.status(), 204);
+        assert_eq!(post("/dev/hooks/mine?status=101", b"").await.status(), 400);
 
         let get = test::TestRequest::get().uri("/dev/hooks/mine").to_request();
         let seen: Value = test::call_and_read_body_json(&app, get).await;
