@@ -182,6 +182,7 @@ async fn a_recipient_who_is_refused_is_not_tried_again() {
     server.refuse("RCPT", "550 5.1.1 no such user");
     let email = sign_up(&world).await;
     assert_eq!(stand(&world, &email, "dead", false), 1);
+    assert!(world.deployment.mailer.standing().is_up(), "of that one alone");
     world.clock.advance(chrono::Duration::days(1));
     world.run_jobs().await;
     assert!(server.given().is_empty());
@@ -189,16 +190,28 @@ async fn a_recipient_who_is_refused_is_not_tried_again() {
 
 #[actix_web::test]
 async fn a_server_that_refuses_us_does_not_end_the_mail() {
-    let (server, world) = Server::start().await;
-    server.refuse("MAIL", "530 5.7.0 authenticate first");
-    server.refuse("EHLO", "554 5.7.1 not today");
-    let email = sign_up(&world).await;
-    for minutes in [1, 5] {
-        assert_eq!(stand(&world, &email, "queued", true), 1);
-        world.clock.advance(chrono::Duration::minutes(minutes));
+    for (command, answer) in [
+        ("EHLO", "554 5.7.1 not today"),
+        ("MAIL", "530 5.7.0 authenticate first"),
+        ("MAIL", "553 5.7.1 the sender's address is not yours"),
+        ("MAIL", "550 5.1.8 no such sender"),
+        ("RCPT", "550 5.7.1 relaying is not for you"),
+        ("RCPT", "550 no"),
+    ] {
+        let (server, world) = Server::start().await;
+        server.refuse(command, answer);
+        let email = sign_up(&world).await;
+        assert_eq!(stand(&world, &email, "queued", true), 1, "{answer}");
+        assert!(!world.deployment.mailer.standing().is_up(), "{answer}");
+        world.clock.advance(chrono::Duration::minutes(1));
         world.run_jobs().await;
+        assert_eq!(
+            (server.given().len(), stand(&world, &email, "sent", false)),
+            (1, 1),
+            "{answer}"
+        );
+        assert!(world.deployment.mailer.standing().is_up());
     }
-    assert_eq!((server.given().len(), stand(&world, &email, "sent", false)), (1, 1));
 }
 
 #[actix_web::test]

@@ -66,8 +66,10 @@ async fn send(context: JobContext, mailer: Mailer, keyring: Arc<Keyring>) -> Res
             count(&ready.template, "retried");
             Ok(())
         }
-        Err(Undelivered::ForNow(reason)) => end(&context, tries, End::Dead(&reason)).await,
-        Err(Undelivered::ForGood(reason)) => end(&context, tries, End::Refused(&reason)).await,
+        Err(Undelivered::ForNow(reason) | Undelivered::Broken(reason)) => {
+            end(&context, tries, End::Dead(&reason)).await
+        }
+        Err(Undelivered::Refused(reason)) => end(&context, tries, End::Refused(&reason)).await,
     }
 }
 

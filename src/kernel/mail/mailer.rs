@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    error::Error as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -45,8 +46,10 @@ enum Road {
 /// Why a mail did not leave, without the server's own words: they repeat whom it was for.
 #[derive(Debug, PartialEq)]
 pub(super) enum Undelivered {
-    /// It will never leave: the server refuses the recipient or the mail.
-    ForGood(String),
+    /// It will never leave: the server refuses the recipient.
+    Refused(String),
+    /// It will never leave: there is something wrong with it.
+    Broken(String),
     /// It may leave later.
     ForNow(String),
 }
@@ -116,10 +119,9 @@ impl Mailer {
                 Ok(())
             }
             Road::Smtp(smtp) => {
-                let message = self.message(message_id, to, mail).map_err(|error| {
-                    tracing::error!(mail = %id, template, error = format!("{error:#}"), "a mail could not be put together");
-                    Undelivered::ForGood("the mail could not be put together".into())
-                })?;
+                let message = self
+                    .message(message_id, to, mail)
+                    .map_err(|error| Undelivered::Broken(format!("the mail could not be put together: {error:#}")))?;
                 let sent = tokio::time::timeout(self.patience, smtp.send(message)).await;
                 self.standing
                     .note(matches!(&sent, Ok(sent) if sent.as_ref().err().is_none_or(is_of_the_mail)));
@@ -144,21 +146,30 @@ impl Mailer {
     }
 }
 
-/// With these the server refuses *us*, which says nothing about the mail.
-const OF_US: [&str; 5] = ["530", "534", "535", "538", "554"];
+/// What a server says of a recipient for good, as subject and detail (RFC 3463): no such mailbox, domain or host; a mailbox that takes nothing;
+/// no way there. Whatever else it refuses, it may as well refuse *us*: the sender's address, our account, our machine.
+const OF_RECIPIENTS: [&str; 12] = [
+    "1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.0", "2.1", "2.2", "2.4", "4.1", "4.4",
+];
 
-/// Whether the server is there for us, and says something of this mail or its recipient.
+/// Whether the server is there for us, and says something of this recipient, or that it has no time.
 fn is_of_the_mail(error: &smtp::Error) -> bool {
-    let code = error.status().map(|code| code.to_string());
-    code.is_some_and(|code| !OF_US.contains(&code.as_str()))
+    error.is_transient() || is_of_the_recipient(error)
+}
+
+/// Whether the server refuses the recipient for good. The same numbers answer the sender's address and the recipient's, so only the enhanced
+/// ones tell.
+fn is_of_the_recipient(error: &smtp::Error) -> bool {
+    let said = error.source().map(ToString::to_string).unwrap_or_default();
+    let first = said.split_whitespace().next().unwrap_or_default();
+    let detail = first.strip_prefix("5.");
+    error.is_permanent() && detail.is_some_and(|detail| OF_RECIPIENTS.contains(&detail))
 }
 
 /// What an error of the mail server means for the mail.
 fn undelivered(error: &smtp::Error) -> Undelivered {
     match error.status().map(|code| code.to_string()) {
-        Some(code) if error.is_permanent() && is_of_the_mail(error) => {
-            Undelivered::ForGood(format!("the mail server answered {code}"))
-        }
+        Some(code) if is_of_the_recipient(error) => Undelivered::Refused(format!("the mail server answered {code}")),
         Some(code) => Undelivered::ForNow(format!("the mail server answered {code}")),
         None if error.is_timeout() => Undelivered::ForNow("the mail server took too long".into()),
         None if error.is_tls() => Undelivered::ForNow("the connection to the mail server could not be secured".into()),
