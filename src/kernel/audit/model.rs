@@ -316,6 +316,8 @@ crate::words! {
         CheckpointWrong "checkpoint_wrong",
         /// The chain ends before a head that was signed.
         Truncated "truncated",
+        /// Retention cut below a head whose key was withdrawn since, and no later head vouches for what is left. The next one will.
+        Unvouched "unvouched",
         /// An entry lies in the log that neither is sealed nor waits for it.
         Unsealed "unsealed",
     }

@@ -155,6 +155,7 @@ impl Walk {
                 self.stop(end + 1, Fault::Truncated, None);
             } else if let Some(claim) = &self.claim {
                 match claim.seq {
+                    seq if claim.signed => self.stop(seq, Fault::Unvouched, None),
                     1 => self.stop(1, Fault::Missing, None),
                     first => self.stop(first - 1, Fault::Gap, None),
                 };

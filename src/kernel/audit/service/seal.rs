@@ -79,7 +79,8 @@ fn sign(tx: &mut Tenant<'_>, signer: &Signer, seq: i64, hash: Hash) -> Result<Op
         if last.seq >= seq {
             return Ok(None);
         }
-        if seq - last.seq < SIGNED_ENTRIES && now < due {
+        // The other key may have been withdrawn, and then its heads vouch for nothing.
+        if last.kid == signer.kid() && seq - last.seq < SIGNED_ENTRIES && now < due {
             return Ok(Some(due));
         }
     }

@@ -26,24 +26,21 @@ pub(in crate::kernel::identity) fn own(tx: &mut Kernel<'_>) -> Result<Vec<KeyRow
         .load(tx.conn())?)
 }
 
-/// The deployment's key of this name, unless it is withdrawn already.
+/// The deployment's key of this name, whatever became of it.
 pub(in crate::kernel::identity) fn named(tx: &mut Kernel<'_>, kid: &str) -> Result<Option<KeyRow>> {
     Ok(dsl::signing_keys
         .find(kid)
-        .filter(
-            dsl::workspace_id
-                .is_null()
-                .and(dsl::state.ne(KeyState::Compromised.name())),
-        )
+        .filter(dsl::workspace_id.is_null())
         .select(KeyRow::as_select())
         .first(tx.conn())
         .optional()?)
 }
 
-/// Names and states of [`own`], in its order.
+/// Names and states of [`own`], and of all that ever signed heads of audit logs.
 pub(in crate::kernel::identity) fn own_states(tx: &mut Kernel<'_>) -> Result<Vec<(String, String)>> {
     Ok(dsl::signing_keys
-        .filter(dsl::workspace_id.is_null().and(not(dsl::state.eq_any(over()))))
+        .filter(dsl::workspace_id.is_null())
+        .filter(not(dsl::state.eq_any(over())).or(dsl::purpose.eq(Use::Audit.name())))
         .order((dsl::created_at, dsl::kid))
         .select((dsl::kid, dsl::state))
         .load(tx.conn())?)

@@ -304,9 +304,12 @@ impl Keys {
     }
 
     async fn read(&self) -> Result<()> {
-        let both = |tx: &mut Kernel<'_>| Ok((queries::keys::own(tx)?, queries::keys::ever(tx, Use::Audit)?));
-        let (own, auditors) = self.inner.db.unscoped(&call("keys.read"), both).await?;
-        let shelf = Arc::new(Shelf::of(&own, &auditors, &self.inner.keyring)?);
+        let all = |tx: &mut Kernel<'_>| {
+            let (own, auditors) = (queries::keys::own(tx)?, queries::keys::ever(tx, Use::Audit)?);
+            Ok((own, auditors, queries::keys::own_states(tx)?))
+        };
+        let (own, auditors, states) = self.inner.db.unscoped(&call("keys.read"), all).await?;
+        let shelf = Arc::new(Shelf::of(&own, &auditors, states, &self.inner.keyring)?);
         *self.inner.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::kernel::{
     access::Call,
     db::Kernel,
     error::{
-        OVERLOADED, Problem, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, Result, SESSION_EXPIRED, SESSION_REVOKED,
+        Problem, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, Result, SESSION_EXPIRED, SESSION_REVOKED, contention,
     },
     identity::{
         model::{SessionRow, User},
@@ -116,7 +116,7 @@ pub fn renew(tx: &mut Kernel<'_>, desk: &Desk, call: &Call, presented: &Presente
             return Ok(Ok(next(desk, moved, &key)));
         }
     }
-    Err(OVERLOADED.with("reason", "contention").into())
+    Err(contention().into())
 }
 
 fn next(desk: &Desk, session: SessionRow, key: &Secret<Vec<u8>>) -> Next {

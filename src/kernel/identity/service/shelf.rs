@@ -27,17 +27,22 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// What these rows say. `auditors` are those that ever signed heads of audit chains.
+    /// What these rows say. `auditors` are those that ever signed heads of audit chains, `states` tells whether there is anything new.
     ///
     /// # Errors
     /// A key that cannot be opened or read.
-    pub fn of(rows: &[KeyRow], auditors: &[KnownKey], keyring: &Keyring) -> Result<Shelf> {
+    pub fn of(
+        rows: &[KeyRow],
+        auditors: &[KnownKey],
+        states: Vec<(String, String)>,
+        keyring: &Keyring,
+    ) -> Result<Shelf> {
         let good = auditors.iter().filter(|key| !key.is_withdrawn());
         let mut shelf = Shelf {
             audit_jwks: Jwks {
                 keys: good.map(KnownKey::jwk).collect::<anyhow::Result<_>>()?,
             },
-            states: rows.iter().map(|row| (row.kid.clone(), row.state.clone())).collect(),
+            states,
             ..Shelf::default()
         };
         let access: Vec<KeyRow> = rows

@@ -237,7 +237,7 @@ fn a_head_whose_key_was_withdrawn_vouches_for_nothing_and_hides_nothing() {
     let held = walk(&kept, &[head(3, withdrawn), head(4, withdrawn), head(6, good)]);
     assert_eq!((held.checkpoints, held.withdrawn, held.broken), (1, 2, None));
     // Where retention cut, only whoever vouches for what follows vouches for the hash.
-    assert_eq!(fault(&kept, &[head(3, withdrawn)]), Some((2, Fault::Gap)));
+    assert_eq!(fault(&kept, &[head(3, withdrawn)]), Some((3, Fault::Unvouched)));
     assert_eq!(
         fault(&kept, &[head(4, withdrawn), head(6, good)]),
         Some((2, Fault::Gap))

@@ -35,8 +35,12 @@ impl Keys {
     /// The database is away.
     pub async fn list(&self) -> Result<Vec<Listed>> {
         let rows = self.inner.db.unscoped(&call("keys.list"), queries::keys::own).await?;
+        let is_staged = |row: &KeyRow| row.state == KeyState::Staged.name();
         let listed = |row: KeyRow| Listed {
-            since: row.retire_at.or(row.activate_at).or(row.publish_at),
+            since: row
+                .retire_at
+                .or(row.activate_at)
+                .or(row.publish_at.filter(|_| !is_staged(&row))),
             kid: row.kid,
             purpose: row.purpose,
             state: row.state,
@@ -60,7 +64,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Withdraws a key at once, with everything that it signed. An active one's spare takes over.
+    /// Withdraws a key at once, with everything that it signed. An active one's spare takes over. Done twice, it is done once.
     ///
     /// # Errors
     /// 404 if there is no such key; the database is away.
@@ -72,6 +76,9 @@ impl Keys {
                 queries::keys::lock(tx)?;
                 let now = tx.now()?;
                 let key = queries::keys::named(tx, &kid)?.ok_or(NOT_FOUND)?;
+                if key.state == KeyState::Compromised.name() {
+                    return Ok(());
+                }
                 queries::keys::update(tx, &moved(&key, KeyState::Compromised, now, keep))?;
                 let changes = json!({ "kid": kid, "state": [key.state, KeyState::Compromised.name()] });
                 note(tx, "signing_key.revoked", changes)
