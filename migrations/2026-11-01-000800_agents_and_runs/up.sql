@@ -3,7 +3,8 @@
 
 -- ── Plans, agents, versions ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- What is executed, named by the SHA-256 of its canonical text (JCS). Never changed: every process may keep it by its name.
+-- What is executed, named by the SHA-256 of its canonical text (JCS). Never changed: every process may keep it by its name. It goes with the
+-- last version and the last run that have need of it, which the keys of those see to.
 CREATE TABLE run_plans (
   workspace_id uuid NOT NULL CONSTRAINT run_plans_workspace_id_fkey REFERENCES workspaces (id),
   sha256       bytea NOT NULL CONSTRAINT run_plans_sha256_check CHECK (octet_length(sha256) = 32),
@@ -13,7 +14,7 @@ CREATE TABLE run_plans (
   created_at   timestamptz NOT NULL DEFAULT app_now(),
   CONSTRAINT run_plans_pkey PRIMARY KEY (workspace_id, sha256)
 );
-SELECT make_tenant_table('run_plans', without => '{UPDATE,DELETE}');
+SELECT make_tenant_table('run_plans', without => '{UPDATE}');
 
 CREATE TABLE agents (
   workspace_id    uuid NOT NULL CONSTRAINT agents_workspace_id_fkey REFERENCES workspaces (id),
@@ -73,6 +74,7 @@ CREATE TABLE agent_versions (
   CONSTRAINT agent_versions_agent_id_fkey FOREIGN KEY (workspace_id, agent_id) REFERENCES agents (workspace_id, id) ON DELETE CASCADE,
   CONSTRAINT agent_versions_plan_sha256_fkey FOREIGN KEY (workspace_id, plan_sha256) REFERENCES run_plans (workspace_id, sha256)
 );
+CREATE INDEX agent_versions_plan_sha256_idx ON agent_versions (workspace_id, plan_sha256);
 CREATE INDEX agent_versions_created_at_idx ON agent_versions (workspace_id, agent_id, created_at, id);
 SELECT make_tenant_table('agent_versions', without => '{UPDATE,DELETE}');
 GRANT UPDATE (retired_at) ON agent_versions TO app_tenant;
@@ -102,7 +104,7 @@ CREATE TABLE runs (
   kind                  text NOT NULL CONSTRAINT runs_kind_check CHECK (kind IN
                         ('execution', 'trial', 'generation', 'ingestion', 'answer', 'code_analysis', 'asset_sync', 'capture_import')),
   -- what
-  plan_sha256           bytea NOT NULL,
+  plan_sha256           bytea,                                      -- null: it was of a draft, and went with the contents
   agent_id              uuid,
   agent_version         integer,                                    -- null with an agent: its draft
   framework             text,
@@ -172,6 +174,7 @@ CREATE TABLE runs (
   CONSTRAINT runs_agent_id_fkey FOREIGN KEY (workspace_id, agent_id) REFERENCES agents (workspace_id, id),
   CONSTRAINT runs_agent_version_fkey FOREIGN KEY (workspace_id, agent_id, agent_version)
     REFERENCES agent_versions (workspace_id, agent_id, number),
+  CONSTRAINT runs_plan_check CHECK (plan_sha256 IS NOT NULL OR (purged_at IS NOT NULL AND agent_version IS NULL)),
   CONSTRAINT runs_waiting_check CHECK ((status = 'waiting') = (wait_reason IS NOT NULL)),
   CONSTRAINT runs_active_check CHECK ((status = 'running') = (active_since IS NOT NULL)),
   CONSTRAINT runs_finished_check CHECK ((status IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))

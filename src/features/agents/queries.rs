@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl,
     QueryResult, RunQueryDsl, SelectableHelper,
+    dsl::{exists, not},
 };
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ use super::model::{
 };
 use crate::{
     any_of,
-    features::schema::runs::{agent_labels, agent_metadata, agent_versions, agents, run_plans},
+    features::schema::runs::{agent_labels, agent_metadata, agent_versions, agents, run_plans, runs},
     in_order, in_order_of_change,
     kernel::page::PageQuery,
     tagged,
@@ -202,6 +203,26 @@ pub(super) fn keep_plan(
         ))
         .on_conflict_do_nothing()
         .execute(conn)
+}
+
+/// The names of the plans of an agent's versions.
+pub(super) fn plans_of(conn: &mut PgConnection, agent: AgentId) -> QueryResult<Vec<Vec<u8>>> {
+    agent_versions::table
+        .filter(agent_versions::agent_id.eq(agent.uuid()))
+        .select(agent_versions::plan_sha256)
+        .distinct()
+        .load(conn)
+}
+
+/// Removes those of these plans that no version is a name for, and that no run has need of.
+pub(super) fn forget_plans(conn: &mut PgConnection, names: &[Vec<u8>]) -> QueryResult<usize> {
+    let versions = agent_versions::table.filter(agent_versions::plan_sha256.eq(run_plans::sha256));
+    let runs = runs::table.filter(runs::plan_sha256.eq(run_plans::sha256.nullable()));
+    let unused = run_plans::table
+        .filter(run_plans::sha256.eq_any(names))
+        .filter(not(exists(versions)))
+        .filter(not(exists(runs)));
+    diesel::delete(unused).execute(conn)
 }
 
 pub(super) fn plan(conn: &mut PgConnection, sha256: &[u8]) -> QueryResult<Value> {

@@ -79,7 +79,7 @@ diesel::table! {
     runs (id) {
         id -> Uuid,
         kind -> Text,
-        plan_sha256 -> Binary,
+        plan_sha256 -> Nullable<Binary>,
         agent_id -> Nullable<Uuid>,
         agent_version -> Nullable<Integer>,
         framework -> Nullable<Text>,

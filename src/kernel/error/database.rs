@@ -70,6 +70,11 @@ impl AsDatabase for Diesel {
     }
 }
 
+/// Others were at it at the same moment. Nothing was done; asked again, it goes its way.
+pub fn contention() -> Problem {
+    OVERLOADED.with("reason", "contention").outcome(Outcome::None)
+}
+
 /// So that two mappings can be chained: `.on_unique(a, …).on_foreign_key(b, …)`.
 impl AsDatabase for Error {
     fn violated(&self, wanted: impl Into<Wanted>) -> Option<&str> {
@@ -110,7 +115,7 @@ fn refusal(kind: &DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Sen
     if text.starts_with("number of parameters must be between") {
         return None;
     }
-    let contention = ["canceling statement due to lock timeout", "deadlock detected"];
+    let contended = ["canceling statement due to lock timeout", "deadlock detected"];
     let gone = [
         "terminating connection due to",
         "the database system is",
@@ -130,9 +135,9 @@ fn refusal(kind: &DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Sen
         "out of shared memory",
         "Disk quota exceeded",
     ];
-    if matches!(kind, DatabaseErrorKind::SerializationFailure) || contention.iter().any(|start| text.starts_with(start))
+    if matches!(kind, DatabaseErrorKind::SerializationFailure) || contended.iter().any(|start| text.starts_with(start))
     {
-        Some(OVERLOADED.with("reason", "contention").outcome(Outcome::None))
+        Some(contention())
     } else if text.starts_with("canceling statement due to statement timeout") {
         Some(Problem::from(DEADLINE_EXCEEDED))
     } else if matches!(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use catalogue::*;
-pub use database::{OnConstraint, OrElse, is_read_only};
+pub use database::{OnConstraint, OrElse, contention, is_read_only};
 
 /// The result of everything that can be refused.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -132,3 +132,45 @@ async fn who_saw_another_state_of_a_run_does_not_stop_it() {
     stop("\"99\"").await.refused("version-mismatch");
     assert_eq!(stop(&tag).await.ok().body["status"], "cancelled");
 }
+
+#[actix_web::test]
+async fn a_plan_goes_with_what_has_need_of_it() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let worker = worker(&world);
+    let home = world.home().uuid();
+    let plans = || {
+        world.count(&format!(
+            "SELECT count(*) FROM guildhall.run_plans WHERE workspace_id = '{home}'"
+        ))
+    };
+    let agent = echo(&owner).await;
+    let twin = json!({ "name": "Twin", "framework": "openai", "config": owner.get(&agent).await.ok().body["config"] });
+    let twin = format!("/agents/{}", owner.post("/agents", twin).await.created().id());
+    let changed = json!({ "config": { "model": "sandbox", "prompt": "{{ input.say }}, said Ann of 12 Hill Road" } });
+    let tag = owner.get(&agent).await.ok().header("etag").to_owned();
+    owner.patch(&agent, changed).header("if-match", &tag).await.ok();
+    let draft = json!({ "input": { "say": "[[say it]]" }, "version": "draft" });
+    let run = owner.post(&format!("{agent}/execute"), draft).await.accepted();
+    let run = format!("/runs/{}", run.text_at("/id"));
+    finish(&world, &worker, &owner, &run).await;
+    assert_eq!(plans(), 2, "the twins' and the draft's");
+
+    world.clock.advance(chrono::Duration::days(31));
+    for _ in 0..3 {
+        worker.turn().await.expect("a turn");
+    }
+    assert!(owner.get(&run).await.ok().body["purged_at"].is_string());
+    assert_eq!(plans(), 1, "the draft's went with the contents of its run");
+    let delete = async |agent: &str| {
+        let tag = owner.get(agent).await.ok().header("etag").to_owned();
+        owner.delete(agent).header("if-match", &tag).await
+    };
+    delete(&agent).await.refused("state-conflict");
+    let version = "DELETE FROM guildhall.runs WHERE agent_id IS NOT NULL AND workspace_id";
+    world.admin(&format!("{version} = '{home}'"));
+    delete(&agent).await.gone();
+    assert_eq!(plans(), 1, "its twin has need of it");
+    delete(&twin).await.gone();
+    assert_eq!(plans(), 0);
+}

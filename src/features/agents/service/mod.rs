@@ -205,9 +205,11 @@ pub(super) fn delete(tx: &mut Tenant<'_>, id: AgentId, seen: &IfMatch) -> Result
             .because("It has runs: archive it instead.")
             .with("state", "used")
     };
+    let names = queries::plans_of(tx.conn(), id)?;
     queries::delete(tx.conn(), id)
         .on_foreign_key("runs_agent_id_fkey", ran())
         .on_foreign_key("runs_agent_version_fkey", ran())?;
+    plans::forget(tx, &names)?;
     if agent.state == State::Active {
         entitlements::give(tx, "agents", 1)?;
     }

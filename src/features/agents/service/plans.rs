@@ -12,7 +12,10 @@ use super::{
     },
     compile::Compiled,
 };
-use crate::kernel::{db::Tenant, error::Result};
+use crate::kernel::{
+    db::Tenant,
+    error::{OnConstraint, Result, contention},
+};
 
 /// The name of a plan: SHA-256 of its canonical text.
 pub type PlanName = [u8; 32];
@@ -31,6 +34,17 @@ pub fn keep(tx: &mut Tenant<'_>, compiled: &Compiled) -> Result<()> {
     let size = i32::try_from(compiled.size).expect("at most a mebibyte");
     queries::keep_plan(tx.conn(), &compiled.sha256, compiled.plan.ir, &compiled.body, size)?;
     Ok(())
+}
+
+/// Removes those of these plans that nothing has need of any more.
+///
+/// # Errors
+/// 503 if the database fails, or one is named anew at the same moment.
+pub fn forget(tx: &mut Tenant<'_>, names: &[Vec<u8>]) -> Result<()> {
+    queries::forget_plans(tx.conn(), names)
+        .on_foreign_key("agent_versions_plan_sha256_fkey", contention())
+        .on_foreign_key("runs_plan_sha256_fkey", contention())
+        .map(drop)
 }
 
 /// The plan of that name, which the caller found in a row of the workspace.

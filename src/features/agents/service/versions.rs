@@ -19,7 +19,7 @@ use crate::{
     kernel::{
         access,
         db::Tenant,
-        error::{Result, STATE_CONFLICT},
+        error::{OnConstraint, Result, STATE_CONFLICT, contention},
         http::IfMatch,
         outbox,
         page::{Page, PageQuery},
@@ -209,7 +209,8 @@ pub(super) fn freeze(
             output_schema: compiled.plan.output_schema.as_ref(),
             note,
         },
-    )?;
+    )
+    .on_foreign_key("agent_versions_plan_sha256_fkey", contention())?;
     row.latest = Some(number);
     row.latest_sha256 = Some(config_sha256.to_vec());
     Ok((queries::update(tx.conn(), &row)?, version))

@@ -23,7 +23,8 @@ use crate::{
 pub(in crate::features::runs) struct Row {
     pub id: RunId,
     pub kind: RunKind,
-    pub plan_sha256: Vec<u8>,
+    /// `None`: it was of a draft, and went with the contents.
+    pub plan_sha256: Option<Vec<u8>>,
     pub agent_id: Option<AgentId>,
     pub agent_version: Option<i32>,
     pub framework: Option<String>,

@@ -1,24 +1,27 @@
 //! Statements that remove what runs hold once its time is over.
 
 use chrono::{DateTime, Utc};
-use diesel::{ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl, dsl::min};
+use diesel::{
+    ExpressionMethods, PgConnection, QueryDsl, QueryResult, RunQueryDsl,
+    dsl::{case_when, min},
+};
 use serde_json::{Value, json};
 
 use super::super::model::RunId;
 use crate::features::schema::runs::{run_checkpoints, run_events, run_logs, run_messages, run_steps, runs};
 
+/// A run, its error, and the plan that is its own because it was a draft's.
+pub(in crate::features::runs) type Due = (RunId, Option<Value>, Option<Vec<u8>>);
+
 /// At most so many runs whose contents are due, locked. Those that somebody holds are left for the next time.
-pub(in crate::features::runs) fn due(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-    most: i64,
-) -> QueryResult<Vec<(RunId, Option<Value>)>> {
+pub(in crate::features::runs) fn due(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> QueryResult<Vec<Due>> {
+    let own = case_when(runs::agent_version.is_null(), runs::plan_sha256);
     runs::table
         .filter(runs::purged_at.is_null())
         .filter(runs::payload_until.le(now))
         .order(runs::payload_until)
         .limit(most)
-        .select((runs::id, runs::error))
+        .select((runs::id, runs::error, own))
         .for_update()
         .skip_locked()
         .load(conn)
@@ -63,6 +66,7 @@ pub(in crate::features::runs) fn done(
             runs::input.eq(Value::Null),
             runs::output.eq(None::<Value>),
             runs::error.eq(error),
+            runs::plan_sha256.eq(case_when(runs::agent_version.is_not_null(), runs::plan_sha256)),
             runs::purged_at.eq(now),
         ))
         .execute(conn)

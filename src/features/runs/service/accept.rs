@@ -21,7 +21,7 @@ use crate::{
         access::{Permission, PermissionSet},
         db::Tenant,
         entitlements,
-        error::{FORBIDDEN, NOT_FOUND, OnConstraint, Problem, Result},
+        error::{FORBIDDEN, NOT_FOUND, OnConstraint, Problem, Result, contention},
         outbox,
     },
 };
@@ -75,7 +75,8 @@ pub(in crate::features::runs) fn accept(
     // An agent that has not run yet may be deleted meanwhile.
     let row = queries::insert(tx.conn(), &row)
         .on_foreign_key("runs_agent_id_fkey", NOT_FOUND)
-        .on_foreign_key("runs_agent_version_fkey", NOT_FOUND)?;
+        .on_foreign_key("runs_agent_version_fkey", NOT_FOUND)
+        .on_foreign_key("runs_plan_sha256_fkey", contention())?;
     let mut turn = Turn::of(tx, row, Arc::clone(&resolved.plan))?;
     turn.event("run.created", None, serde_json::json!({ "trigger": "api" }));
     tick::first(&mut turn)?.map_err(|failure| TEMPLATE_FAILED.because(failure.message))?;

@@ -91,9 +91,8 @@ pub(in crate::features::runs) struct Failed {
 /// # Errors
 /// 503 if the database fails.
 pub(super) fn plan_of(tx: &mut Tenant<'_>, run: &Row) -> Result<Option<Arc<Plan>>> {
-    let name = run
-        .plan_sha256
-        .as_slice()
+    let name = run.plan_sha256.as_deref().unwrap_or_default();
+    let name = name
         .try_into()
         .map_err(|_| anyhow::anyhow!("a plan's name has 32 bytes"))?;
     Ok(plans::load(tx, &name)?.ok())

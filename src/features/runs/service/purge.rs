@@ -3,10 +3,13 @@
 use serde_json::{Value, json};
 
 use super::super::queries::purge;
-use crate::kernel::{
-    db::Tenant,
-    error::Result,
-    jobs::{self, Job},
+use crate::{
+    features::agents::plans,
+    kernel::{
+        db::Tenant,
+        error::Result,
+        jobs::{self, Job},
+    },
 };
 
 /// So many runs in one transaction.
@@ -19,11 +22,14 @@ const BATCH: i64 = 200;
 pub(in crate::features::runs) fn purge(tx: &mut Tenant<'_>, job: &Job) -> Result<()> {
     let now = tx.now()?;
     let due = purge::due(tx.conn(), now, BATCH)?;
-    let ids: Vec<_> = due.iter().map(|(run, _)| *run).collect();
+    let ids: Vec<_> = due.iter().map(|(run, ..)| *run).collect();
     purge::contents(tx.conn(), &ids)?;
-    for (run, error) in due {
+    let mut drafts = Vec::new();
+    for (run, error, draft) in due {
         purge::done(tx.conn(), run, error.map(code_of), now)?;
+        drafts.extend(draft);
     }
+    plans::forget(tx, &drafts)?;
     match purge::next(tx.conn())? {
         Some(next) => jobs::retry(tx, job, Some(next.max(now))),
         None => jobs::finish(tx, job),
