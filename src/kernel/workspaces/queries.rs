@@ -11,6 +11,7 @@ use super::model::{Member, MemberFilters, OwnWorkspaceFilters, Workspace};
 use crate::{
     any_of, in_order_of_change,
     kernel::{
+        entitlements::Plan,
         id::{MembershipId, UserId, WorkspaceId},
         page::PageQuery,
         schema::{memberships, roles, users, workspace_plans, workspace_slugs, workspaces},
@@ -102,18 +103,20 @@ pub(super) fn update_workspace(
         .get_result(conn)
 }
 
+/// The plan that a workspace begins with. `seats`: `None` is no limit.
 pub(super) fn insert_plan(
     conn: &mut PgConnection,
     id: WorkspaceId,
-    plan: &str,
-    rank: i32,
+    plan: &Plan,
     entitlements: Value,
+    seats: Option<i32>,
 ) -> QueryResult<usize> {
     let row = (
         workspace_plans::workspace_id.eq(id),
-        workspace_plans::plan.eq(plan),
-        workspace_plans::rank.eq(rank),
+        workspace_plans::plan.eq(&plan.code),
+        workspace_plans::rank.eq(plan.rank),
         workspace_plans::entitlements.eq(entitlements),
+        workspace_plans::seats.eq(seats),
     );
     diesel::insert_into(workspace_plans::table).values(row).execute(conn)
 }

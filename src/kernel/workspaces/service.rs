@@ -61,7 +61,8 @@ pub(in crate::kernel) fn create(
     let slug = claim_slug(tx, id, wanted)?;
     queries::insert_workspace(tx.conn(), id, &slug, &new.name).on_unique("workspaces_slug_key", SLUG_TAKEN)?;
     let entitlements = serde_json::to_value(&plan.entitlements).map_err(anyhow::Error::from)?;
-    queries::insert_plan(tx.conn(), id, &plan.code, plan.rank, entitlements)?;
+    let seats = plan.limit("seats").map(|most| i32::try_from(most).unwrap_or(i32::MAX));
+    queries::insert_plan(tx.conn(), id, &plan, entitlements, seats)?;
     let member = NewMember {
         workspace: id,
         id: MembershipId::new(now),

@@ -47,6 +47,10 @@ async fn a_new_workspace_is_a_customer_of_the_operator_and_buys_like_any_other()
     let inside = founder.with("guildhall-workspace", &made.id());
     let new = inside.get("/billing").await.ok().body;
     assert_eq!(new["plan"]["plan"], "free");
+    assert_eq!(
+        (&new["plan"]["seats"], &new["plan"]["entitlements"]["seats"]),
+        (&json!(3), &json!(3))
+    );
     assert_eq!(new["stripe_customer"], Value::Null, "nobody has been told yet");
 
     shop.world.run_jobs().await;

@@ -198,7 +198,8 @@ impl World {
             serde_json::to_string(&guildhall::kernel::entitlements::Plan::free().entitlements).expect("a plan");
         self.admin(&format!(
             "INSERT INTO guildhall.workspaces (id, slug, name, seats_used) VALUES ('{0}', '{slug}', '{name}', 1); \
-             INSERT INTO guildhall.workspace_plans (workspace_id, plan, entitlements) VALUES ('{0}', 'free', '{entitlements}')",
+             INSERT INTO guildhall.workspace_plans (workspace_id, plan, entitlements, seats) \
+             VALUES ('{0}', 'free', '{entitlements}', ('{entitlements}'::jsonb ->> 'seats')::integer)",
             id.uuid()
         ));
         id
