@@ -52,17 +52,20 @@ pub fn start(config: &Config) -> Result<Reporting> {
     if started.is_ok() {
         lines.keep_leaving()?;
     }
-    let sentry = config.sentry.dsn.as_ref().map(|dsn| {
-        let mut options = sentry::ClientOptions::default();
-        options.dsn = dsn.expose().parse().ok();
-        options.environment = Some(config.environment.name().into());
-        options.release = Some(env!("CARGO_PKG_VERSION").into());
-        options.send_default_pii = false;
-        options.max_breadcrumbs = 0;
-        options.before_send = Some(Arc::new(|event| Some(scrubbed(event))));
-        sentry::init(options)
-    });
+    let sentry = config.sentry.dsn.as_ref().map(|_| sentry::init(options(config)));
     Ok(Reporting { _sentry: sentry, lines })
+}
+
+/// What is reported, where to and as what.
+fn options(config: &Config) -> sentry::ClientOptions {
+    let mut options = sentry::ClientOptions::default();
+    options.dsn = config.sentry.dsn.as_ref().and_then(|dsn| dsn.expose().parse().ok());
+    options.environment = Some(config.environment.name().into());
+    options.release = Some(env!("CARGO_PKG_VERSION").into());
+    options.send_default_pii = false;
+    options.max_breadcrumbs = 0;
+    options.before_send = Some(Arc::new(|event| Some(scrubbed(event))));
+    options
 }
 
 /// What is logged. Two write an error for what anybody can bring about: the server's parser for each request that it cannot read, and the
@@ -130,7 +133,10 @@ pub fn without_secrets(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+    use crate::kernel::config::Environment;
 
     #[test]
     fn what_anybody_can_bring_about_is_logged_where_it_is_asked_for() {
@@ -144,6 +150,15 @@ mod tests {
             assert!(off("info") && off("warn,guildhall=debug"), "{target}");
             let named = format!("info,{}=debug", target.split("::").next().expect("a crate"));
             assert!(!off(&named) && !off("trace"), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_is_reported_says_where_it_happened_however_it_was_built() {
+        for environment in [Environment::Production, Environment::Development] {
+            let mut config = Config::of(Environment::Development, HashMap::new()).expect("a configuration");
+            config.environment = environment;
+            assert_eq!(options(&config).environment.as_deref(), Some(environment.name()));
         }
     }
 

@@ -87,10 +87,26 @@ async fn one_workspace_that_asks_for_everything_leaves_others_their_room() {
     .expect("the lock");
     let refused = || metrics::GATE_SHED.with_label_values(&["interactive", "share"]).get();
     let before = refused();
+    let counted = || metrics::RATE_LIMITED.with_label_values(&["concurrency"]).get();
+    let counted_before = counted();
     let change = || owner.patch(&path, json!({ "name": "Other" })).into_future();
     let flood = together((0..40).map(|_| change()));
     let work = async {
         until("some are refused", async || refused() > before).await;
+        // One after the other they take nothing of what all have who are behind their address.
+        let left = async || {
+            let answer = change().await;
+            assert_eq!(answer.text_at("/bucket"), "concurrency");
+            let limit = answer.header("ratelimit").strip_prefix("\"ip\";r=").map(str::to_owned);
+            let left = limit
+                .as_deref()
+                .and_then(|limit| limit.split(';').next()?.parse::<u32>().ok());
+            left.expect("what is left of the address's")
+        };
+        let first = left().await;
+        for _ in 0..4 {
+            assert!(left().await >= first);
+        }
         let free = async { busy.batch_execute("ROLLBACK").expect("free again") };
         let (answer, ()) = futures_util::join!(other.get("/customers").into_future(), free);
         answer.ok();
@@ -98,6 +114,7 @@ async fn one_workspace_that_asks_for_everything_leaves_others_their_room() {
     let (flood, ()) = futures_util::join!(flood, work);
     let too_many: Vec<_> = flood.iter().filter(|answer| answer.status == 429).collect();
     assert!(!too_many.is_empty(), "forty at once are too many");
+    assert!(counted() >= counted_before + too_many.len() as u64);
     for answer in too_many {
         assert_eq!(answer.text_at("/bucket"), "concurrency");
         assert!(["1", "2", "3"].contains(&answer.header("retry-after")));
