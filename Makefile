@@ -48,6 +48,7 @@ clean: ## Remove what was built and what the stack keeps
 
 .PHONY: openapi
 openapi: ## Write the API documents anew, after a change of routes or types
+	@cargo build --quiet --locked --features $(features)
 	@cargo run --quiet --locked --features $(features) -- openapi > openapi/openapi.json
 	@cargo run --quiet --locked --features $(features) -- openapi --older > openapi/openapi-3.0.json
 

@@ -205,7 +205,15 @@ fn judge(check: &mut Check, permissions: Option<&[String]>, addresses: &[String]
         }
     }
     check.count("/ip_allowlist", addresses.len(), 50);
+    let mut seen = HashSet::new();
     for (place, address) in addresses.iter().enumerate() {
+        if !seen.insert(address) {
+            check.refuse(
+                format!("/ip_allowlist/{place}"),
+                FieldCode::NotUnique,
+                "It is listed already.",
+            );
+        }
         let network = address.parse::<IpNet>().map(|network| network.addr());
         let detail = match network.or_else(|_| address.parse()) {
             // Callers are known by the address that is in it.
