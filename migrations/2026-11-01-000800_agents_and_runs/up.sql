@@ -392,3 +392,23 @@ CREATE TABLE usage_events (
 CREATE INDEX usage_events_created_at_idx ON usage_events (workspace_id, created_at, id);
 CREATE INDEX usage_events_run_id_idx ON usage_events (workspace_id, run_id, created_at, id);
 SELECT make_tenant_table('usage_events', without => '{UPDATE,DELETE}');
+
+-- Removes those of these plans that no version is a name for and no run has need of, and answers how many. The next in order is looked for,
+-- which an index finds however many runs have one plan.
+CREATE FUNCTION plans_forget(names bytea[]) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  workspace uuid := current_workspace();
+  name bytea;
+  gone bigint := 0;
+BEGIN
+  FOREACH name IN ARRAY names LOOP
+    CONTINUE WHEN name = (SELECT v.plan_sha256 FROM agent_versions v WHERE v.workspace_id = workspace AND v.plan_sha256 >= name
+                           ORDER BY v.plan_sha256 LIMIT 1)
+               OR name = (SELECT r.plan_sha256 FROM runs r WHERE r.workspace_id = workspace AND r.plan_sha256 >= name
+                           ORDER BY r.plan_sha256 LIMIT 1);
+    DELETE FROM run_plans WHERE workspace_id = workspace AND sha256 = name;
+    gone := gone + 1;
+  END LOOP;
+  RETURN gone;
+END $$;
+GRANT EXECUTE ON FUNCTION plans_forget(bytea[]) TO app_tenant;

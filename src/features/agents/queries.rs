@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, PgConnection, QueryDsl,
-    QueryResult, RunQueryDsl, SelectableHelper,
-    dsl::{exists, not},
+    QueryResult, RunQueryDsl, SelectableHelper, define_sql_function,
+    sql_types::{Array, Binary},
 };
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use super::model::{
 };
 use crate::{
     any_of,
-    features::schema::runs::{agent_labels, agent_metadata, agent_versions, agents, run_plans, runs},
+    features::schema::runs::{agent_labels, agent_metadata, agent_versions, agents, run_plans},
     in_order, in_order_of_change,
     kernel::page::PageQuery,
     tagged,
@@ -214,15 +214,13 @@ pub(super) fn plans_of(conn: &mut PgConnection, agent: AgentId) -> QueryResult<V
         .load(conn)
 }
 
-/// Removes those of these plans that no version is a name for, and that no run has need of.
-pub(super) fn forget_plans(conn: &mut PgConnection, names: &[Vec<u8>]) -> QueryResult<usize> {
-    let versions = agent_versions::table.filter(agent_versions::plan_sha256.eq(run_plans::sha256));
-    let runs = runs::table.filter(runs::plan_sha256.eq(run_plans::sha256.nullable()));
-    let unused = run_plans::table
-        .filter(run_plans::sha256.eq_any(names))
-        .filter(not(exists(versions)))
-        .filter(not(exists(runs)));
-    diesel::delete(unused).execute(conn)
+define_sql_function! {
+    fn plans_forget(names: Array<Binary>) -> BigInt;
+}
+
+/// Removes those of these plans that no version is a name for and no run has need of, and answers how many.
+pub(super) fn forget_plans(conn: &mut PgConnection, names: &[Vec<u8>]) -> QueryResult<i64> {
+    diesel::select(plans_forget(names)).get_result(conn)
 }
 
 pub(super) fn plan(conn: &mut PgConnection, sha256: &[u8]) -> QueryResult<Value> {
