@@ -195,6 +195,7 @@ async fn a_server_that_refuses_us_does_not_end_the_mail() {
         ("MAIL", "530 5.7.0 authenticate first"),
         ("MAIL", "553 5.7.1 the sender's address is not yours"),
         ("MAIL", "550 5.1.8 no such sender"),
+        ("MAIL", "552 5.2.2 the sender's mailbox is full"),
         ("RCPT", "550 5.7.1 relaying is not for you"),
         ("RCPT", "550 no"),
     ] {

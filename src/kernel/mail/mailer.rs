@@ -146,11 +146,9 @@ impl Mailer {
     }
 }
 
-/// What a server says of a recipient for good, as subject and detail (RFC 3463): no such mailbox, domain or host; a mailbox that takes nothing;
-/// no way there. Whatever else it refuses, it may as well refuse *us*: the sender's address, our account, our machine.
-const OF_RECIPIENTS: [&str; 12] = [
-    "1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.0", "2.1", "2.2", "2.4", "4.1", "4.4",
-];
+/// What a server says of a recipient for good, as subject and detail (RFC 3463): no such mailbox, no such domain, no address at all, a domain
+/// that takes no mail. Whatever else it refuses, it may as well refuse *us*: the sender's address or mailbox, our account, our machine.
+const OF_RECIPIENTS: [&str; 4] = ["1.1", "1.2", "1.3", "1.10"];
 
 /// Whether the server is there for us, and says something of this recipient, or that it has no time.
 fn is_of_the_mail(error: &smtp::Error) -> bool {
