@@ -153,9 +153,8 @@ impl Walk {
         if self.verdict.broken.is_none() {
             if signed.is_some_and(|signed| signed > end) {
                 self.stop(end + 1, Fault::Truncated, None);
-            } else if let Some(claim) = &self.claim {
-                match claim.seq {
-                    seq if claim.signed => self.stop(seq, Fault::Unvouched, None),
+            } else if let Some(first) = self.claim.as_ref().filter(|claim| !claim.signed).map(|claim| claim.seq) {
+                match first {
                     1 => self.stop(1, Fault::Missing, None),
                     first => self.stop(first - 1, Fault::Gap, None),
                 };
@@ -165,6 +164,9 @@ impl Walk {
                     .broken
                     .iter_mut()
                     .for_each(|broken| broken.entry = Some(entry));
+            } else if let Some(claim) = &self.claim {
+                // Last, for it passes by itself.
+                self.stop(claim.seq, Fault::Unvouched, None);
             }
         }
         self.verdict

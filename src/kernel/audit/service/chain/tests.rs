@@ -238,6 +238,13 @@ fn a_head_whose_key_was_withdrawn_vouches_for_nothing_and_hides_nothing() {
     assert_eq!((held.checkpoints, held.withdrawn, held.broken), (1, 2, None));
     // Where retention cut, only whoever vouches for what follows vouches for the hash.
     assert_eq!(fault(&kept, &[head(3, withdrawn)]), Some((3, Fault::Unvouched)));
+    let mut cut = Walk::default();
+    for place in &kept {
+        assert!(cut.step(place).expect("plain"));
+        assert!(place.0.seq != 3 || cut.vouch(&head(3, withdrawn)));
+    }
+    let stray = cut.end(Some(3), Some(AuditId::from_uuid(Uuid::from_u128(5)))).broken;
+    assert_eq!(stray.map(|broken| broken.fault), Some(Fault::Unsealed));
     assert_eq!(
         fault(&kept, &[head(4, withdrawn), head(6, good)]),
         Some((2, Fault::Gap))
