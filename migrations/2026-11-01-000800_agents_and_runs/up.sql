@@ -4,7 +4,7 @@
 -- ── Plans, agents, versions ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- What is executed, named by the SHA-256 of its canonical text (JCS). Never changed: every process may keep it by its name. It goes with the
--- last version and the last run that have need of it, which the keys of those see to.
+-- last version and the last run that have need of it (plans_forget), and their keys let nobody take it away before.
 CREATE TABLE run_plans (
   workspace_id uuid NOT NULL CONSTRAINT run_plans_workspace_id_fkey REFERENCES workspaces (id),
   sha256       bytea NOT NULL CONSTRAINT run_plans_sha256_check CHECK (octet_length(sha256) = 32),
@@ -393,14 +393,16 @@ CREATE INDEX usage_events_created_at_idx ON usage_events (workspace_id, created_
 CREATE INDEX usage_events_run_id_idx ON usage_events (workspace_id, run_id, created_at, id);
 SELECT make_tenant_table('usage_events', without => '{UPDATE,DELETE}');
 
--- Removes those of these plans that no version is a name for and no run has need of, and answers how many. The next in order is looked for,
--- which an index finds however many runs have one plan.
+-- Removes those of these plans that no version is a name for and no run has need of, and answers how many. One transaction of a workspace at a
+-- time, so that of two that go with the last two of its users the second sees that the first is gone. The next in order is looked for, which an
+-- index finds however many runs have one plan.
 CREATE FUNCTION plans_forget(names bytea[]) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   workspace uuid := current_workspace();
   name bytea;
   gone bigint := 0;
 BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended('plans ' || workspace::text, 0));
   FOREACH name IN ARRAY names LOOP
     CONTINUE WHEN name = (SELECT v.plan_sha256 FROM agent_versions v WHERE v.workspace_id = workspace AND v.plan_sha256 >= name
                            ORDER BY v.plan_sha256 LIMIT 1)

@@ -1,9 +1,16 @@
 //! What is shown of runs, in pages, and for how long it is kept.
 
+use std::future::IntoFuture;
+
+use diesel::connection::SimpleConnection;
+use guildhall::features::agents::AgentId;
 use serde_json::{Value, json};
 
 use super::{echo, finish, ledger, start, worker};
-use crate::world::{Caller, World};
+use crate::{
+    identity::together,
+    world::{Caller, World, patience::until},
+};
 
 async fn texts(caller: &Caller, path: &str, field: &str) -> (Vec<Value>, Option<String>) {
     let page = caller.get(path).await.ok().body;
@@ -133,6 +140,13 @@ async fn who_saw_another_state_of_a_run_does_not_stop_it() {
     assert_eq!(stop(&tag).await.ok().body["status"], "cancelled");
 }
 
+/// An agent that is as all others that are made here, but for its name.
+async fn twin(caller: &Caller, name: &str) -> String {
+    let agent =
+        json!({ "name": name, "framework": "openai", "config": { "model": "sandbox", "prompt": "{{ input.say }}" } });
+    format!("/agents/{}", caller.post("/agents", agent).await.created().id())
+}
+
 #[actix_web::test]
 async fn a_plan_goes_with_what_has_need_of_it() {
     let world = World::new().await;
@@ -145,8 +159,8 @@ async fn a_plan_goes_with_what_has_need_of_it() {
         ))
     };
     let agent = echo(&owner).await;
-    let twin = json!({ "name": "Twin", "framework": "openai", "config": owner.get(&agent).await.ok().body["config"] });
-    let twin = format!("/agents/{}", owner.post("/agents", twin).await.created().id());
+    let other = json!({ "name": "Twin", "framework": "openai", "config": owner.get(&agent).await.ok().body["config"] });
+    let other = format!("/agents/{}", owner.post("/agents", other).await.created().id());
     let changed = json!({ "config": { "model": "sandbox", "prompt": "{{ input.say }}, said Ann of 12 Hill Road" } });
     let tag = owner.get(&agent).await.ok().header("etag").to_owned();
     owner.patch(&agent, changed).header("if-match", &tag).await.ok();
@@ -162,15 +176,58 @@ async fn a_plan_goes_with_what_has_need_of_it() {
     }
     assert!(owner.get(&run).await.ok().body["purged_at"].is_string());
     assert_eq!(plans(), 1, "the draft's went with the contents of its run");
-    let delete = async |agent: &str| {
-        let tag = owner.get(agent).await.ok().header("etag").to_owned();
-        owner.delete(agent).header("if-match", &tag).await
-    };
+    let delete = async |agent: &str| owner.delete(agent).await;
     delete(&agent).await.refused("state-conflict");
     let version = "DELETE FROM guildhall.runs WHERE agent_id IS NOT NULL AND workspace_id";
     world.admin(&format!("{version} = '{home}'"));
     delete(&agent).await.gone();
     assert_eq!(plans(), 1, "its twin has need of it");
-    delete(&twin).await.gone();
+    delete(&other).await.gone();
     assert_eq!(plans(), 0);
+    for _ in 0..4 {
+        let pair = [twin(&owner, "One").await, twin(&owner, "Two").await];
+        let both = together(pair.iter().map(|agent| delete(agent))).await;
+        assert!(both.iter().all(|answer| answer.status == 204));
+        assert_eq!(plans(), 0, "both went at the same moment");
+    }
+}
+
+#[actix_web::test]
+async fn a_plan_that_is_named_anew_at_the_same_moment_stays() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let (agent, other) = (twin(&owner, "One").await, twin(&owner, "Two").await);
+    let uuid = |path: &str| {
+        path.trim_start_matches("/agents/")
+            .parse::<AgentId>()
+            .expect("an id")
+            .uuid()
+    };
+    world.admin(&format!(
+        "DELETE FROM guildhall.agent_labels WHERE agent_id = '{0}'; DELETE FROM guildhall.agent_versions WHERE agent_id = '{0}'",
+        uuid(&other)
+    ));
+    let mut naming = world.superuser();
+    naming
+        .batch_execute(&format!(
+            "BEGIN; INSERT INTO guildhall.agent_versions (workspace_id, id, agent_id, number, plan_sha256, framework, config, config_sha256,
+                created_by_type, created_by_id)
+             SELECT workspace_id, gen_random_uuid(), '{}', 1, plan_sha256, framework, config, config_sha256, created_by_type, created_by_id
+               FROM guildhall.agent_versions WHERE agent_id = '{}'",
+            uuid(&other),
+            uuid(&agent)
+        ))
+        .expect("a version");
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND usename = 'app_tenant' AND wait_event_type = 'Lock'";
+    let named = async {
+        until("the plan is about to go", async || world.count(waiting) > 0).await;
+        naming.batch_execute("COMMIT").expect("named");
+    };
+    let (refused, ()) = futures_util::join!(owner.delete(&agent).into_future(), named);
+    assert_eq!(refused.refused("overloaded").body["reason"], "contention");
+    owner.delete(&agent).await.gone();
+    let home = world.home().uuid();
+    let plans = format!("SELECT count(*) FROM guildhall.run_plans WHERE workspace_id = '{home}'");
+    assert_eq!(world.count(&plans), 1);
 }

@@ -209,10 +209,11 @@ pub(super) fn delete(tx: &mut Tenant<'_>, id: AgentId, seen: &IfMatch) -> Result
     queries::delete(tx.conn(), id)
         .on_foreign_key("runs_agent_id_fkey", ran())
         .on_foreign_key("runs_agent_version_fkey", ran())?;
-    plans::forget(tx, &names)?;
     if agent.state == State::Active {
         entitlements::give(tx, "agents", 1)?;
     }
+    // After what is counted, as where an agent is made.
+    plans::forget(tx, &names)?;
     outbox::emit(tx, AGENT_DELETED.of(id, &agent))?;
     Ok(())
 }
