@@ -271,9 +271,13 @@ mod tests {
             std::future::ready(result)
         };
         let goes_on = supervise("test", move || repeat(Duration::from_millis(1), round.clone()));
-        while rounds.load(Ordering::Relaxed) < 5 {
-            tokio::task::yield_now().await;
-        }
+        let many = async {
+            while rounds.load(Ordering::Relaxed) < 5 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let many = tokio::time::timeout(Duration::from_secs(30), many).await;
         goes_on.abort();
+        many.expect("it began anew");
     }
 }
