@@ -121,7 +121,7 @@ impl Mailer {
             Road::Smtp(smtp) => {
                 let message = self
                     .message(message_id, to, mail)
-                    .map_err(|error| Undelivered::Broken(format!("the mail could not be put together: {error:#}")))?;
+                    .map_err(|_| Undelivered::Broken("the mail could not be put together".into()))?;
                 let sent = tokio::time::timeout(self.patience, smtp.send(message)).await;
                 self.standing
                     .note(matches!(&sent, Ok(sent) if sent.as_ref().err().is_none_or(is_of_the_mail)));

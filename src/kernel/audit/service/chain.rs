@@ -73,7 +73,7 @@ pub enum Signature {
 #[derive(Default)]
 pub struct Walk {
     verdict: Verdict,
-    /// The first place.
+    /// The place that it began with.
     first: Option<i64>,
     /// The last place, and its hash.
     last: Option<(i64, Hash)>,
@@ -82,10 +82,12 @@ pub struct Walk {
 
 /// Retention removed the entry of the first place and what was before it: until a signed head vouches for just that place, its hash is only
 /// claimed.
-struct Claim {
-    seq: i64,
+#[derive(PartialEq)]
+enum Claim {
+    /// No head was seen there.
+    Bare,
     /// A head stands there whose key was withdrawn: whoever vouches for what follows vouches for the hash, too.
-    signed: bool,
+    Signed,
 }
 
 impl Walk {
@@ -105,10 +107,7 @@ impl Walk {
         self.first.get_or_insert(seal.seq);
         let fault = match self.last {
             None if seal.seq > 1 || entry.is_none() => {
-                self.claim = Some(Claim {
-                    seq: seal.seq,
-                    signed: false,
-                });
+                self.claim = Some(Claim::Bare);
                 None
             }
             None => judge(&START, seal, entry.as_ref(), personal.as_ref())?,
@@ -130,16 +129,16 @@ impl Walk {
         let fits = self
             .last
             .is_some_and(|(seq, hash)| seq == head.seq && hash == head.hash);
-        let of_first = |claim: &Claim| claim.seq == head.seq;
+        let is_first = self.first == Some(head.seq);
         match head.signature {
             Signature::Good if fits => {
                 self.verdict.checkpoints += 1;
-                self.claim.take_if(|claim| claim.signed || of_first(claim));
+                self.claim.take_if(|claim| is_first || *claim == Claim::Signed);
             }
             Signature::Withdrawn if fits => {
                 self.verdict.withdrawn += 1;
-                if let Some(claim) = self.claim.as_mut().filter(|claim| of_first(claim)) {
-                    claim.signed = true;
+                if let Some(claim) = self.claim.as_mut().filter(|_| is_first) {
+                    *claim = Claim::Signed;
                 }
             }
             _ => return self.stop(head.seq, Fault::CheckpointWrong, None),
@@ -153,8 +152,8 @@ impl Walk {
         if self.verdict.broken.is_none() {
             if signed.is_some_and(|signed| signed > end) {
                 self.stop(end + 1, Fault::Truncated, None);
-            } else if let Some(first) = self.claim.as_ref().filter(|claim| !claim.signed).map(|claim| claim.seq) {
-                match first {
+            } else if self.claim == Some(Claim::Bare) {
+                match self.first() {
                     1 => self.stop(1, Fault::Missing, None),
                     first => self.stop(first - 1, Fault::Gap, None),
                 };
@@ -164,9 +163,9 @@ impl Walk {
                     .broken
                     .iter_mut()
                     .for_each(|broken| broken.entry = Some(entry));
-            } else if let Some(claim) = &self.claim {
+            } else if self.claim == Some(Claim::Signed) {
                 // Last, for it passes by itself.
-                self.stop(claim.seq, Fault::Unvouched, None);
+                self.stop(self.first(), Fault::Unvouched, None);
             }
         }
         self.verdict

@@ -165,7 +165,7 @@ impl Limits {
         self.check(&Home::license(license), &asks).await
     }
 
-    /// Gives an address back what a request took of it that its own bucket refused, as far as `arrived` took something: one program in a
+    /// Gives an address back what a request took of it that its own bucket or the share of its workspace refused, as far as `arrived` took something: one program in a
     /// loop does not keep everybody waiting who is behind the same address. Only so many are forgiven, or whoever has many keys would have no
     /// bound.
     pub async fn forgive(&self, address: Option<IpAddr>, arrived: &Verdict) {

@@ -95,8 +95,8 @@ where
     })
 }
 
-/// Restarts a loop that fails. One that panics three times in a minute takes the process with it: something is wrong that
-/// a restart of the loop does not mend.
+/// Restarts a loop that fails. One that panics three times in a minute takes the process with it: something is wrong that a restart of the
+/// loop does not mend.
 fn supervise<F>(name: &'static str, mut round: impl FnMut() -> F + Send + 'static) -> JoinHandle<()>
 where
     F: Future<Output = Result<()>> + Send,
