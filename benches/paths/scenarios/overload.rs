@@ -11,7 +11,7 @@ use crate::{
     fixture::Bench,
     load::{self, Measured, Subject, quantile},
     report::{Row, Verdict},
-    stack::CONNECTIONS,
+    stack::CALLERS,
 };
 
 /// Everybody who asks at once while there is too much.
@@ -58,7 +58,7 @@ fn is_ok(status: StatusCode, _body: &[u8]) -> bool {
 }
 
 async fn flooded(path: &'static str, subject: &Subject, options: &Options) -> Result<Vec<Row>> {
-    let line = 2 * CONNECTIONS;
+    let line = CALLERS;
     let period = options.period() * 2;
     let few = load::closed(subject, line, period).await?.rate();
     let before = peak(subject, few, period).await?;
