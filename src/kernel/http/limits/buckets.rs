@@ -40,8 +40,8 @@ pub(super) fn address(settings: &Settings) -> Ask {
     Ask::new("ip", quota.times(settings.factor))
 }
 
-/// Requests that their licence's own bucket refused, or their workspace's share of places, from one address, as many as that has no share in. A program in a loop asks ten times a
-/// second; whoever asks with many keys at once pays as all others do.
+/// Requests that their licence's own bucket refused, or their workspace's share of places, from one address, as many as that has no share in.
+/// A program in a loop asks ten times a second; whoever asks with many keys at once pays as all others do.
 pub(super) fn forgiven(settings: &Settings) -> Ask {
     Ask::new("forgiven", Quota::per_second(50).burst(100).times(settings.factor))
 }

@@ -5,8 +5,8 @@
 //! what it took before a window began it may spend inside: that much, and no more, a process may be beside the truth. A limit whose tenth of
 //! a second is less than two is asked about one by one, and is exact.
 //!
-//! Without Redis, or while it is away, each process judges alone with its
-//! share of every limit: its counters then begin afresh, so at most twice a limit passes in one window.
+//! Without Redis, or while it is away, each process judges alone with its share of every limit: its counters then begin afresh, so at most
+//! twice a limit passes in one window.
 
 mod buckets;
 mod local;
@@ -165,9 +165,9 @@ impl Limits {
         self.check(&Home::license(license), &asks).await
     }
 
-    /// Gives an address back what a request took of it that its own bucket or the share of its workspace refused, as far as `arrived` took something: one program in a
-    /// loop does not keep everybody waiting who is behind the same address. Only so many are forgiven, or whoever has many keys would have no
-    /// bound.
+    /// Gives an address back what a request took of it that its own bucket or the share of its workspace refused, as far as `arrived` took
+    /// something: one program in a loop does not keep everybody waiting who is behind the same address. Only so many are forgiven, or whoever
+    /// has many keys would have no bound.
     pub async fn forgive(&self, address: Option<IpAddr>, arrived: &Verdict) {
         let (home, ask) = (Home::address(address), buckets::address(&self.0.settings));
         let took = arrived.standings().iter().any(|standing| standing.bucket == ask.bucket);

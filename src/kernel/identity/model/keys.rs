@@ -195,7 +195,7 @@ pub struct Jwk {
     pub x: Option<String>,
 }
 
-/// Public keys (RFC 7517): each verifies what says its `kid`.
+/// Public keys (RFC 7517): each verifies what names its `kid`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(example = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "alg": "EdDSA", "use": "sig"}]}))]
 pub struct Jwks {
