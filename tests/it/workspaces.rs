@@ -95,16 +95,50 @@ async fn a_stale_if_match_loses_nothing() {
         .await
         .refused("version-mismatch");
     assert_eq!(refused.body["current_version"], 2);
-    let now = owner.get("/workspace").header("if-none-match", "\"2\"").await;
-    assert_eq!((now.status.as_u16(), now.text.as_str()), (304, ""));
+    let now = format!("\"2-{}\"", world.home());
     for (tags, status) in [
-        ("W/\"2\"", 304),
-        ("\"1\", W/\"2\"", 304),
-        ("W/\"1\"", 200),
-        ("W/2", 200),
+        (now.clone(), 304),
+        (format!("W/{now}"), 304),
+        (format!("{tag}, W/{now}"), 304),
+        (format!("W/{tag}"), 200),
+        ("\"2\"".into(), 200),
+        (format!("\"2-{}\"", world.elsewhere()), 200),
     ] {
-        let now = owner.get("/workspace").header("if-none-match", tags).await;
-        assert_eq!(now.status.as_u16(), status, "{tags}");
+        let seen = owner.get("/workspace").header("if-none-match", &tags).await;
+        assert_eq!(seen.status.as_u16(), status, "{tags}");
+        assert_eq!(seen.text.is_empty(), status == 304);
+    }
+}
+
+#[actix_web::test]
+async fn what_one_caller_keeps_is_no_others_answer() {
+    let world = World::new().await;
+    let (ann, bob) = (someone(&world).await, someone(&world).await);
+    for place in [world.home(), world.elsewhere()] {
+        world.join(place, ann.user, "owner");
+        world.join(place, bob.user, "owner");
+    }
+    let (ann, bob) = (login(&world, &ann).await.caller, login(&world, &bob).await.caller);
+    let places = [world.home(), world.elsewhere()].map(|place| place.to_string());
+    let callers = [&ann, &bob].map(|caller| [0, 1].map(|place| caller.with("guildhall-workspace", &places[place])));
+    // Each with who shares its answer: a person's preferences are the same everywhere, a workspace for everybody.
+    for (path, shared) in [
+        ("/workspace", [true, false]),
+        ("/me", [false, false]),
+        ("/me/preferences", [false, true]),
+    ] {
+        let kept = callers[0][0].get(path).await.ok();
+        let varies = kept.header("vary").to_ascii_lowercase();
+        for chooses in ["origin", "authorization", "x-api-key", "cookie", "guildhall-workspace"] {
+            assert!(varies.split(", ").any(|name| name == chooses), "{path}: {varies}");
+        }
+        let status = async |caller: &Caller| {
+            let asked = caller.get(path).header("if-none-match", kept.header("etag")).await;
+            asked.status.as_u16() == 304
+        };
+        assert!(status(&callers[0][0]).await, "{path}");
+        let others = [status(&callers[1][0]).await, status(&callers[0][1]).await];
+        assert_eq!(others, shared, "{path}: another person, another workspace");
     }
 }
 

@@ -15,6 +15,11 @@ use crate::kernel::error::{CSRF_FAILED, Problem};
 /// How long a browser may remember a preflight, in seconds.
 const MAX_AGE: &str = "7200";
 
+/// What the answer to anybody depends on …
+const BY_ORIGIN: &str = "Origin";
+/// … and the answer to one caller: `/workspace` is one address for as many things as there are workspaces, and versions of two may be alike.
+const BY_CALLER: &str = "Origin, Authorization, X-Api-Key, Cookie, Guildhall-Workspace";
+
 /// The origins whose pages may send cookies: exactly these, compared as they are written.
 #[derive(Clone, Debug)]
 pub struct Origins(HashSet<String>);
@@ -61,9 +66,10 @@ fn grant(origins: &Origins, asked: &str, operation: &Operation) -> Option<(Heade
     is_open(operation).then_some((HeaderValue::from_static("*"), false))
 }
 
-/// Tells the browser whether the page that asked may read the answer.
+/// Tells the browser whether the page that asked may read the answer, and whose question it answers if it is kept.
 pub(in crate::kernel) fn dress(origins: &Origins, request: &HeaderMap, operation: &Operation, answer: &mut HeaderMap) {
-    answer.append(VARY, HeaderValue::from_static("Origin"));
+    let varies = if operation.public { BY_ORIGIN } else { BY_CALLER };
+    answer.append(VARY, HeaderValue::from_static(varies));
     let Some((allowed, with_cookies)) = origin(request).and_then(|asked| grant(origins, asked, operation)) else {
         return;
     };
@@ -192,9 +198,10 @@ mod tests {
     fn told(request: &HeaderMap, operation: &Operation) -> (Option<String>, bool) {
         let mut answer = HeaderMap::new();
         dress(&origins(), request, operation, &mut answer);
+        let varies = if operation.public { BY_ORIGIN } else { BY_CALLER };
         assert!(
-            answer.get_all("vary").any(|value| value == "Origin"),
-            "caches must tell origins apart"
+            answer.get_all("vary").any(|value| value == varies),
+            "caches must tell origins and callers apart"
         );
         let allowed = answer
             .get("access-control-allow-origin")

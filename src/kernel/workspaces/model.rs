@@ -76,6 +76,11 @@ impl Versioned for Workspace {
     fn version(&self) -> i64 {
         self.version
     }
+
+    /// One address shows each caller the workspace that they name.
+    fn tag(&self) -> String {
+        format!("\"{}-{}\"", self.version, self.id)
+    }
 }
 
 impl Located for Workspace {

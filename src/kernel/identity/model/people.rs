@@ -150,6 +150,12 @@ impl Versioned for Me {
     fn version(&self) -> i64 {
         self.version
     }
+
+    /// One address shows each caller themselves, and the workspace that they name.
+    fn tag(&self) -> String {
+        let here = self.workspace.map(|here| format!("-{here}")).unwrap_or_default();
+        format!("\"{}-{}{here}\"", self.version, self.id)
+    }
 }
 
 /// What a person may change of themselves.

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::kernel::{
     check::{Check, Validate, given, patched, trimmed_given},
     http::Versioned,
-    id::WorkspaceId,
+    id::{UserId, WorkspaceId},
     schema::user_preferences,
 };
 
@@ -34,6 +34,9 @@ crate::words! {
                           "notifications": {"runs": {"email": true, "in_app": true, "digest": false}}, "app": {}, "version": 1,
                           "updated_at": "2026-11-20T17:30:00.123Z"}))]
 pub struct Preferences {
+    /// Whose they are.
+    #[serde(skip)]
+    pub user_id: UserId,
     /// How a frontend looks.
     pub theme: Theme,
     /// How dates are written: `iso`, `us`, `eu` or a pattern of the frontend's own.
@@ -56,6 +59,11 @@ pub struct Preferences {
 impl Versioned for Preferences {
     fn version(&self) -> i64 {
         self.version
+    }
+
+    /// One address shows each caller their own.
+    fn tag(&self) -> String {
+        format!("\"{}-{}\"", self.version, self.user_id)
     }
 }
 

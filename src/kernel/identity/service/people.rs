@@ -130,6 +130,7 @@ pub fn preferences(tx: &mut Kernel<'_>, user: UserId) -> Result<Preferences> {
         return Ok(found);
     }
     Ok(Preferences {
+        user_id: user,
         theme: Theme::System,
         date_format: "iso".into(),
         default_workspace_id: None,
