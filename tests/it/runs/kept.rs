@@ -193,6 +193,29 @@ async fn a_plan_goes_with_what_has_need_of_it() {
 }
 
 #[actix_web::test]
+async fn an_agent_with_thousands_of_versions_goes_with_all_their_plans() {
+    let world = World::new().await;
+    let owner = world.owner();
+    let agent = twin(&owner, "One").await;
+    let home = world.home().uuid();
+    world.admin(&format!(
+        "INSERT INTO guildhall.run_plans (workspace_id, sha256, ir, body, size)
+         SELECT workspace_id, sha256(n::text::bytea), ir, body, size FROM guildhall.run_plans, generate_series(2, 5000) n
+          WHERE workspace_id = '{home}';
+         INSERT INTO guildhall.agent_versions (workspace_id, id, agent_id, number, plan_sha256, framework, config, config_sha256,
+                created_by_type, created_by_id)
+         SELECT workspace_id, gen_random_uuid(), agent_id, n, sha256(n::text::bytea), framework, config, config_sha256,
+                created_by_type, created_by_id
+           FROM guildhall.agent_versions, generate_series(2, 5000) n WHERE workspace_id = '{home}';
+         ANALYZE guildhall.run_plans, guildhall.agent_versions"
+    ));
+    let plans = format!("SELECT count(*) FROM guildhall.run_plans WHERE workspace_id = '{home}'");
+    assert_eq!(world.count(&plans), 5_000);
+    owner.delete(&agent).await.gone();
+    assert_eq!(world.count(&plans), 0);
+}
+
+#[actix_web::test]
 async fn a_plan_that_is_named_anew_at_the_same_moment_stays() {
     let world = World::new().await;
     let owner = world.owner();
