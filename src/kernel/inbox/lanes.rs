@@ -180,8 +180,17 @@ pub fn open(tx: &mut Tenant<'_>, connection: ConnectionId, lane: &str) -> Result
 /// # Errors
 /// The database's.
 pub fn park_no_longer(tx: &mut Tenant<'_>, connection: ConnectionId, on: &str) -> Result<usize> {
-    let lanes = queries::parked_lanes(tx.conn(), connection, on)?;
-    let freed = queries::unpark(tx.conn(), connection, on)?;
+    let now = tx.now()?;
+    look_again(tx, connection, on, now)
+}
+
+/// The same for what was parked on this and could be looked at then, or earlier: nobody knows whether anything has changed.
+///
+/// # Errors
+/// The database's.
+pub fn look_again(tx: &mut Tenant<'_>, connection: ConnectionId, on: &str, then: DateTime<Utc>) -> Result<usize> {
+    let lanes = queries::parked_lanes(tx.conn(), connection, on, then)?;
+    let freed = queries::unpark(tx.conn(), connection, on, then)?;
     for lane in lanes {
         open(tx, connection, &lane)?;
     }

@@ -14,7 +14,9 @@ mod worker;
 
 pub use connections::{api_key, reconciled, reconciled_at};
 pub use jobs::{RECONCILE, register, sweep};
-pub use lanes::{ACCOUNT, Health, Settled, begin, count_lost, hold, move_to, open, park_no_longer, release, settle};
+pub use lanes::{
+    ACCOUNT, Health, Settled, begin, count_lost, hold, look_again, move_to, open, park_no_longer, release, settle,
+};
 pub use model::{Connection, ConnectionId, InboxEventId, Lane, PLATFORM, Waiting};
 pub use routes::{Receipt, routes};
 pub(in crate::kernel) use sealed::SEALED;

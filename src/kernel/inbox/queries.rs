@@ -276,24 +276,36 @@ pub(super) fn relane(conn: &mut PgConnection, ids: &[InboxEventId], lane: &str) 
         .execute(conn)
 }
 
-/// The lanes in which something is parked on this.
-pub(super) fn parked_lanes(conn: &mut PgConnection, connection: ConnectionId, on: &str) -> QueryResult<Vec<String>> {
+/// The lanes in which something is parked on this that could be looked at then.
+pub(super) fn parked_lanes(
+    conn: &mut PgConnection,
+    connection: ConnectionId,
+    on: &str,
+    then: DateTime<Utc>,
+) -> QueryResult<Vec<String>> {
     events::table
         .filter(events::connection_id.eq(connection))
         .filter(events::state.eq("parked"))
         .filter(events::parked_on.eq(on))
+        .filter(events::available_at.le(then))
         .select(events::lane)
         .distinct()
         .order(events::lane)
         .load(conn)
 }
 
-/// Lets what was parked on this wait again.
-pub(super) fn unpark(conn: &mut PgConnection, connection: ConnectionId, on: &str) -> QueryResult<usize> {
+/// Lets what was parked on this and could be looked at then wait again.
+pub(super) fn unpark(
+    conn: &mut PgConnection,
+    connection: ConnectionId,
+    on: &str,
+    then: DateTime<Utc>,
+) -> QueryResult<usize> {
     diesel::update(events::table)
         .filter(events::connection_id.eq(connection))
         .filter(events::state.eq("parked"))
         .filter(events::parked_on.eq(on))
+        .filter(events::available_at.le(then))
         .set((
             events::state.eq("received"),
             events::parked_on.eq(None::<String>),

@@ -1,7 +1,10 @@
 //! The connection to Stripe: what it cannot find, what that says of it, and what is made up for once it works.
 
 use chrono::Duration;
-use guildhall::app::dev::stripe::{Fault, Kind};
+use guildhall::app::{
+    dev::stripe::{Fault, Kind},
+    worker,
+};
 use serde_json::json;
 
 use super::Shop;
@@ -43,6 +46,35 @@ async fn what_a_wrong_key_could_not_find_is_looked_at_again_once_the_key_is_righ
     assert_eq!(shop.plan().await, "pro");
     assert_eq!(shop.count("inbox_events", "state = 'parked'"), 0);
     assert_eq!(shop.count("stripe_connections", "state = 'active'"), 1);
+}
+
+#[actix_web::test]
+async fn what_a_worker_with_a_wrong_key_could_not_find_is_looked_at_again_within_the_hour() {
+    let shop = Shop::open().await;
+    shop.buys("guildhall_pro_month");
+    shop.stub.inject(Fault {
+        path: String::new(),
+        method: "GET".into(),
+        times: 10_000,
+        kind: Kind::RefusedBefore(404),
+    });
+    shop.settles().await;
+    let parked = || shop.count("inbox_events", "state = 'parked' AND parked_on = 'account'");
+    let waiting = parked();
+    assert!(waiting > 0);
+
+    // It ended, after those with the right key had begun: what asks is what every worker asks for by itself.
+    shop.stub.heal();
+    let reconcile = async || {
+        worker::runner(&shop.world.deployment).chores().await.unwrap();
+        shop.world.run_jobs().await;
+    };
+    shop.world.clock.advance(Duration::minutes(50));
+    reconcile().await;
+    assert_eq!((parked(), shop.plan().await), (waiting, "free".into()));
+    shop.world.clock.advance(Duration::minutes(11));
+    reconcile().await;
+    assert_eq!((parked(), shop.plan().await), (0, "pro".into()));
 }
 
 #[actix_web::test]

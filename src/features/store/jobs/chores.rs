@@ -32,6 +32,8 @@ const AT_ONCE: i64 = 500;
 /// How far back events are listed at first, and how far beyond the last time: an event is listed a little after it was made.
 const FIRST_LOOK_BACK: TimeDelta = TimeDelta::days(1);
 const OVERLAP: TimeDelta = TimeDelta::minutes(10);
+/// When what Stripe did not know is looked at again: a worker with another key, that ended since, may have been who asked.
+const UNKNOWN_FOR: TimeDelta = TimeDelta::hours(1);
 /// How long a job waits for a Stripe that is away.
 const AWAY: Duration = Duration::from_secs(60);
 
@@ -104,7 +106,8 @@ async fn make_up(job: &JobContext) -> Result<()> {
     }
 }
 
-/// Asks for events that never came in: webhooks may be lost, and what they would have told is looked at all the same.
+/// Asks for events that never came in: webhooks may be lost, and what they would have told is looked at all the same. So is, now and then,
+/// what Stripe did not know.
 async fn reconcile(looker: Looker, job: JobContext) -> Result<()> {
     let Some(account) = account::platform(&looker) else {
         return finish(job).await;
@@ -140,6 +143,8 @@ async fn reconcile(looker: Looker, job: JobContext) -> Result<()> {
     let ending = job.clone();
     job.db
         .tenant(job.scope(), move |tx| {
+            let then = tx.now()? - UNKNOWN_FOR;
+            inbox::look_again(tx, PLATFORM, inbox::ACCOUNT, then)?;
             inbox::reconciled(tx, PLATFORM, begun)?;
             jobs::finish(tx, &ending.job)
         })
