@@ -202,6 +202,17 @@ impl Db {
         asked.await.unwrap_or_else(|_| Err(DATABASE_UNAVAILABLE.into()))
     }
 
+    /// Whether both doors open one database.
+    ///
+    /// # Errors
+    /// 503 if it cannot be reached.
+    pub(in crate::kernel) async fn is_one(&self) -> Result<bool> {
+        let (tenant, kernel) = (self.tenant.clone(), self.kernel.clone());
+        let asked =
+            tokio::task::spawn_blocking(move || Ok(alone::are_one(&mut kernel.get()?.conn, &mut tenant.get()?.conn)?));
+        asked.await.unwrap_or_else(|_| Err(DATABASE_UNAVAILABLE.into()))
+    }
+
     /// Connections that exist and that are idle: tenant door, kernel door.
     pub fn connections(&self) -> [(&'static str, u32, u32); 2] {
         [("tenant", &self.tenant), ("kernel", &self.kernel)].map(|(name, pool)| {

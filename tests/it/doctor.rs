@@ -218,6 +218,18 @@ async fn a_sound_database_may_be_served_and_a_wrong_one_is_refused_with_what_to_
         );
     }
 
+    let other = Database::migrated();
+    for (tenant, kernel) in [
+        (tenant, other.urls.kernel.expose()),
+        (other.urls.tenant.expose(), kernel),
+    ] {
+        let refused = guard::may_serve(&db(tenant, kernel), false)
+            .await
+            .expect_err("two databases");
+        let opens = "DATABASE_TENANT_URL: it opens another database than DATABASE_KERNEL_URL";
+        assert!(refused.to_string().contains(opens), "{refused}");
+    }
+
     let platform = "00000000-0000-7000-8000-000000000001";
     for option in [
         "row_security%3Doff".to_owned(),

@@ -62,7 +62,7 @@ pub struct Report {
 pub const SCHEMA: u8 = 0;
 
 /// What is looked at of each rule, for people.
-const RULES: [(u8, &str); 19] = [
+const RULES: [(u8, &str); 20] = [
     (SCHEMA, "the schema is as new as this binary"),
     (1, "roles own nothing and can become nobody"),
     (2, "row-level security is enabled and forced"),
@@ -83,6 +83,7 @@ const RULES: [(u8, &str); 19] = [
     (14, "no extension, language, sequence or large object but by the list"),
     (17, "PostgreSQL has its fixes"),
     (19, "foreign keys are validated"),
+    (20, "both doors open one database"),
     (23, "keys, checks and indexes are as the registry says"),
     (24, "foreign keys are as the registry says, and are looked at"),
 ];
@@ -177,8 +178,9 @@ pub fn inspect(conn: &mut PgConnection, newest: &str, depth: Depth) -> Result<Re
     Ok(report)
 }
 
-/// Whether both doors belong to whom they should and begin with nothing that nobody gave: through a stronger role's, or where a setting says
-/// so, row-level security holds nobody. If they do, [`inspect`] through the kernel's.
+/// Whether both doors open one database, belong to whom they should and begin with nothing that nobody gave: through a stronger role's, or
+/// where a setting says so, row-level security holds nobody, and who signs in at another database may be nobody here. If they do, [`inspect`]
+/// through the kernel's.
 ///
 /// # Errors
 /// 503 if the database cannot be reached.
@@ -207,6 +209,10 @@ pub async fn check(db: &Db, newest: String, depth: Depth) -> Result<Report> {
     }
     if report.broken().contains(&1) {
         return Ok(report);
+    }
+    if !db.is_one().await? {
+        let what = format!("it opens another database than {}", variables[1]);
+        report.add(20, variables[0], what, "Name one server and one database in both.");
     }
     let call = Call::internal("catalogue_check", "catalogue".into());
     match db.unscoped(&call, move |tx| inspect(tx.conn(), &newest, depth)).await {
