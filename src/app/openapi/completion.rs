@@ -157,6 +157,7 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
     let facts = Facts {
         public: operation.contains_key("x-public"),
         scoped: operation.contains_key("x-permission"),
+        placed: operation.contains_key("x-workspace"),
         license: operation.contains_key("x-license"),
         software_only: operation.get("x-license").is_some_and(|said| said == "only"),
         body: operation.contains_key("requestBody"),
@@ -183,7 +184,7 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
         .as_array_mut()
     {
         let named = |name: &str| json!({"$ref": format!("#/components/parameters/{name}")});
-        list.extend(facts.scoped.then(|| named("Workspace")));
+        list.extend((facts.scoped || facts.placed).then(|| named("Workspace")));
         list.extend(idempotent.then(|| named("IdempotencyKey")));
         list.extend(facts.versioned.then(|| named("IfMatch")));
         list.extend(tagged.then(|| named("IfNoneMatch")));
@@ -214,6 +215,8 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
 struct Facts {
     public: bool,
     scoped: bool,
+    /// It tells of a person in the workspace that they name.
+    placed: bool,
     license: bool,
     /// No other credential will do.
     software_only: bool,

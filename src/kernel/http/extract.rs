@@ -22,7 +22,7 @@ use crate::kernel::{
         Error, FieldCode, INTERNAL, INVALID_HEADER, Kind, PRECONDITION_REQUIRED, Problem, Result, SESSION_REQUIRED,
         STEP_UP_REQUIRED, UNKNOWN_PARAMETER, VERSION_MISMATCH,
     },
-    id::{Id, Resource},
+    id::{Id, Resource, SessionId},
     idempotency::IdempotencyKey,
     page::{Filters, PageQuery, Seals},
 };
@@ -54,6 +54,34 @@ impl FromRequest for Person {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         with_caller(request, |caller| caller.person.clone())
+    }
+}
+
+/// The person who is signed in, and their session: for what nobody does by a key. That is said before the body is looked at.
+pub struct BySession {
+    /// The person.
+    pub person: Person,
+    /// Their session.
+    pub session: SessionId,
+}
+
+impl TryFrom<Person> for BySession {
+    type Error = Problem;
+
+    fn try_from(person: Person) -> Result<BySession, Problem> {
+        match person.via {
+            Via::Session { id: session, .. } => Ok(BySession { person, session }),
+            Via::Key(_) => Err(SESSION_REQUIRED.into()),
+        }
+    }
+}
+
+impl FromRequest for BySession {
+    type Error = Error;
+    type Future = Ready<Result<BySession>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        with_caller(request, |caller| caller.person.clone().and_then(BySession::try_from))
     }
 }
 

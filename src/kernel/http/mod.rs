@@ -23,7 +23,7 @@ pub use answers::{
     Accepted, Created, Json, Located, NoContent, Put, REPLAYED, Reply, Tagged, Versioned, is_known, only_looked_at,
 };
 pub use export::{LINES, Lister, Listing, MOST_ROWS};
-pub use extract::{Admitted, Fresh, IfMatch, NoQuery, Path, Paths, Somebody, Visit};
+pub use extract::{Admitted, BySession, Fresh, IfMatch, NoQuery, Path, Paths, Somebody, Visit};
 pub use query::Query;
 pub use software::{AnyHolder, Holder, Software};
 pub use valid::{IfAny, Valid};

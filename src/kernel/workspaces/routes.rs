@@ -15,7 +15,7 @@ use crate::kernel::{
     config,
     db::Db,
     error::{FORBIDDEN, Result},
-    http::{Created, IdempotencyKey, IfMatch, Json, NoContent, Path, Tagged, Valid},
+    http::{BySession, Created, IdempotencyKey, IfMatch, Json, NoContent, Path, Tagged, Valid},
     id::MembershipId,
     idempotency::{Once, once_for},
     page::{Page, PageQuery},
@@ -46,18 +46,13 @@ pub fn routes(routes: &mut ServiceConfig) {
                extensions(("x-account" = json!(true)), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
 #[post("/workspaces")]
 async fn create(
-    person: Person,
+    BySession { person, .. }: BySession,
     db: Data<Db>,
     door: Data<Doorkeeper>,
     settings: Data<config::Auth>,
     key: IdempotencyKey,
     new: Valid<NewWorkspace>,
 ) -> Result<Once<Created<Workspace>>> {
-    if matches!(person.via, Via::Key(_)) {
-        return Err(FORBIDDEN
-            .because("A key belongs to one workspace and makes no others.")
-            .into());
-    }
     let (user, call, most) = (person.user, person.call.clone(), settings.workspaces_per_person);
     let made = db
         .unscoped(&person.call, move |tx| {
@@ -75,12 +70,11 @@ async fn create(
                responses((status = 200, description = "A page.", body = OwnWorkspaces)),
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/workspaces")]
-async fn list(person: Person, db: Data<Db>, query: PageQuery<OwnWorkspaceFilters>) -> Result<Json<OwnWorkspaces>> {
-    if matches!(person.via, Via::Key(_)) {
-        return Err(FORBIDDEN
-            .because("A key belongs to one workspace and knows no others.")
-            .into());
-    }
+async fn list(
+    BySession { person, .. }: BySession,
+    db: Data<Db>,
+    query: PageQuery<OwnWorkspaceFilters>,
+) -> Result<Json<OwnWorkspaces>> {
     let user = person.user;
     db.unscoped(&person.call, move |tx| service::own(tx, user, &query))
         .await

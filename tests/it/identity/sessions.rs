@@ -210,6 +210,10 @@ async fn a_key_is_no_session() {
     owner.act("/auth/logout").await.refused("session-required");
     let change = json!({ "current_password": PASSWORD, "new_password": "another one entirely" });
     owner.post("/me/password", change).await.refused("session-required");
+    // Whatever is sent along.
+    for path in ["/me/password", "/auth/step-up", "/workspaces"] {
+        owner.post(path, json!({})).await.refused("session-required");
+    }
 }
 
 #[actix_web::test]

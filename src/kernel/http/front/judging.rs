@@ -28,6 +28,10 @@ pub(super) fn judge_head(request: &ServiceRequest) -> Result<(), Box<Problem>> {
     if size + target + host > HEAD {
         return Err(Box::new(HEAD_TOO_LARGE.into()));
     }
+    Ok(())
+}
+
+pub(super) fn judge_version(request: &ServiceRequest) -> Result<(), Box<Problem>> {
     match request.headers().get(&headers::names::VERSION) {
         Some(asked) if asked != API_VERSION => {
             let known = format!("The one that there is, is {API_VERSION}.");

@@ -34,7 +34,7 @@ pub use self::{
 };
 use self::{
     answer::{Seen, wrap},
-    judging::{judge_encoding, judge_head, judge_method, judge_path, judge_query, judge_start},
+    judging::{judge_encoding, judge_head, judge_method, judge_path, judge_query, judge_start, judge_version},
     patience::more_time,
     unread::Unread,
 };
@@ -211,6 +211,7 @@ async fn judge(
     judge_head(request)?;
     judge_start(path(request), seen.front)?;
     let caller = admit(seen, request, call).await?;
+    judge_version(request)?;
     judge_encoding(request.query_string())?;
     if !is_known {
         judge_method(request, &seen.front.operations)?;

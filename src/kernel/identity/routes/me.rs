@@ -2,11 +2,10 @@
 
 use actix_web::{get, patch, web::Data};
 
-use super::sign_in::session_of;
 use crate::kernel::{
     access::Person,
     error::Result,
-    http::{Admitted, IfMatch, Json, NoQuery, Tagged, Valid},
+    http::{Admitted, BySession, IfMatch, Json, NoQuery, Tagged, Valid},
     identity::{
         model::{
             Me, MePatch, Preferences, PreferencesPatch, SecurityEvent, SecurityEventFilters, SecurityEventPage,
@@ -20,9 +19,9 @@ use crate::kernel::{
 
 /// Who am I?
 ///
-/// Answers every kind of credential that stands for a person.
+/// Answers every kind of credential that stands for a person. With `Guildhall-Workspace`, `workspace` is the one that it names.
 #[utoipa::path(operation_id = "me_get", responses((status = 200, description = "You.", body = Me), (status = 304, description = "It is as you have it.")),
-               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
+               extensions(("x-account" = json!(true)), ("x-workspace" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me")]
 pub(super) async fn show(
     person: Person,
@@ -49,13 +48,12 @@ pub(super) async fn show(
                extensions(("x-if-match" = json!(true)), ("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
 #[patch("/me")]
 pub(super) async fn update(
-    person: Person,
+    BySession { person, .. }: BySession,
     _: NoQuery,
     identity: Data<Identity>,
     seen: IfMatch,
     change: Valid<MePatch>,
 ) -> Result<Tagged<Me>> {
-    session_of(&person)?;
     let (user, call) = (person.user, person.call.clone());
     identity
         .db
@@ -71,11 +69,10 @@ pub(super) async fn update(
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me/preferences")]
 pub(super) async fn show_preferences(
-    person: Person,
+    BySession { person, .. }: BySession,
     _: NoQuery,
     identity: Data<Identity>,
 ) -> Result<Tagged<Preferences>> {
-    session_of(&person)?;
     let user = person.user;
     identity
         .db
@@ -90,13 +87,12 @@ pub(super) async fn show_preferences(
                extensions(("x-if-match" = json!(true)), ("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
 #[patch("/me/preferences")]
 pub(super) async fn update_preferences(
-    person: Person,
+    BySession { person, .. }: BySession,
     _: NoQuery,
     identity: Data<Identity>,
     seen: IfMatch,
     change: Valid<PreferencesPatch>,
 ) -> Result<Tagged<Preferences>> {
-    session_of(&person)?;
     let user = person.user;
     identity
         .db
@@ -113,11 +109,10 @@ pub(super) async fn update_preferences(
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me/workspaces")]
 pub(super) async fn list_workspaces(
-    person: Person,
+    BySession { person, .. }: BySession,
     identity: Data<Identity>,
     query: PageQuery<OwnWorkspaceFilters>,
 ) -> Result<Json<OwnWorkspaces>> {
-    session_of(&person)?;
     let user = person.user;
     identity
         .db
@@ -130,7 +125,7 @@ pub(super) async fn list_workspaces(
 ///
 /// The permissions of this credential in the workspace that the request is about: what a key was not given is not among them.
 #[utoipa::path(operation_id = "me_list_permissions", responses((status = 200, description = "Your permissions.", body = WorkspacePermissions)),
-               extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
+               extensions(("x-account" = json!(true)), ("x-workspace" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me/permissions")]
 pub(super) async fn list_permissions(_: Person, admitted: Admitted, _: NoQuery) -> Json<WorkspacePermissions> {
     Json(WorkspacePermissions {
@@ -149,11 +144,10 @@ pub(super) async fn list_permissions(_: Person, admitted: Admitted, _: NoQuery) 
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me/security-events")]
 pub(super) async fn list_security_events(
-    person: Person,
+    BySession { person, .. }: BySession,
     identity: Data<Identity>,
     query: PageQuery<SecurityEventFilters>,
 ) -> Result<Json<Page<SecurityEvent>>> {
-    session_of(&person)?;
     let user = person.user;
     identity
         .db

@@ -4,15 +4,12 @@ use std::time::Instant;
 
 use actix_web::{HttpResponse, post, web::Data};
 
-use super::{
-    sign_in::session_of,
-    sign_up::{address, no_sooner},
-};
+use super::sign_up::{address, no_sooner};
 use crate::kernel::{
-    access::{Doorkeeper, Person},
+    access::Doorkeeper,
     check::Check,
     error::{FieldCode, Result, invalid},
-    http::{NoContent, NoQuery, Valid, Visit},
+    http::{BySession, NoContent, NoQuery, Valid, Visit},
     identity::{
         model::{Forgotten, NewPassword, Reset, User},
         service::{Identity, recovery, sign_in},
@@ -96,13 +93,13 @@ pub(super) async fn set_by_link(
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("password"))))]
 #[post("/me/password")]
 pub(super) async fn change_own(
-    person: Person,
+    BySession { person, session }: BySession,
     _: NoQuery,
     identity: Data<Identity>,
     door: Data<Doorkeeper>,
     new: Valid<NewPassword>,
 ) -> Result<NoContent> {
-    let (session, user_id) = (session_of(&person)?, person.user);
+    let user_id = person.user;
     let user = identity
         .db
         .unscoped(&person.call, move |tx| sign_in::admit_again(tx, user_id))

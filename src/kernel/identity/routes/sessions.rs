@@ -2,11 +2,10 @@
 
 use actix_web::{delete, get, post, web::Data};
 
-use super::sign_in::session_of;
 use crate::kernel::{
-    access::{Doorkeeper, Person},
+    access::Doorkeeper,
     error::Result,
-    http::{IdempotencyKey, Json, NoContent, NoQuery, Path},
+    http::{BySession, IdempotencyKey, Json, NoContent, NoQuery, Path},
     id::SessionId,
     idempotency::{Once, once_for},
     identity::{
@@ -22,11 +21,11 @@ use crate::kernel::{
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me/sessions")]
 pub(super) async fn list(
-    person: Person,
+    BySession { person, session }: BySession,
     identity: Data<Identity>,
     query: PageQuery<SessionFilters>,
 ) -> Result<Json<SessionList>> {
-    let (current, user) = (session_of(&person)?, person.user);
+    let (current, user) = (session, person.user);
     identity
         .db
         .unscoped(&person.call, move |tx| sessions::list(tx, user, current, &query))
@@ -42,13 +41,12 @@ pub(super) async fn list(
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
 #[delete("/me/sessions/{id}")]
 pub(super) async fn end(
-    person: Person,
+    BySession { person, .. }: BySession,
     _: NoQuery,
     identity: Data<Identity>,
     door: Data<Doorkeeper>,
     id: Path<SessionId>,
 ) -> Result<NoContent> {
-    session_of(&person)?;
     let (user, call) = (person.user, person.call.clone());
     identity
         .db
@@ -65,13 +63,13 @@ pub(super) async fn end(
                extensions(("x-account" = json!(true)), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
 #[post("/me/sessions/revoke-others")]
 pub(super) async fn end_others(
-    person: Person,
+    BySession { person, session }: BySession,
     _: NoQuery,
     identity: Data<Identity>,
     door: Data<Doorkeeper>,
     key: IdempotencyKey,
 ) -> Result<Once<Json<EndedSessions>>> {
-    let (kept, user, call) = (session_of(&person)?, person.user, person.call.clone());
+    let (kept, user, call) = (session, person.user, person.call.clone());
     let ended = identity
         .db
         .unscoped(&person.call, move |tx| {

@@ -6,14 +6,14 @@ use actix_web::{HttpRequest, get, post, web::Data};
 
 use super::cookies::{self, REFRESH_COOKIE, WithCookies};
 use crate::kernel::{
-    access::{Call, Doorkeeper, Person, Via},
-    error::{AMBIGUOUS_CREDENTIALS, INVALID_CREDENTIALS, REFRESH_TOKEN_INVALID, Result, SESSION_REQUIRED},
+    access::{Call, Doorkeeper},
+    error::{AMBIGUOUS_CREDENTIALS, INVALID_CREDENTIALS, REFRESH_TOKEN_INVALID, Result},
     http::{
-        IfAny, Json, NoQuery, Somebody, Valid, Visit,
+        BySession, IfAny, Json, NoQuery, Somebody, Valid, Visit,
         cors::expect_own_page,
         front::{ACCESS_COOKIE, Front},
     },
-    id::{SessionId, UserId},
+    id::UserId,
     identity::{
         model::{Login, Renewal, SessionRow, SignIn, SignInStatus, SignedIn, StepUp, SteppedUp, Transport},
         service::{
@@ -25,17 +25,6 @@ use crate::kernel::{
     },
     secret::Token,
 };
-
-/// The session of somebody who is signed in with one.
-///
-/// # Errors
-/// 403 `session-required` for a key.
-pub(super) fn session_of(person: &Person) -> Result<SessionId> {
-    match person.via {
-        Via::Session { id, .. } => Ok(id),
-        Via::Key(_) => Err(SESSION_REQUIRED.into()),
-    }
-}
 
 /// The pair of a session, as its transport wants it.
 async fn pair(
@@ -229,7 +218,10 @@ pub(super) async fn log_out(
         expect_own_page(&identity.desk.origins, request.headers())?;
     }
     let known = match (somebody.0, given.or(kept)) {
-        (Ok(person), _) => Some((session_of(&person)?, person.user)),
+        (Ok(person), _) => {
+            let caller = BySession::try_from(person)?;
+            Some((caller.session, caller.person.user))
+        }
         (Err(_), Some(token)) => match Presented::read(token.expose(), mode) {
             Some(presented) => {
                 let desk = identity.desk.clone();
@@ -294,13 +286,13 @@ pub(super) async fn who(_: Visit, somebody: Somebody, _: NoQuery, identity: Data
                extensions(("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("password"))))]
 #[post("/auth/step-up")]
 pub(super) async fn prove_again(
-    person: Person,
+    BySession { person, session }: BySession,
     _: NoQuery,
     identity: Data<Identity>,
     door: Data<Doorkeeper>,
     proof: Valid<StepUp>,
 ) -> Result<Json<SteppedUp>> {
-    let (session, user_id) = (session_of(&person)?, person.user);
+    let user_id = person.user;
     let user = identity
         .db
         .unscoped(&person.call, move |tx| sign_in::admit_again(tx, user_id))
