@@ -123,6 +123,24 @@ async fn who_keeps_others_keys_ends_them_and_changes_none() {
 }
 
 #[actix_web::test]
+async fn a_key_that_was_narrowed_may_follow_its_owner_again() {
+    let world = World::new().await;
+    let owner = signed_in(&world, "owner").await;
+    let narrow = json!({ "name": "CI", "permissions": ["members:read"] });
+    let made = owner.post("/api-keys", narrow).await.created();
+    let (path, key) = (
+        format!("/api-keys/{}", made.id()),
+        world.anonymous().bearer(&made.text_at("/secret")),
+    );
+    key.get("/workspace").await.refused("scope-missing");
+    let unsaid = owner.patch(&path, json!({ "name": "CI 2" })).await.ok();
+    assert_eq!(unsaid.body["permissions"], json!(["members:read"]));
+    let wide = owner.patch(&path, json!({ "permissions": null })).await.ok();
+    assert!(wide.body["permissions"].is_null());
+    key.get("/workspace").await.ok();
+}
+
+#[actix_web::test]
 async fn a_plan_has_so_many_keys() {
     let world = World::new().await;
     let owner = signed_in(&world, "owner").await;
@@ -206,7 +224,7 @@ async fn a_key_knows_its_own_workspace_and_no_other() {
             world.home().to_string()
         );
         for (path, code) in [
-            ("/workspaces", "forbidden"),
+            ("/workspaces", "session-required"),
             ("/me/workspaces", "session-required"),
             ("/me/preferences", "session-required"),
         ] {

@@ -298,9 +298,9 @@ async fn null_clears_only_what_can_be_empty() {
         .invalid("/name", "wrong-type");
     session
         .caller
-        .patch("/api-keys/key_1", json!({ "permissions": null }))
+        .patch("/api-keys/key_1", json!({ "ip_allowlist": null }))
         .await
-        .invalid("/permissions", "wrong-type");
+        .invalid("/ip_allowlist", "wrong-type");
     owner
         .patch("/webhook-endpoints/whe_1", json!({ "events": null }))
         .await

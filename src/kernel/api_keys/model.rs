@@ -161,10 +161,10 @@ pub struct ApiKeyPatch {
     #[serde(default, deserialize_with = "crate::kernel::check::trimmed_given")]
     #[schema(nullable = false, min_length = 1, max_length = 100)]
     pub name: Option<String>,
-    /// What it may do.
-    #[serde(default, deserialize_with = "crate::kernel::check::given")]
-    #[schema(nullable = false, max_items = 200)]
-    pub permissions: Option<Vec<String>>,
+    /// What it may do; null: whatever its owner may.
+    #[serde(default, deserialize_with = "crate::kernel::check::patched")]
+    #[schema(value_type = Option<Vec<String>>, max_items = 200)]
+    pub permissions: Option<Option<Vec<String>>>,
     /// Where it may be used from.
     #[serde(default, deserialize_with = "crate::kernel::check::given")]
     #[schema(nullable = false, max_items = 50)]
@@ -178,7 +178,7 @@ impl Validate for ApiKeyPatch {
         }
         judge(
             check,
-            self.permissions.as_deref(),
+            self.permissions.as_ref().and_then(Option::as_deref),
             self.ip_allowlist.as_deref().unwrap_or_default(),
         );
     }

@@ -131,11 +131,13 @@ pub(super) fn patch(
     let before = queries::lock(tx.conn(), id)?;
     keeper.may_change(&before)?;
     seen.allows(before.version)?;
-    keeper.may_grant(change.permissions.as_ref())?;
+    let permissions = change.permissions.as_ref().unwrap_or(&before.permissions);
+    if change.permissions.is_some() {
+        keeper.may_grant(permissions.as_ref())?;
+    }
     let name = change.name.as_ref().unwrap_or(&before.name);
-    let permissions = change.permissions.as_ref().or(before.permissions.as_ref());
     let addresses = change.ip_allowlist.as_ref().unwrap_or(&before.ip_allowlist);
-    let after = queries::update(tx.conn(), id, name, permissions, addresses)?;
+    let after = queries::update(tx.conn(), id, name, permissions.as_ref(), addresses)?;
     if after.version != before.version {
         outbox::emit(tx, API_KEY_UPDATED.of(id, &after).was(&before))?;
     }
