@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use chrono::{DateTime, Utc};
+use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
 use serde::{Deserialize, Deserializer};
 use unicode_normalization::UnicodeNormalization;
 
@@ -59,12 +60,15 @@ impl Check {
     pub fn line(&mut self, pointer: &str, text: &str, length: RangeInclusive<usize>) {
         self.text(pointer, text, length);
         let bidi = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if text.chars().any(|c| matches!(c, '\t' | '\n' | '\r') || bidi(c)) {
+        let ends_line = |c| matches!(c, '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}');
+        if text.chars().any(|c| ends_line(c) || bidi(c)) {
             self.refuse(
                 pointer,
                 FieldCode::InvalidCharacters,
                 "One line, without direction marks.",
             );
+        } else if !text.is_empty() && !text.chars().any(is_seen) {
+            self.refuse(pointer, FieldCode::InvalidCharacters, "There is nothing to be seen.");
         }
     }
 
@@ -197,6 +201,11 @@ pub fn unfit(errors: Vec<FieldError>) -> Error {
     problem.into()
 }
 
+/// Whether a reader would see it.
+fn is_seen(c: char) -> bool {
+    !c.is_whitespace() && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
 fn characters(count: usize) -> String {
     if count == 1 {
         "1 character".into()
@@ -298,6 +307,29 @@ mod tests {
                 ("/metadata/a b", FieldCode::TooLong),
             ]
         );
+    }
+
+    #[test]
+    fn a_name_can_be_seen_and_is_on_one_line() {
+        let code = |name: &str| {
+            let mut check = Check::default();
+            check.line("/name", name, 1..=100);
+            check.errors.first().map(|error| error.code)
+        };
+        for name in ["Ann", "名", "🐝", "a\u{200b}", "م\u{200c}ی"] {
+            assert_eq!(code(name), None, "{name:?}");
+        }
+        for name in [
+            "\u{200b}",
+            "\u{feff}\u{ad}",
+            "\u{3164}",
+            "\u{a0}",
+            "A\u{2028}B",
+            "A\u{202e}B",
+            "A\tB",
+        ] {
+            assert_eq!(code(name), Some(FieldCode::InvalidCharacters), "{name:?}");
+        }
     }
 
     #[test]

@@ -180,6 +180,8 @@ pub fn evaluate(source: &str, bindings: &Binding) -> Result<Value, Fault> {
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // So that errors know what they are about.
+    environment.set_debug(true);
     environment.set_fuel(Some(FUEL));
     environment.set_formatter(write_plainly);
     filters::add(&mut environment);

@@ -207,3 +207,14 @@ fn a_fault_names_its_line() {
     assert_eq!(fault.line, Some(2));
     assert!(fault.to_string().starts_with("Line 2: "));
 }
+
+#[test]
+fn what_is_missing_is_named() {
+    for (source, which) in [
+        ("{{ input.tonic }}", "`input.tonic`"),
+        ("Say\n{{ input.topic }} and {{ state.a.b }}", "`state.a`"),
+        ("{% for x in input.none %}{{ x }}{% endfor %}", "`input.none`"),
+    ] {
+        assert!(fault(source).contains(which), "{}", fault(source));
+    }
+}

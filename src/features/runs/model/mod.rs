@@ -47,7 +47,7 @@ crate::problems! {
     pub INPUT_INVALID = 422, "input-invalid", "The input is not acceptable";
     /// A template of the agent cannot be rendered with this input.
     /// Cause: a template reads a value that this input does not have.
-    /// Fix: send the value that `detail` names, or change the template.
+    /// Fix: send the value that `detail` names, with the line that reads it, or change the template.
     pub TEMPLATE_FAILED = 422, "template-failed", "A template cannot be rendered";
 }
 
