@@ -204,13 +204,11 @@ async fn a_policy_has_the_documented_defaults_and_refuses_what_cannot_be() {
     ] {
         assert_eq!(made.body[field], value, "{field}");
     }
+    let term = |count: i32, unit: &str| json!({ "term_count": count, "term_unit": unit });
     for (change, pointer, code) in [
         (json!({ "term_count": 1 }), "/term_unit", "conflicts-with"),
-        (
-            json!({ "term_count": 101, "term_unit": "year" }),
-            "/term_count",
-            "too-large",
-        ),
+        (term(101, "year"), "/term_count", "too-large"),
+        (term(0, "day"), "/term_count", "too-small"),
         (json!({ "max_machines": 0 }), "/max_machines", "too-small"),
         (
             json!({ "max_machines": 4_294_967_296_i64 }),

@@ -177,10 +177,15 @@ impl Rules {
             let detail = "A term has a count and a unit, or neither.";
             check.refuse("/term_unit", FieldCode::ConflictsWith, detail);
         }
-        if self.term().is_some_and(|term| !term.is_sound()) {
+        if let Some(term) = self.term().filter(|term| !term.is_sound()) {
+            let code = if term.count < 1 {
+                FieldCode::TooSmall
+            } else {
+                FieldCode::TooLarge
+            };
             check.refuse(
                 "/term_count",
-                FieldCode::TooLarge,
+                code,
                 "A term is an hour at least and a hundred years at most.",
             );
         }
