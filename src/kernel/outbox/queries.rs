@@ -102,20 +102,26 @@ pub(super) fn claim(
     let free = q::lease_until
         .is_null()
         .or(q::lease_until.lt(now.into_sql::<Timestamptz>().nullable()));
-    let waiting: Vec<EventId> = q::outbox_queue
+    let waiting: Vec<(DateTime<Utc>, EventId)> = q::outbox_queue
         .filter(q::due_at.le(now))
         .filter(free)
         .order((q::due_at, q::event_id))
         .limit(batch)
-        .select(q::event_id)
+        .select((q::due_at, q::event_id))
         .for_update()
         .skip_locked()
         .load(conn)?;
-    if waiting.is_empty() {
+    let Some((last, _)) = waiting.last() else {
         return Ok(Vec::new());
-    }
+    };
+    // No index begins with the event: the batch is found at the beginning of the one that it was taken from.
+    let last = *last;
+    let waiting: Vec<EventId> = waiting.into_iter().map(|(_, event)| event).collect();
     let until = now.into_sql::<Timestamptz>() + lease.into_sql::<Interval>();
-    diesel::update(q::outbox_queue.filter(q::event_id.eq_any(waiting)))
+    let batch = q::outbox_queue
+        .filter(q::due_at.le(last))
+        .filter(q::event_id.eq_any(waiting));
+    diesel::update(batch)
         .set((
             q::tries.eq(q::tries + 1),
             q::lease_token.eq(token),
