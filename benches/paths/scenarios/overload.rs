@@ -20,6 +20,8 @@ const CROWD: usize = 2_000;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What the client itself cannot send in this time was never offered: its own lateness is not the server's.
 const LATE: Duration = Duration::from_millis(50);
+/// How many spells are watched at least, before as after: one that is slow by chance does not decide.
+const SPELLS: f64 = 24.0;
 /// How long it goes on.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -62,10 +64,11 @@ async fn flooded(path: &'static str, subject: &Subject, options: &Options) -> Re
     let period = options.period() * 2;
     let few = load::closed(subject, line, period).await?.rate();
     let before = peak(subject, few, period).await?;
-    let normal = load::open(subject, few / 2.0, line, period, PATIENCE).await?;
+    let watched = period.max(Duration::from_secs_f64(SPELLS * spell(few / 2.0)));
+    let normal = load::open(subject, few / 2.0, line, watched, PATIENCE).await?;
     let flood = load::open(subject, 10.0 * few, CROWD, LONG, LATE).await?;
-    let after = load::open(subject, few / 2.0, line, period, PATIENCE).await?;
-    let mut back = Recovery::of(&normal, &after, period, few / 2.0);
+    let after = load::open(subject, few / 2.0, line, watched, PATIENCE).await?;
+    let mut back = Recovery::of(&normal, &after, watched, few / 2.0);
     // What was still to be answered when the flood had ended is a part of it.
     back.seconds += (flood.seconds - LONG.as_secs_f64()).max(0.0);
     // Half a minute is long enough for the machine itself to become another: the better of both sides counts.
@@ -138,8 +141,7 @@ struct Recovery {
 
 impl Recovery {
     fn of(normal: &Measured, after: &Measured, period: Duration, rate: f64) -> Recovery {
-        // Long enough for a quantile to mean something.
-        let spell = (20.0 / rate).max(0.25);
+        let spell = spell(rate);
         let count = (period.as_secs_f64() / spell) as usize;
         // The slowest of a few spells is passed now and then by another of the same kind.
         let usual = 1.25 * spells(normal, spell, count).into_iter().map(late).fold(15.0, f64::max);
@@ -159,6 +161,11 @@ impl Recovery {
             relapses,
         }
     }
+}
+
+/// How long a spell is at this rate, in seconds: long enough for a quantile to mean something.
+fn spell(rate: f64) -> f64 {
+    (20.0 / rate).max(0.25)
 }
 
 /// How long the answers took, by the spell in which they were wanted; a spell in which nothing was answered is empty.
