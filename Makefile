@@ -12,6 +12,8 @@ openssl := $$(pkg-config --exists openssl 2>/dev/null || echo ,vendored-openssl)
 features := lab,stripe-stub$(openssl)
 # Half of a test's time is waiting: for a server, a clock, a lease.
 threads := $$((2 * $$(getconf _NPROCESSORS_ONLN)))
+# Where scripts/setup puts what it installs.
+home := $${GUILDHALL_HOME:-$$PWD/.guildhall}
 # What `make run` builds and starts.
 program := $${CARGO_TARGET_DIR:-target}/debug/guildhall
 
@@ -28,7 +30,7 @@ run: ## Start Guildhall with a PostgreSQL and a Redis of its own (ARGS="--port 9
 
 test: ## Run the tests on throwaway servers (REDIS=off: without Redis; ARGS="name" picks some)
 	@scripts/setup test
-	@PATH="$$PWD/.guildhall/venv/bin:$$PATH" RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$(threads)}" \
+	@PATH="$(home)/venv/bin:$$PATH" RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$(threads)}" \
 		cargo test --locked --features $(features) $(ARGS)
 
 bench: ## Measure against ceilings of this machine (PATHS="licenses rows" picks some; ARGS="--help" tells more)
@@ -42,7 +44,7 @@ fmt: ## Format the code
 	@cargo fmt
 
 clean: ## Remove what was built and what the stack keeps
-	@if [[ ! -x "$(program)" ]]; then rm -rf .guildhall/data .guildhall/stack; \
+	@if [[ ! -x "$(program)" ]]; then rm -rf "$(home)/data" "$(home)/stack"; \
 	elif ! "$(program)" dev --remove; then echo "clean: what the stack keeps stays; what was built goes" >&2; fi
 	@cargo clean
 
