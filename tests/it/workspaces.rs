@@ -139,6 +139,23 @@ async fn what_one_caller_keeps_is_no_others_answer() {
         assert!(status(&callers[0][0]).await, "{path}");
         let others = [status(&callers[1][0]).await, status(&callers[0][1]).await];
         assert_eq!(others, shared, "{path}: another person, another workspace");
+
+        let change = async |caller: &Caller, tag: &str| {
+            let asked = caller.patch(path, json!({})).header("if-match", tag).await;
+            asked.status.as_u16()
+        };
+        let tag = kept.header("etag");
+        let version = format!("\"{}\"", kept.body["version"]);
+        assert_eq!(change(&callers[0][0], tag).await, 200, "{path}");
+        assert_eq!(change(&callers[0][0], &version).await, 200, "{path}");
+        let strangers = [
+            (&callers[1][0], path != "/workspace"),
+            (&callers[0][1], path == "/workspace"),
+        ];
+        for (caller, is_other) in strangers {
+            let status = if is_other { 412 } else { 200 };
+            assert_eq!(change(caller, tag).await, status, "{path}");
+        }
     }
 }
 

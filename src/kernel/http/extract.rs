@@ -6,21 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use actix_web::{
-    FromRequest, HttpMessage, HttpRequest,
-    dev::Payload,
-    http::header::{HeaderMap, IF_MATCH},
-    web::Data,
-};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderMap, web::Data};
 use uuid::Uuid;
 
-use super::{answers::Versioned, export::wants_lines, front::LetIn};
+use super::{export::wants_lines, front::LetIn};
 use crate::kernel::{
     access::{Access, Call, Caller, Can, Needs, Person, Via},
     crypto::Keyring,
     error::{
-        Error, FieldCode, INTERNAL, INVALID_HEADER, Kind, PRECONDITION_REQUIRED, Problem, Result, SESSION_REQUIRED,
-        STEP_UP_REQUIRED, UNKNOWN_PARAMETER, VERSION_MISMATCH,
+        Error, FieldCode, INTERNAL, INVALID_HEADER, Kind, Problem, Result, SESSION_REQUIRED, STEP_UP_REQUIRED,
+        UNKNOWN_PARAMETER,
     },
     id::{Id, Resource, SessionId},
     idempotency::IdempotencyKey,
@@ -254,72 +249,6 @@ impl FromRequest for NoQuery {
     }
 }
 
-/// `If-Match`, judged against the row that is about to change.
-pub struct IfMatch(Option<String>);
-
-impl IfMatch {
-    /// Refuses if the caller saw another version.
-    ///
-    /// # Errors
-    /// 412 `version-mismatch`.
-    pub fn allows(&self, version: i64) -> Result<()> {
-        let current = version.to_string();
-        // What the clock made of it is nobody's change.
-        let seen = |tag: &str| Some(tag.strip_prefix('"')?.strip_suffix('"')?.split('-').next()? == current);
-        let differs = || VERSION_MISMATCH.with("current_version", version);
-        self.names(|tag| seen(tag) == Some(true), differs)
-    }
-
-    /// The same of what keeps its address when it is made anew, with versions that begin again: only the whole tag tells its lives apart.
-    ///
-    /// # Errors
-    /// 412 `version-mismatch`.
-    pub fn allows_this(&self, thing: &impl Versioned) -> Result<()> {
-        let current = thing.tag();
-        let differs = || VERSION_MISMATCH.with("current_etag", &current);
-        self.names(|tag| tag == current, differs)
-    }
-
-    /// Refuses if the caller saw anything, for there is nothing.
-    ///
-    /// # Errors
-    /// 412 `version-mismatch`.
-    pub fn allows_nothing(&self) -> Result<()> {
-        match self.0 {
-            None => Ok(()),
-            Some(_) => Err(VERSION_MISMATCH.because("There is nothing here any more.").into()),
-        }
-    }
-
-    fn names(&self, seen: impl Fn(&str) -> bool, differs: impl Fn() -> Problem) -> Result<()> {
-        let Some(tags) = &self.0 else { return Ok(()) };
-        match tags.split(',').map(str::trim).any(|tag| tag == "*" || seen(tag)) {
-            true => Ok(()),
-            false => Err(differs().into()),
-        }
-    }
-
-    /// The same where a blind overwrite would destroy work.
-    ///
-    /// # Errors
-    /// 428 `precondition-required` when absent, 412 `version-mismatch`.
-    pub fn required(&self, version: i64) -> Result<()> {
-        if self.0.is_none() {
-            return Err(PRECONDITION_REQUIRED.into());
-        }
-        self.allows(version)
-    }
-}
-
-impl FromRequest for IfMatch {
-    type Error = Error;
-    type Future = Ready<Result<IfMatch>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(header(request.headers(), IF_MATCH.as_str()).map(IfMatch))
-    }
-}
-
 impl FromRequest for IdempotencyKey {
     type Error = Error;
     type Future = Ready<Result<IdempotencyKey>>;
@@ -363,7 +292,7 @@ fn read_key(request: &HttpRequest) -> Result<IdempotencyKey> {
 }
 
 /// A header that may be given once.
-fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>> {
+pub(super) fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>> {
     let mut values = headers.get_all(name);
     let pointer = || format!("header/{name}");
     match (values.next(), values.next()) {

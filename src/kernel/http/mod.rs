@@ -8,6 +8,7 @@ mod export;
 mod extract;
 pub mod front;
 pub mod headers;
+mod if_match;
 pub mod limits;
 pub mod operations;
 pub mod outbound;
@@ -23,7 +24,8 @@ pub use answers::{
     Accepted, Created, Json, Located, NoContent, Put, REPLAYED, Reply, Tagged, Versioned, is_known, only_looked_at,
 };
 pub use export::{LINES, Lister, Listing, MOST_ROWS};
-pub use extract::{Admitted, BySession, Fresh, IfMatch, NoQuery, Path, Paths, Somebody, Visit};
+pub use extract::{Admitted, BySession, Fresh, NoQuery, Path, Paths, Somebody, Visit};
+pub use if_match::IfMatch;
 pub use query::Query;
 pub use software::{AnyHolder, Holder, Software};
 pub use valid::{IfAny, Valid};

@@ -195,7 +195,7 @@ pub(super) fn get(tx: &mut Tenant<'_>) -> Result<Workspace> {
 pub(super) fn patch(tx: &mut Tenant<'_>, seen: &IfMatch, change: &WorkspacePatch) -> Result<Workspace> {
     let (id, now) = (tx.workspace(), tx.now()?);
     let before = queries::lock_workspace(tx.conn(), id)?;
-    seen.allows(before.version)?;
+    seen.allows_of(before.version, before.id)?;
     let name = change.name.as_ref().unwrap_or(&before.name);
     let slug = change.slug.as_ref().unwrap_or(&before.slug);
     if slug != &before.slug {

@@ -55,7 +55,7 @@ pub fn me(tx: &mut Kernel<'_>, user: UserId) -> Result<Me> {
 /// 409 `username-taken`, 412.
 pub fn patch(tx: &mut Kernel<'_>, call: &Call, user: UserId, seen: &IfMatch, mut change: MePatch) -> Result<Me> {
     let before = queries::people::lock(tx, user)?;
-    seen.allows(before.version)?;
+    seen.allows_of(before.version, user)?;
     if let Some(Some(name)) = &mut change.username {
         *name = tidy(name);
     }
@@ -152,7 +152,7 @@ pub fn change_preferences(
     change: &PreferencesPatch,
 ) -> Result<Preferences> {
     let before = queries::preferences::lock(tx, user)?;
-    seen.allows(before.version)?;
+    seen.allows_of(before.version, user)?;
     if let Some(Some(workspace)) = change.default_workspace_id
         && queries::people::role_in(tx, user, workspace)?.is_none()
     {
