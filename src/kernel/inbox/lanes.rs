@@ -1,6 +1,6 @@
 //! What a worker that holds a lane does inside the seller's workspace, in the transaction that applies what it saw.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -189,12 +189,13 @@ pub fn park_no_longer(tx: &mut Tenant<'_>, connection: ConnectionId, on: &str) -
 /// # Errors
 /// The database's.
 pub fn look_again(tx: &mut Tenant<'_>, connection: ConnectionId, on: &str, then: DateTime<Utc>) -> Result<usize> {
-    let lanes = queries::parked_lanes(tx.conn(), connection, on, then)?;
+    // What is freed says which lanes are to be looked at: somebody may park more in others at this moment.
     let freed = queries::unpark(tx.conn(), connection, on, then)?;
+    let lanes: BTreeSet<&String> = freed.iter().collect();
     for lane in lanes {
-        open(tx, connection, &lane)?;
+        open(tx, connection, lane)?;
     }
-    Ok(freed)
+    Ok(freed.len())
 }
 
 /// What the events wait for that are parked because the account itself seems to be the wrong one.

@@ -276,31 +276,13 @@ pub(super) fn relane(conn: &mut PgConnection, ids: &[InboxEventId], lane: &str) 
         .execute(conn)
 }
 
-/// The lanes in which something is parked on this that could be looked at then.
-pub(super) fn parked_lanes(
-    conn: &mut PgConnection,
-    connection: ConnectionId,
-    on: &str,
-    then: DateTime<Utc>,
-) -> QueryResult<Vec<String>> {
-    events::table
-        .filter(events::connection_id.eq(connection))
-        .filter(events::state.eq("parked"))
-        .filter(events::parked_on.eq(on))
-        .filter(events::available_at.le(then))
-        .select(events::lane)
-        .distinct()
-        .order(events::lane)
-        .load(conn)
-}
-
-/// Lets what was parked on this and could be looked at then wait again.
+/// Lets what was parked on this and could be looked at then wait again, and answers the lane of each.
 pub(super) fn unpark(
     conn: &mut PgConnection,
     connection: ConnectionId,
     on: &str,
     then: DateTime<Utc>,
-) -> QueryResult<usize> {
+) -> QueryResult<Vec<String>> {
     diesel::update(events::table)
         .filter(events::connection_id.eq(connection))
         .filter(events::state.eq("parked"))
@@ -311,7 +293,8 @@ pub(super) fn unpark(
             events::parked_on.eq(None::<String>),
             events::available_at.eq(app_now()),
         ))
-        .execute(conn)
+        .returning(events::lane)
+        .get_results(conn)
 }
 
 /// Frees a lane. It is available again when its next event is.
