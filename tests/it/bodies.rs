@@ -268,6 +268,15 @@ async fn everything_that_is_wrong_is_said_at_once() {
 async fn null_clears_only_what_can_be_empty() {
     let world = World::new().await;
     let owner = world.owner();
+    for path in [
+        "/products/prd_1",
+        "/policies/pol_1",
+        "/customers/cus_1",
+        "/agents/agt_1",
+        "/workspace",
+    ] {
+        owner.patch(path, json!(null)).await.invalid("", "wrong-type");
+    }
     let person = someone(&world).await;
     world.join(world.home(), person.user, "owner");
     let session = login(&world, &person).await;

@@ -159,6 +159,26 @@ async fn what_one_caller_keeps_is_no_others_answer() {
     }
 }
 
+#[actix_web::test]
+async fn what_somebody_is_changes_what_they_see_of_themselves() {
+    let world = World::new().await;
+    let platform = guildhall::kernel::id::WorkspaceId::PLATFORM;
+    let person = someone(&world).await;
+    world.join(platform, person.user, "admin");
+    let caller = login(&world, &person).await.caller;
+    let before = caller.get("/me").await.ok();
+    world.admin(&format!(
+        "UPDATE guildhall.memberships SET role = 'viewer' WHERE user_id = '{}'",
+        person.user.uuid()
+    ));
+    let again = caller
+        .get("/me")
+        .header("if-none-match", before.header("etag"))
+        .await
+        .ok();
+    assert_ne!(again.body["platform_role"], before.body["platform_role"]);
+}
+
 /// Somebody who has just signed in, in the home workspace.
 pub async fn signed_in(world: &World, role: &str) -> Caller {
     let person = someone(world).await;

@@ -1,6 +1,6 @@
 //! Changes to a whole thing: what is there replaces, `null` clears, what is absent stays.
 
-use std::{borrow::Cow, marker::PhantomData};
+use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -70,8 +70,10 @@ impl<T: Patchable> Patch<T> {
 
 impl<'de, T> Deserialize<'de> for Patch<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Map::deserialize(deserializer).map(|changes| Patch {
-            changes,
+        // A JSON map by itself takes null for an empty one.
+        let changes: BTreeMap<String, Value> = Deserialize::deserialize(deserializer)?;
+        Ok(Patch {
+            changes: changes.into_iter().collect(),
             of: PhantomData,
         })
     }

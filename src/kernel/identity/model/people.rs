@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::inputs::judge_username;
 use crate::kernel::{
     check::{Check, Validate, patched, trimmed_given},
+    crypto::sha256,
     error::FieldCode,
     http::Versioned,
     id::{Id, Resource, SessionId, UserId, WorkspaceId},
@@ -151,10 +152,10 @@ impl Versioned for Me {
         self.version
     }
 
-    /// One address shows each caller themselves, and the workspace that they name.
+    /// One address shows each caller themselves, with the workspace that they name and what they are there: more than their own row says.
     fn tag(&self) -> String {
-        let here = self.workspace.map(|here| format!("-{here}")).unwrap_or_default();
-        format!("\"{}-{}{here}\"", self.version, self.id)
+        let shown = serde_json::to_vec(self).expect("answers are plain values");
+        format!("\"{}-{}-{}\"", self.version, self.id, hex::encode(&sha256(&shown)[..8]))
     }
 }
 
