@@ -210,12 +210,17 @@ pub async fn check(db: &Db, newest: String, depth: Depth) -> Result<Report> {
     if report.broken().contains(&1) {
         return Ok(report);
     }
-    if !db.is_one().await? {
-        let what = format!("it opens another database than {}", variables[1]);
-        report.add(20, variables[0], what, "Name one server and one database in both.");
-    }
     let call = Call::internal("catalogue_check", "catalogue".into());
-    match db.unscoped(&call, move |tx| inspect(tx.conn(), &newest, depth)).await {
+    let inspected = match db.is_one().await {
+        Ok(true) => db.unscoped(&call, move |tx| inspect(tx.conn(), &newest, depth)).await,
+        Ok(false) => {
+            let what = format!("it opens another database than {}", variables[1]);
+            report.add(20, variables[0], what, "Name one server and one database in both.");
+            return Ok(report);
+        }
+        Err(error) => Err(error),
+    };
+    match inspected {
         Ok(found) => report.findings.extend(found.findings),
         // What the connections begin with may be why.
         Err(_) if !report.findings.is_empty() => {}

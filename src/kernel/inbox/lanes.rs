@@ -1,6 +1,6 @@
 //! What a worker that holds a lane does inside the seller's workspace, in the transaction that applies what it saw.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -181,16 +181,21 @@ pub fn open(tx: &mut Tenant<'_>, connection: ConnectionId, lane: &str) -> Result
 /// The database's.
 pub fn park_no_longer(tx: &mut Tenant<'_>, connection: ConnectionId, on: &str) -> Result<usize> {
     let now = tx.now()?;
-    look_again(tx, connection, on, now)
+    look_again(tx, connection, on, DateTime::UNIX_EPOCH..=now)
 }
 
-/// The same for what was parked on this and could be looked at then, or earlier: nobody knows whether anything has changed.
+/// The same for what came in since the one and could be looked at until the other: nobody knows whether anything has changed.
 ///
 /// # Errors
 /// The database's.
-pub fn look_again(tx: &mut Tenant<'_>, connection: ConnectionId, on: &str, then: DateTime<Utc>) -> Result<usize> {
+pub fn look_again(
+    tx: &mut Tenant<'_>,
+    connection: ConnectionId,
+    on: &str,
+    within: RangeInclusive<DateTime<Utc>>,
+) -> Result<usize> {
     // What is freed says which lanes are to be looked at: somebody may park more in others at this moment.
-    let freed = queries::unpark(tx.conn(), connection, on, then)?;
+    let freed = queries::unpark(tx.conn(), connection, on, *within.start(), *within.end())?;
     let lanes: BTreeSet<&String> = freed.iter().collect();
     for lane in lanes {
         open(tx, connection, lane)?;

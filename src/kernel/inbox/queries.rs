@@ -276,17 +276,19 @@ pub(super) fn relane(conn: &mut PgConnection, ids: &[InboxEventId], lane: &str) 
         .execute(conn)
 }
 
-/// Lets what was parked on this and could be looked at then wait again, and answers the lane of each.
+/// Lets what was parked on this, came in after `since` and could be looked at `then` wait again, and answers the lane of each.
 pub(super) fn unpark(
     conn: &mut PgConnection,
     connection: ConnectionId,
     on: &str,
+    since: DateTime<Utc>,
     then: DateTime<Utc>,
 ) -> QueryResult<Vec<String>> {
     diesel::update(events::table)
         .filter(events::connection_id.eq(connection))
         .filter(events::state.eq("parked"))
         .filter(events::parked_on.eq(on))
+        .filter(events::received_at.ge(since))
         .filter(events::available_at.le(then))
         .set((
             events::state.eq("received"),

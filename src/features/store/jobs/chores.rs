@@ -32,8 +32,10 @@ const AT_ONCE: i64 = 500;
 /// How far back events are listed at first, and how far beyond the last time: an event is listed a little after it was made.
 const FIRST_LOOK_BACK: TimeDelta = TimeDelta::days(1);
 const OVERLAP: TimeDelta = TimeDelta::minutes(10);
-/// When what Stripe did not know is looked at again: a worker with another key, that ended since, may have been who asked.
+/// After how long what Stripe did not know is looked at again, and how old that may be: a worker with another key, that ended since, may have
+/// been who asked.
 const UNKNOWN_FOR: TimeDelta = TimeDelta::hours(1);
+const UNKNOWN_SINCE: TimeDelta = TimeDelta::days(7);
 /// How long a job waits for a Stripe that is away.
 const AWAY: Duration = Duration::from_secs(60);
 
@@ -143,8 +145,9 @@ async fn reconcile(looker: Looker, job: JobContext) -> Result<()> {
     let ending = job.clone();
     job.db
         .tenant(job.scope(), move |tx| {
-            let then = tx.now()? - UNKNOWN_FOR;
-            inbox::look_again(tx, PLATFORM, inbox::ACCOUNT, then)?;
+            let now = tx.now()?;
+            let within = now - UNKNOWN_SINCE..=now - UNKNOWN_FOR;
+            inbox::look_again(tx, PLATFORM, inbox::ACCOUNT, within)?;
             inbox::reconciled(tx, PLATFORM, begun)?;
             jobs::finish(tx, &ending.job)
         })
