@@ -226,7 +226,7 @@ crate::problems! {
     /// Cause: a missing or misspelt field, or a value outside of its bounds.
     /// Fix: mend each field that a pointer names.
     pub VALIDATION_FAILED = 422, "validation-failed", "Some fields are not acceptable";
-    /// The key was used before for a request with another body.
+    /// The key was used before for another request of this operation: with another body, or of another thing.
     /// Cause: the key is made of something that does not change, as a date or a customer's id.
     /// Fix: use a new key for a new request.
     pub IDEMPOTENCY_KEY_REUSED = 422, "idempotency-key-reused", "That idempotency key belongs to another request";

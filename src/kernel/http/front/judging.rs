@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{API_VERSION, Front, headers, path};
 use crate::kernel::{
-    access::Caller,
+    access::{Caller, Via},
     check::is_percent_encoded,
     error::{
         FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, NOT_FOUND, Outcome, Problem, STARTING,
@@ -104,7 +104,14 @@ pub(super) fn judge_query(
     }
     let may_know = match operation.permission {
         Some(permission) => caller.access.as_ref().is_ok_and(|access| access.allows(permission)),
-        None => operation.public || caller.person.is_ok(),
+        // Most of what concerns an account alone wants a session; what takes keys as well looks for itself.
+        None => {
+            operation.public
+                || caller
+                    .person
+                    .as_ref()
+                    .is_ok_and(|person| matches!(person.via, Via::Session { .. }))
+        }
     };
     let unknown = url::form_urlencoded::parse(request.query_string().as_bytes()).next();
     match unknown.filter(|_| may_know) {
