@@ -177,6 +177,9 @@ async fn what_somebody_is_changes_what_they_see_of_themselves() {
         .await
         .ok();
     assert_ne!(again.body["platform_role"], before.body["platform_role"]);
+    let unchanged = caller.patch("/me", json!({})).await.ok();
+    assert_eq!(unchanged.body, again.body);
+    assert_eq!(unchanged.header("etag"), again.header("etag"));
 }
 
 /// Somebody who has just signed in, in the home workspace.

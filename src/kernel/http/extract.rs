@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{export::wants_lines, front::LetIn};
 use crate::kernel::{
     access::{Access, Call, Caller, Can, Needs, Person, Via},
+    clock::Clock,
     crypto::Keyring,
     error::{
         Error, FieldCode, INTERNAL, INVALID_HEADER, Kind, Problem, Result, SESSION_REQUIRED, STEP_UP_REQUIRED,
@@ -116,28 +117,32 @@ pub struct Fresh;
 /// How long a sign-in counts as recent, in seconds.
 const FRESH_SECONDS: i64 = 15 * 60;
 
+impl Fresh {
+    /// Whether this person's sign-in is one of the last minutes, at `now` in seconds since 1970.
+    ///
+    /// # Errors
+    /// 403 `session-required` for a key, `step-up-required` for an older one; whatever says that there is nobody.
+    pub(super) fn of(person: &Result<Person, Problem>, now: i64) -> Result<Fresh, Problem> {
+        match person.as_ref().map_err(Clone::clone)?.via {
+            Via::Session { auth_time, .. } if now - auth_time <= FRESH_SECONDS => Ok(Fresh),
+            Via::Key(_) => Err(SESSION_REQUIRED.into()),
+            Via::Session { .. } => Err(STEP_UP_REQUIRED
+                .with("methods", ["password"])
+                .with("max_age_seconds", FRESH_SECONDS)),
+        }
+    }
+}
+
 impl FromRequest for Fresh {
     type Error = Error;
     type Future = Ready<Result<Fresh>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let now = request
-            .app_data::<Data<crate::kernel::clock::Clock>>()
-            .map(|clock| clock.now().timestamp());
-        with_caller(request, |caller| match (&caller.person, now) {
-            (Err(refused), _) => Err(refused.clone()),
-            (
-                Ok(Person {
-                    via: Via::Session { auth_time, .. },
-                    ..
-                }),
-                Some(now),
-            ) if now - auth_time <= FRESH_SECONDS => Ok(Fresh),
-            (Ok(Person { via: Via::Key(_), .. }), _) => Err(SESSION_REQUIRED.into()),
-            _ => Err(STEP_UP_REQUIRED
-                .with("methods", ["password"])
-                .with("max_age_seconds", FRESH_SECONDS)),
-        })
+        let Some(clock) = request.app_data::<Data<Clock>>() else {
+            return ready(Err(INTERNAL.into()));
+        };
+        let now = clock.now().timestamp();
+        with_caller(request, |caller| Fresh::of(&caller.person, now))
     }
 }
 

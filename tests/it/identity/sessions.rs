@@ -211,7 +211,13 @@ async fn a_key_is_no_session() {
     let change = json!({ "current_password": PASSWORD, "new_password": "another one entirely" });
     owner.post("/me/password", change).await.refused("session-required");
     // Whatever is sent along.
-    for path in ["/me/password", "/auth/step-up", "/workspaces", "/me/password?verbose=1"] {
+    for path in [
+        "/me/password",
+        "/auth/step-up",
+        "/workspaces",
+        "/me/password?verbose=1",
+        "/api-keys?verbose=1",
+    ] {
         owner.post(path, json!({})).await.refused("session-required");
     }
 }

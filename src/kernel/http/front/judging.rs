@@ -13,7 +13,10 @@ use crate::kernel::{
         FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, NOT_FOUND, Outcome, Problem, STARTING,
         UNKNOWN_API_VERSION, UNKNOWN_PARAMETER,
     },
-    http::operations::{Operation, Operations},
+    http::{
+        extract::Fresh,
+        operations::{Operation, Operations},
+    },
 };
 
 /// The largest request head, in bytes: address and headers together.
@@ -98,11 +101,14 @@ pub(super) fn judge_query(
     request: &ServiceRequest,
     operation: &Operation,
     caller: &Caller,
+    now: i64,
 ) -> Result<(), Box<Problem>> {
     if operation.queries || request.query_string().is_empty() {
         return Ok(());
     }
+    let is_late = operation.fresh && Fresh::of(&caller.person, now).is_err();
     let may_know = match operation.permission {
+        _ if is_late => false,
         Some(permission) => caller.access.as_ref().is_ok_and(|access| access.allows(permission)),
         // Most of what concerns an account alone wants a session; what takes keys as well looks for itself.
         None => {

@@ -34,34 +34,40 @@ pub(super) async fn show(
         .db
         .unscoped(&person.call, move |tx| people::me(tx, user))
         .await?;
-    Ok(Tagged(Me {
+    Ok(Tagged(seen_here(me, &person, admitted)))
+}
+
+/// Somebody as they see themselves with this request.
+fn seen_here(me: Me, person: &Person, admitted: Option<Admitted>) -> Me {
+    Me {
         workspace: admitted.map(|admitted| admitted.0.scope().workspace()),
         impersonated_by: person.impersonator,
         ..me
-    }))
+    }
 }
 
 /// Change what others see of you.
 ///
 /// Your workspaces learn of it at once.
 #[utoipa::path(operation_id = "me_update", request_body = MePatch, responses((status = 200, description = "It was changed.", body = Me)),
-               extensions(("x-if-match" = json!(true)), ("x-account" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+               extensions(("x-if-match" = json!(true)), ("x-account" = json!(true)), ("x-workspace" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
 #[patch("/me")]
 pub(super) async fn update(
     BySession { person, .. }: BySession,
     _: NoQuery,
+    admitted: Option<Admitted>,
     identity: Data<Identity>,
     seen: IfMatch,
     change: Valid<MePatch>,
 ) -> Result<Tagged<Me>> {
     let (user, call) = (person.user, person.call.clone());
-    identity
+    let changed = identity
         .db
         .unscoped(&person.call, move |tx| {
             people::patch(tx, &call, user, &seen, change.into_inner())
         })
-        .await
-        .map(Tagged)
+        .await?;
+    Ok(Tagged(seen_here(changed, &person, admitted)))
 }
 
 /// Show your preferences.
