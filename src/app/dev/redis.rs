@@ -59,7 +59,7 @@ fn run(program: &Path) -> Result<Redis> {
     let folder = temporary_folder(owner)?;
     let (port, password) = (free_port()?, Uuid::new_v4().simple().to_string());
     let settings = format!(
-        "bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave \"\"\nappendonly no\ndaemonize no\ndir {}\n",
+        "bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave \"\"\nappendonly no\ndaemonize no\ndir \"{}\"\n",
         folder.display()
     );
     let file = folder.join("redis.conf");
@@ -98,7 +98,7 @@ fn find(home: &Home) -> Result<Option<PathBuf>> {
     if env::var_os("REDIS").is_some_and(|value| value == "off") {
         return Ok(None);
     }
-    if let Some(named) = env::var_os("GUILDHALL_REDIS_SERVER") {
+    if let Some(named) = env::var_os("GUILDHALL_REDIS_SERVER").filter(|named| !named.is_empty()) {
         let named = PathBuf::from(named);
         ensure!(
             named.exists(),

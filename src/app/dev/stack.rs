@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    env,
     net::{IpAddr, Ipv4Addr, TcpListener},
 };
 
@@ -13,7 +12,7 @@ use super::{console, home::Home, postgres::Postgres, redis::Redis, secrets::Secr
 use crate::{
     app::migrate::{self, Bootstrap, Passwords},
     kernel::{
-        config::{Config, Environment},
+        config::{Config, Environment, variables},
         http::outbound,
         secret::Secret,
     },
@@ -48,7 +47,9 @@ struct Servers {
 
 /// The variables of its shell. An empty one is none: it names no server and no account.
 pub(super) fn given() -> HashMap<String, String> {
-    env::vars().filter(|(_, value)| !value.is_empty()).collect()
+    let mut given = variables();
+    given.retain(|_, value| !value.is_empty());
+    given
 }
 
 /// Starts the servers and migrates the database. Those that the configuration names (`DATABASE_URL`, `REDIS_URL`) stand in their place.

@@ -88,13 +88,19 @@ const LISTS: [&str; 4] = [
     "http.allow_targets",
 ];
 
+/// The process's variables. One that is no text is nobody's setting.
+pub fn variables() -> HashMap<String, String> {
+    let texts = std::env::vars_os().map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts.flatten().collect()
+}
+
 impl Config {
     /// Reads the configuration of `environment` with the process's environment variables.
     ///
     /// # Errors
     /// An unreadable file, an unknown key, a value of the wrong type, an unsafe production setting: each names the key.
     pub fn load(environment: Environment) -> Result<Config> {
-        Config::from_variables(environment, std::env::vars().collect())
+        Config::from_variables(environment, variables())
     }
 
     /// The same from the given variables.
@@ -112,7 +118,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`], but for what is unsafe.
     pub fn read(environment: Environment) -> Result<Config> {
-        Config::of(environment, std::env::vars().collect())
+        Config::of(environment, variables())
     }
 
     /// The same from the given variables.

@@ -81,7 +81,7 @@ impl Binaries {
 }
 
 fn choose(home: &Home, serves: impl Fn(&Binaries) -> bool) -> Result<Option<Binaries>> {
-    if let Some(named) = env::var_os("GUILDHALL_PG_BIN") {
+    if let Some(named) = env::var_os("GUILDHALL_PG_BIN").filter(|named| !named.is_empty()) {
         let named = PathBuf::from(named);
         let found = Binaries::at(&named).ok_or_else(|| {
             anyhow!(

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -102,7 +103,12 @@ impl Stub {
             let book = std::mem::take(&mut *fresh.lock());
             return Ok(Self::with(now, book, Some(file)));
         }
-        let book = serde_json::from_slice(&std::fs::read(&file)?)?;
+        let book = serde_json::from_slice(&std::fs::read(&file)?).with_context(|| {
+            format!(
+                "{} is not what this version keeps; `guildhall dev --reset` starts over",
+                file.display()
+            )
+        })?;
         Ok(Self::with(now, book, Some(file)))
     }
 
