@@ -75,6 +75,14 @@ async fn what_a_worker_with_a_wrong_key_could_not_find_is_looked_at_again_within
     shop.world.clock.advance(Duration::minutes(11));
     reconcile().await;
     assert_eq!((parked(), shop.plan().await), (0, "pro".into()));
+
+    // What is a week old is asked for no more by itself.
+    shop.world.admin(
+        "UPDATE guildhall.inbox_events SET state = 'parked', parked_on = 'account' WHERE event_id = (SELECT min(event_id) FROM guildhall.inbox_events)",
+    );
+    shop.world.clock.advance(Duration::days(7));
+    reconcile().await;
+    assert_eq!(parked(), 1);
 }
 
 #[actix_web::test]
