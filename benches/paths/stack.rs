@@ -18,6 +18,8 @@ pub const CONNECTIONS: usize = 10;
 /// Who ask at once. Each of pgbench's callers is always at its connection; ours are elsewhere for half of the time, reading and writing HTTP. Two of
 /// the connections are kept for what takes long, and of the places for the rest a workspace has no more than three quarters.
 pub const CALLERS: usize = 2 * (CONNECTIONS - 2);
+/// Who ask at once where no database is asked: so many that neither process ever waits for a question.
+pub const VISITORS: usize = 64;
 
 /// A running stack. It ends with its folder when it is dropped.
 pub struct Stack {
