@@ -131,10 +131,16 @@ impl Gate {
         self.hall(class).admit().map(Arc::new)
     }
 
-    /// How long a refusal should wait before it leaves. Whoever is refused at once asks again at once, and to refuse ten thousand times a
-    /// second would leave nothing for those who were let in: so refusals leave at a measured pace. Zero until there are many.
-    pub fn pause(&self) -> Duration {
-        self.porch.pause()
+    /// Lets a refusal wait before it leaves. Whoever is refused at once asks again at once, and to refuse ten thousand times a second would
+    /// leave nothing for those who were let in: so refusals leave at a measured pace. Not at all until there are many.
+    pub async fn wait_on_the_porch(&self) {
+        let pause = self.porch.pause();
+        if pause >= Duration::from_millis(1) {
+            tokio::time::sleep(pause).await;
+        } else {
+            // A body that came with its head is taken in meanwhile: the connection can be used again.
+            tokio::task::yield_now().await;
+        }
     }
 
     /// True once a second: a line for each refusal would be one more thing to do when there is too much.

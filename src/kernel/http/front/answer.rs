@@ -114,13 +114,7 @@ impl<'f> Seen<'f> {
 
     /// The answer to somebody for whom there is no room, after a pause if there are many of them.
     pub(super) async fn turned_away(&mut self) -> ActixError {
-        let pause = self.front.gate.pause();
-        if pause >= Duration::from_millis(1) {
-            tokio::time::sleep(pause).await;
-        } else {
-            // A body that came with its head is taken in meanwhile: the connection can be used again.
-            tokio::task::yield_now().await;
-        }
+        self.front.gate.wait_on_the_porch().await;
         let full = &self.front.full;
         let (response, code) = (full.answer(&self.request_id), full.code());
         let response = self.dress(response);

@@ -273,6 +273,7 @@ async fn admit(seen: &mut Seen<'_>, request: &ServiceRequest, call: Call) -> Res
         && let Err(refused) = place.belong_to(access.scope().workspace())
     {
         limits.forgive(ip, &seen.verdict).await;
+        front.gate.wait_on_the_porch().await;
         return Err(Box::new(refused));
     }
     if seen.verdict.is_allowed()
