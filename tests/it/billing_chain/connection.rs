@@ -9,6 +9,17 @@ use serde_json::json;
 
 use super::Shop;
 
+/// Stripe's events are looked at, and Stripe knows nothing of what they are about.
+async fn looked_at_with_a_wrong_key(shop: &Shop) {
+    shop.stub.inject(Fault {
+        path: String::new(),
+        method: "GET".into(),
+        times: 10_000,
+        kind: Kind::RefusedBefore(404),
+    });
+    shop.settles().await;
+}
+
 #[actix_web::test]
 async fn a_draft_that_was_deleted_before_anybody_looked_is_no_trouble() {
     let shop = Shop::open().await;
@@ -28,13 +39,7 @@ async fn a_draft_that_was_deleted_before_anybody_looked_is_no_trouble() {
 async fn what_a_wrong_key_could_not_find_is_looked_at_again_once_the_key_is_right() {
     let shop = Shop::open().await;
     shop.buys("guildhall_pro_month");
-    shop.stub.inject(Fault {
-        path: String::new(),
-        method: "GET".into(),
-        times: 10_000,
-        kind: Kind::RefusedBefore(404),
-    });
-    shop.settles().await;
+    looked_at_with_a_wrong_key(&shop).await;
     assert_eq!(shop.plan().await, "free");
     assert!(shop.count("inbox_events", "state = 'parked' AND parked_on = 'account'") > 0);
     assert_eq!(shop.count("stripe_connections", "state = 'degraded'"), 1);
@@ -52,13 +57,7 @@ async fn what_a_wrong_key_could_not_find_is_looked_at_again_once_the_key_is_righ
 async fn what_a_worker_with_a_wrong_key_could_not_find_is_looked_at_again_within_the_hour() {
     let shop = Shop::open().await;
     shop.buys("guildhall_pro_month");
-    shop.stub.inject(Fault {
-        path: String::new(),
-        method: "GET".into(),
-        times: 10_000,
-        kind: Kind::RefusedBefore(404),
-    });
-    shop.settles().await;
+    looked_at_with_a_wrong_key(&shop).await;
     let parked = || shop.count("inbox_events", "state = 'parked' AND parked_on = 'account'");
     let waiting = parked();
     assert!(waiting > 0);
