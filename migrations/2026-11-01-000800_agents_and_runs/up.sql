@@ -393,10 +393,10 @@ CREATE INDEX usage_events_created_at_idx ON usage_events (workspace_id, created_
 CREATE INDEX usage_events_run_id_idx ON usage_events (workspace_id, run_id, created_at, id);
 SELECT make_tenant_table('usage_events', without => '{UPDATE,DELETE}');
 
--- Removes those of these plans that no version is a name for and no run has need of, and answers how many those were. One transaction of a workspace at a
--- time, so that of two that go with the last two of its users the second sees that the first is gone. The first in order of those that have the
--- name is looked for, which an index finds however many runs have one plan; no further than to the name itself, or each would walk over all
--- that this transaction has deleted.
+-- Removes those of these plans that no version is a name for and no run has need of, and answers how many those were. One transaction of a
+-- workspace at a time, so that of two that go with the last two of its users the second sees that the first is gone. The first in order of
+-- those that have the name is looked for, which an index finds however many runs have one plan; no further than to the name itself, or each
+-- would walk over all that this transaction has deleted.
 CREATE FUNCTION plans_forget(names bytea[]) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   workspace uuid := current_workspace();

@@ -9,6 +9,7 @@ use super::{API_VERSION, Front, headers, path};
 use crate::kernel::{
     access::{Caller, Via},
     check::is_percent_encoded,
+    clock::Clock,
     error::{
         FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, NOT_FOUND, Outcome, Problem, STARTING,
         UNKNOWN_API_VERSION, UNKNOWN_PARAMETER,
@@ -101,12 +102,12 @@ pub(super) fn judge_query(
     request: &ServiceRequest,
     operation: &Operation,
     caller: &Caller,
-    now: i64,
+    clock: &Clock,
 ) -> Result<(), Box<Problem>> {
     if operation.queries || request.query_string().is_empty() {
         return Ok(());
     }
-    let is_late = operation.fresh && Fresh::of(&caller.person, now).is_err();
+    let is_late = operation.fresh && Fresh::of(&caller.person, clock.now().timestamp()).is_err();
     let may_know = match operation.permission {
         _ if is_late => false,
         Some(permission) => caller.access.as_ref().is_ok_and(|access| access.allows(permission)),

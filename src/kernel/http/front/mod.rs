@@ -216,7 +216,7 @@ async fn judge(
     if !is_known {
         judge_method(request, &seen.front.operations)?;
     }
-    judge_query(request, seen.operation, &caller, seen.front.clock.now().timestamp())?;
+    judge_query(request, seen.operation, &caller, &seen.front.clock)?;
     if is_known && (caller.access.is_ok() || caller.person.is_ok() || seen.operation.public) {
         judge_path(path(request))?;
     }
