@@ -15,9 +15,9 @@ use url::Url;
 
 /// Connections to the database, of the path as of pgbench: as many as a process has by default.
 pub const CONNECTIONS: usize = 10;
-/// Who ask at once. Each of pgbench's callers is always at its connection; ours are elsewhere for half of the time, reading and writing HTTP. Two of
-/// the connections are kept for what takes long, and of the places for the rest a workspace has no more than three quarters.
-pub const CALLERS: usize = 2 * (CONNECTIONS - 2);
+/// Who ask at once. Each of pgbench's callers is always at its connection; ours are elsewhere for half of the time, reading and writing HTTP. No more
+/// of them than a workspace has places for.
+pub const CALLERS: usize = 2 * CONNECTIONS;
 /// Who ask at once where no database is asked: so many that neither process ever waits for a question.
 pub const VISITORS: usize = 64;
 

@@ -98,7 +98,7 @@ impl Place {
         let places = self.hall.room.permits + self.hall.room.line;
         let share = match others {
             true => places.div_ceil(2),
-            false => places - (places / 4).max(1),
+            false => places - (places / 8).max(1),
         };
         if held > share {
             self.hall.greedy.inc();
