@@ -2,11 +2,17 @@
 
 use std::{
     future::IntoFuture,
+    pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use diesel::connection::SimpleConnection;
-use guildhall::kernel::metrics;
+use futures_util::{
+    future::{Either, select},
+    poll,
+};
+use guildhall::kernel::{access::Class, gate::Place, metrics};
 use serde_json::json;
 
 use crate::{
@@ -118,6 +124,34 @@ async fn one_workspace_that_asks_for_everything_leaves_others_their_room() {
     for answer in too_many {
         assert_eq!(answer.text_at("/bucket"), "concurrency");
         assert!(["1", "2", "3"].contains(&answer.header("retry-after")));
+    }
+}
+
+#[actix_web::test]
+async fn whoever_is_refused_by_its_share_leaves_at_the_pace_of_all_who_are_refused() {
+    let world = World::new().await;
+    let (owner, other) = (world.owner(), world.stranger());
+    // Both are known: what is compared is not how long it takes to find out who they are.
+    owner.get("/customers").await.ok();
+    other.get("/customers").await.ok();
+    let gate = world.deployment.db.gate();
+    let take = || gate.admit(Class::Interactive).expect("there is room");
+    let mine = |place: &Arc<Place>| place.belong_to(world.home()).is_ok();
+    let _held: Vec<_> = std::iter::repeat_with(take).take_while(mine).collect();
+    // As many stand on the porch as may: who comes now stands there for nearly a second.
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    for _ in 0..2_000 * cores {
+        assert!(poll!(pin!(gate.wait_on_the_porch())).is_pending());
+    }
+    let refused = pin!(owner.get("/customers").into_future());
+    let served = pin!(async {
+        for _ in 0..5 {
+            other.get("/customers").await.ok();
+        }
+    });
+    match select(refused, served).await {
+        Either::Left((answer, _)) => panic!("refused before others were served: {}", answer.text),
+        Either::Right(((), refused)) => assert_eq!(refused.await.text_at("/bucket"), "concurrency"),
     }
 }
 
