@@ -134,7 +134,7 @@ const HEAD: &str = "\
 
 `make bench` measures these figures, and with `--write docs/benchmarks.md` it writes them here. Each is a ratio against a ceiling that was measured in the same run on the same machine, the two taking turns:
 absolute figures move with the machine, ratios less. A ratio is the median of its pairs' ratios, and stands beside the median rates. Client, server, PostgreSQL and Redis share that machine. Every request is logged, as by default. Limits are on, and so high that they are never
-reached. Ceilings: pgbench with prepared statements and as many connections as the path has to the database (more callers than that keep those busy), in the three round trips of a transaction that
-has a context; actix-web with one bare route in a process of its own, which is asked the same by as many (64) and answers the same JSON. Where the path needs one round trip, it is also told what pgbench reaches with that one statement, asked after the pairs. A pair is made again if other processes took part of the machine meanwhile; where that goes on, it is kept and said.
+reached. Ceilings: pgbench with prepared statements and as many connections as a process has for requests (more callers than that keep the path's share of them busy), in the three round trips of a transaction that
+has a context; actix-web with one bare route in a process of its own, which is asked the same by as many and answers the same JSON. Where the path needs one round trip, it is also told what pgbench reaches with that one statement, asked after the pairs. A pair is made again if other processes took part of the machine meanwhile; where that goes on, it is kept and said.
 
 ";

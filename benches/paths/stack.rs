@@ -16,10 +16,8 @@ use url::Url;
 /// Connections to the database, of the path as of pgbench: as many as a process has by default.
 pub const CONNECTIONS: usize = 10;
 /// Who ask at once. Each of pgbench's callers is always at its connection; ours are elsewhere for half of the time, reading and writing HTTP. No more
-/// of them than a workspace has places for.
+/// of them than there are places, for a workspace as for those who have none.
 pub const CALLERS: usize = 2 * CONNECTIONS;
-/// Who ask at once where no database is asked: so many that neither process ever waits for a question.
-pub const VISITORS: usize = 64;
 
 /// A running stack. It ends with its folder when it is dropped.
 pub struct Stack {

@@ -78,6 +78,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
+/// Prints a line, as [`print`].
+pub(super) fn print_line(line: &str) -> io::Result<()> {
+    print(format!("{line}\n").as_bytes())
+}
+
 /// Prints. Whoever reads it may have read enough: `guildhall openapi | head`.
 pub(super) fn print(text: &[u8]) -> io::Result<()> {
     match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {

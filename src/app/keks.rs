@@ -101,19 +101,20 @@ fn told_of(done: &Rewrapped, current: &str) -> Result<()> {
     for fault in &done.faults {
         eprintln!("left as it is: {fault}");
     }
-    println!("Records moved to {current}: {}.", done.moved);
+    cli::print_line(&format!("Records moved to {current}: {}.", done.moved))?;
     for (kek, became) in &done.older {
-        match became {
-            Retired::Gone => println!("Nothing is sealed under {kek} any more: it can be taken out of secrets.keks."),
-            Retired::StillSealing => println!(
+        let line = match became {
+            Retired::Gone => format!("Nothing is sealed under {kek} any more: it can be taken out of secrets.keks."),
+            Retired::StillSealing => format!(
                 "{kek} must stay: a process still seals under it. Is {current} in front everywhere, and has every process been started \
                  since? Then rewrap again."
             ),
-            Retired::InUse(records) => println!(
+            Retired::InUse(records) => format!(
                 "{kek} must stay; records still under it: {records}. What could not be moved is named above; the rest others held, or \
                  sealed meanwhile. Is {current} in front everywhere? Then rewrap again."
             ),
-        }
+        };
+        cli::print_line(&line)?;
     }
     match done.is_complete() {
         true => Ok(()),

@@ -114,8 +114,7 @@ async fn bootstrap(deployment: &Deployment, email: &str) -> Result<()> {
     let base = &deployment.front.public_url;
     eprintln!("{email} owns platform. With this link, which works once and for a day, they choose their password:");
     // In the fragment, which browsers keep to themselves.
-    println!("{base}/auth/reset#{}", token.expose());
-    Ok(())
+    Ok(cli::print_line(&format!("{base}/auth/reset#{}", token.expose()))?)
 }
 
 async fn list(deployment: &Deployment) -> Result<()> {
@@ -160,15 +159,15 @@ async fn verify(deployment: &Deployment, workspace: WorkspaceId) -> Result<()> {
             broken.fault
         );
     }
-    println!(
+    let mut told = format!(
         "The chain of {workspace} holds; entries: {}, signed heads: {}.",
         verdict.places, verdict.checkpoints
     );
     if verdict.withdrawn > 0 {
-        println!(
-            "Heads by keys that were withdrawn, which vouch for nothing: {}.",
+        told += &format!(
+            "\nHeads by keys that were withdrawn, which vouch for nothing: {}.",
             verdict.withdrawn
         );
     }
-    Ok(())
+    Ok(cli::print_line(&told)?)
 }

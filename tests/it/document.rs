@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    process::Command,
 };
 
 use guildhall::app::{api, openapi::Documents};
@@ -191,7 +190,7 @@ fn everything_in_the_document_is_described() {
         if schema["description"].as_str().is_none_or(str::is_empty) {
             broken.push(format!("schema {name} has no description"));
         }
-        if schema["type"] == "object" && schema.get("example").is_none() && schema.get("examples").is_none() {
+        if schema.get("example").is_none() && schema.get("examples").is_none() {
             broken.push(format!("schema {name} has no example"));
         }
         for (property, described) in schema["properties"].as_object().into_iter().flatten() {
@@ -261,17 +260,24 @@ fn every_reference_leads_somewhere() {
 #[test]
 fn every_example_is_one_of_its_schema() {
     let document = document();
-    let mut broken = Vec::new();
+    let mut shown = Vec::new();
     for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
         let single = schema.get("example").into_iter();
         let examples = single.chain(schema["examples"].as_array().into_iter().flatten());
-        let mut whole = serde_json::json!({"$ref": format!("#/components/schemas/{name}")});
+        shown.extend(examples.map(|example| (name, schema, example)));
+    }
+    for (name, webhook) in document["webhooks"].as_object().expect("webhooks") {
+        let content = &webhook["post"]["requestBody"]["content"]["application/json"];
+        assert_eq!(content["example"]["type"], *name);
+        shown.push((name, &content["schema"], &content["example"]));
+    }
+    let mut broken = Vec::new();
+    for (name, schema, example) in shown {
+        let mut whole = schema.clone();
         whole["components"] = document["components"].clone();
         let judge = jsonschema::draft202012::new(&whole).expect("a schema");
-        for example in examples {
-            for fault in judge.iter_errors(example) {
-                broken.push(format!("{name}: {} {fault}", fault.instance_path()));
-            }
+        for fault in judge.iter_errors(example) {
+            broken.push(format!("{name}: {} {fault}", fault.instance_path()));
         }
     }
     none("examples", broken);
@@ -349,18 +355,6 @@ fn the_documents_in_the_repository_are_current() {
         let kept = fs::read_to_string(folder.join(file)).unwrap_or_default();
         assert!(kept == *now, "openapi/{file} is not current: run `make openapi`");
     }
-}
-
-#[test]
-fn whoever_reads_only_the_beginning_of_what_is_printed_hears_no_complaint() {
-    let script = format!(
-        "set -o pipefail; '{}' openapi | head -c 10",
-        env!("CARGO_BIN_EXE_guildhall")
-    );
-    let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert_eq!(output.stdout.len(), 10);
 }
 
 #[actix_web::test]

@@ -289,3 +289,15 @@ fn signing_keys_are_changed_before_their_time() {
     let (done, why) = said(&["rotate", "license"]);
     assert!(!done && why.contains("access, audit or webhook"), "{why}");
 }
+
+#[test]
+fn whoever_reads_only_the_beginning_of_what_is_printed_hears_no_complaint() {
+    let script = format!(
+        "set -o pipefail; '{}' openapi | head -c 10",
+        env!("CARGO_BIN_EXE_guildhall")
+    );
+    let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.stdout.len(), 10);
+}

@@ -236,6 +236,11 @@ async fn a_version_that_there_is_not_is_refused() {
     for version in ["2020-01-01", "foo", ""] {
         asked(version).await.refused("unknown-api-version");
     }
+    for second in ["2026-11-01", "2020-01-01"] {
+        let twice = asked("2026-11-01").header("guildhall-version", second).await;
+        let pointer = twice.refused("invalid-header").text_at("/errors/0/pointer");
+        assert_eq!(pointer, "header/Guildhall-Version");
+    }
 }
 
 #[actix_web::test]

@@ -14,7 +14,7 @@ use crate::{
     fixture::Bench,
     load::{self, Make, Subject},
     report::Row,
-    stack::VISITORS,
+    stack::CALLERS,
 };
 
 pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
@@ -29,8 +29,8 @@ pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
     };
     let bare = Bare::start()?;
     let (subject, ceiling) = (asked(bench.stack.address), &asked(bare.address));
-    let pairs = pairs(bench, options, &subject, VISITORS, |period| async move {
-        Ok(load::closed(ceiling, VISITORS, period).await?.rate())
+    let pairs = pairs(bench, options, &subject, CALLERS, |period| async move {
+        Ok(load::closed(ceiling, CALLERS, period).await?.rate())
     })
     .await?;
     Ok(ratio(

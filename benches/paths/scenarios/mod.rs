@@ -223,7 +223,9 @@ async fn half(path: &'static str, subject: &Subject, pairs: &[Pair], options: &O
     })
 }
 
+/// Of an even number, the mean of the two in the middle.
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    let half = figures.len() / 2;
+    (figures[half] + figures[(figures.len() - 1) / 2]) / 2.0
 }

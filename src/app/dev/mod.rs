@@ -31,7 +31,7 @@ use self::{
     stack::Stack,
 };
 use crate::{
-    app::{admin, api, boot::Deployment, end::End, guard, worker},
+    app::{admin, api, boot::Deployment, cli, end::End, guard, worker},
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -83,7 +83,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if options.reset || options.remove {
         ensure!(
-            Config::of(Environment::Development, stack::given())?
+            Config::of(Environment::Development, stack::given()?)?
                 .database
                 .admin_url
                 .is_none(),
@@ -120,8 +120,7 @@ fn status(home: &Home) -> Result<()> {
         ("Redis", it.redis.unwrap_or_else(|| "none".into())),
         ("process", it.process.to_string()),
     ]);
-    println!("{}", console::table("Guildhall runs.", &lines));
-    Ok(())
+    Ok(cli::print_line(&console::table("Guildhall runs.", &lines))?)
 }
 
 /// Serves everything in this one process, until a signal.
@@ -158,7 +157,7 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
             () = end.asked() => None,
         };
         if let Some(running) = running {
-            print!("{}", console::table("Guildhall runs.", &running.lines()));
+            cli::print(console::table("Guildhall runs.", &running.lines()).as_bytes())?;
             running.keep(home)?;
             console::done("ready; Ctrl-C stops everything", begun);
             end.asked().await;

@@ -60,7 +60,7 @@ fn run(program: &Path) -> Result<Redis> {
     let (port, password) = (free_port()?, Uuid::new_v4().simple().to_string());
     let settings = format!(
         "bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave \"\"\nappendonly no\ndaemonize no\ndir \"{}\"\n",
-        folder.display()
+        folder.display().to_string().replace('\\', r"\\").replace('"', r#"\""#)
     );
     let file = folder.join("redis.conf");
     owner.write(&file, &settings)?;

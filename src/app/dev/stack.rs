@@ -46,15 +46,18 @@ struct Servers {
 }
 
 /// The variables of its shell. An empty one is none: it names no server and no account.
-pub(super) fn given() -> HashMap<String, String> {
-    let mut given = variables();
+///
+/// # Errors
+/// As [`variables`].
+pub(super) fn given() -> Result<HashMap<String, String>> {
+    let mut given = variables()?;
     given.retain(|_, value| !value.is_empty());
-    given
+    Ok(given)
 }
 
 /// Starts the servers and migrates the database. Those that the configuration names (`DATABASE_URL`, `REDIS_URL`) stand in their place.
 pub(super) fn prepare(home: &Home, secrets: &Secrets, port: Option<u16>) -> Result<Stack> {
-    let mut variables = given();
+    let mut variables = given()?;
     let named = Config::of(Environment::Development, variables.clone())?;
     let (admin_url, postgres) = database_server(home, named.database.admin_url.clone())?;
     let (redis_url, redis_process) = redis_server(home, named.redis.url.clone())?;

@@ -4,7 +4,10 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
 use super::{Bootstrap, Passwords, applied, bootstrap, connection::without_password, down, newest, pending, up};
-use crate::kernel::{config::Config, secret::Secret};
+use crate::{
+    app::cli,
+    kernel::{config::Config, secret::Secret},
+};
 
 /// What to do to the database.
 #[derive(Subcommand)]
@@ -63,8 +66,10 @@ pub fn run(command: Migrate, config: &Config) -> Result<()> {
         Migrate::Status => {
             let url = migrator(config)?;
             let (ran, waiting) = (applied(url)?, pending(url)?);
-            ran.iter().for_each(|version| println!("applied  {version}"));
-            waiting.iter().for_each(|version| println!("pending  {version}"));
+            let lines = |word: &str, versions: &[String]| -> String {
+                versions.iter().map(|version| format!("{word}  {version}\n")).collect()
+            };
+            cli::print((lines("applied", &ran) + &lines("pending", &waiting)).as_bytes())?;
         }
     }
     Ok(())
@@ -107,7 +112,7 @@ fn begin(database: String, config: &Config) -> Result<()> {
         ("DATABASE_TENANT_URL", &urls.tenant),
         ("DATABASE_KERNEL_URL", &urls.kernel),
     ] {
-        println!("{name}={}", without_password(url.expose()));
+        cli::print_line(&format!("{name}={}", without_password(url.expose())))?;
     }
     eprintln!("migrate: put the passwords in; they are not shown");
     Ok(())

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
+use super::events;
 use crate::kernel::{example::example, http::front::API_VERSION};
 
 /// Completes the description of the mounted routes.
@@ -25,6 +26,7 @@ pub(super) fn complete(document: &mut Value) -> Result<()> {
 
     let schemas = document["components"]["schemas"].clone();
     exemplify(&mut document["components"]["schemas"], &schemas);
+    events::exemplify(document);
     let mut ids = Vec::new();
     let paths = document["paths"].as_object_mut().context("no paths")?;
     for (path, item) in paths.iter_mut() {
@@ -89,10 +91,10 @@ fn tag_answers(paths: &mut Map<String, Value>) {
     }
 }
 
-/// Whatever has several parts and no example of its own gets one that is made of its parts' examples.
+/// Whatever has no example of its own gets one that is made of its parts' examples.
 fn exemplify(described: &mut Value, schemas: &Value) {
     for schema in described.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        if schema["type"] == "object" && schema.get("example").is_none() && schema.get("examples").is_none() {
+        if schema.get("example").is_none() && schema.get("examples").is_none() {
             schema["example"] = example(schema, &|name| schemas.get(name));
         }
     }

@@ -1,8 +1,8 @@
 //! The events that webhook endpoints are told, as the document describes them: from the catalogue alone.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::kernel::outbox::EventInfo;
+use crate::kernel::{example::example, outbox::EventInfo};
 
 /// Adds a webhook for every type of event that endpoints can ask for, and the schemas that they need.
 pub(super) fn describe(document: &mut Value, events: &[&EventInfo]) {
@@ -20,6 +20,28 @@ pub(super) fn describe(document: &mut Value, events: &[&EventInfo]) {
         .iter()
         .map(|event| (event.name.to_owned(), json!({ "post": webhook(event) })));
     document["webhooks"] = Value::Object(webhooks.collect());
+}
+
+/// Gives every webhook an example: what every event has, with an example of its own data.
+pub(super) fn exemplify(document: &mut Value) {
+    let schemas = document["components"]["schemas"].clone();
+    let needed: Vec<_> = schemas["WebhookEvent"]["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .collect();
+    for told in document["webhooks"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
+        let content = &mut told["post"]["requestBody"]["content"]["application/json"];
+        let mut whole = example(&content["schema"], &|name| schemas.get(name));
+        if let Some(members) = whole.as_object_mut() {
+            members.retain(|name, _| needed.iter().any(|needed| *needed == name));
+        }
+        content["example"] = whole;
+    }
 }
 
 fn webhook(event: &EventInfo) -> Value {

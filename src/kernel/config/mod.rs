@@ -6,6 +6,7 @@ mod sections;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ffi::OsString,
     fmt,
     path::Path,
 };
@@ -88,10 +89,34 @@ const LISTS: [&str; 4] = [
     "http.allow_targets",
 ];
 
-/// The process's variables. One that is no text is nobody's setting.
-pub fn variables() -> HashMap<String, String> {
-    let texts = std::env::vars_os().map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    texts.flatten().collect()
+/// Variables of ours that name files and folders, which need not be text.
+const FILES: [&str; 3] = ["GUILDHALL_HOME", "GUILDHALL_PG_BIN", "GUILDHALL_REDIS_SERVER"];
+
+/// The process's variables.
+///
+/// # Errors
+/// One of ours is no text. One of others' that is none is left out.
+pub fn variables() -> Result<HashMap<String, String>> {
+    texts(std::env::vars_os())
+}
+
+fn texts(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<HashMap<String, String>> {
+    let mut texts = HashMap::new();
+    for (name, value) in variables {
+        let shown = name.to_string_lossy().into_owned();
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => {
+                texts.insert(name, value);
+            }
+            _ => ensure!(!is_setting(&shown), "{shown} is no text: UTF-8 is wanted"),
+        }
+    }
+    Ok(texts)
+}
+
+fn is_setting(name: &str) -> bool {
+    let ours = name.starts_with("GUILDHALL_") || ALIASES.iter().any(|(alias, _)| *alias == name);
+    ours && !FILES.contains(&name)
 }
 
 impl Config {
@@ -100,7 +125,7 @@ impl Config {
     /// # Errors
     /// An unreadable file, an unknown key, a value of the wrong type, an unsafe production setting: each names the key.
     pub fn load(environment: Environment) -> Result<Config> {
-        Config::from_variables(environment, variables())
+        Config::from_variables(environment, variables()?)
     }
 
     /// The same from the given variables.
@@ -118,7 +143,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`], but for what is unsafe.
     pub fn read(environment: Environment) -> Result<Config> {
-        Config::of(environment, variables())
+        Config::of(environment, variables()?)
     }
 
     /// The same from the given variables.

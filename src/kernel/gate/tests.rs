@@ -145,6 +145,19 @@ async fn whoever_comes_while_one_workspace_asks_for_all_there_is_finds_a_place()
 }
 
 #[actix_web::test]
+async fn an_eighth_of_a_larger_room_is_kept_for_whoever_comes() {
+    let gate = Gate::new(10, 10, 2); // eight permits, a line of sixteen
+    let mine = |n| {
+        let place = gate.admit(Class::Interactive).expect("there is room");
+        place.belong_to(workspace(n)).map(|()| place)
+    };
+    let _held: Vec<_> = (0..21).map(|_| mine(1).expect("nobody else is here")).collect();
+    assert_eq!(mine(1).expect_err("three are kept for others").kind(), RATE_LIMITED);
+    let _others: Vec<_> = (2..5).map(|n| mine(n).expect("its first")).collect();
+    assert_eq!(gate.admit(Class::Interactive).err(), Some(Full));
+}
+
+#[actix_web::test]
 async fn whoever_left_a_place_comes_back_to_no_more_than_its_share() {
     let gate = Gate::new(3, 5, 1); // two permits, a line of four
     let admit = || gate.admit(Class::Interactive).expect("there is room");

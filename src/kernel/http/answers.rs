@@ -116,6 +116,24 @@ impl<T: Serialize + Versioned> Reply for Tagged<T> {
     }
 }
 
+/// 200 with `ETag`: the thing with a secret that is new and shown this once.
+pub struct Renewed<T>(pub T);
+
+impl<T: Serialize + Located + Versioned> Reply for Renewed<T> {
+    type Body = T;
+    const SECRET: bool = T::SECRET;
+
+    fn status(&self) -> u16 {
+        200
+    }
+    fn tag(&self) -> Option<String> {
+        Some(self.0.tag())
+    }
+    fn body(&self) -> Option<&T> {
+        Some(&self.0)
+    }
+}
+
 /// What a PUT left under its address, with `ETag`: 201 if there was nothing before, 200 otherwise.
 pub struct Put<T> {
     /// Whether there was nothing before.

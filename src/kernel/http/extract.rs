@@ -9,7 +9,7 @@ use std::{
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderMap, web::Data};
 use uuid::Uuid;
 
-use super::{export::wants_lines, front::LetIn};
+use super::{export::wants_lines, front::LetIn, headers::names};
 use crate::kernel::{
     access::{Access, Call, Caller, Can, Needs, Person, Via},
     clock::Clock,
@@ -107,6 +107,25 @@ impl FromRequest for Admitted {
                 .as_ref()
                 .map(|access| Admitted(access.clone()))
                 .map_err(Clone::clone)
+        })
+    }
+}
+
+/// Admission to the workspace that the request names or that can be meant alone; none where there is no such one, or it lets nobody in.
+pub struct Whereabouts(pub Option<Access>);
+
+impl FromRequest for Whereabouts {
+    type Error = Error;
+    type Future = Ready<Result<Whereabouts>>;
+
+    /// # Errors
+    /// A workspace is named that there is not, for this caller.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let is_named = request.headers().contains_key(&names::WORKSPACE);
+        with_caller(request, |caller| match &caller.access {
+            Ok(access) => Ok(Whereabouts(Some(access.clone()))),
+            Err(refused) if is_named && matches!(refused.kind().status, 400 | 404) => Err(refused.clone()),
+            Err(_) => Ok(Whereabouts(None)),
         })
     }
 }

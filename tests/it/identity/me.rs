@@ -184,6 +184,31 @@ async fn permissions_are_those_of_the_workspace_that_is_named() {
 }
 
 #[actix_web::test]
+async fn whoever_names_a_workspace_that_is_not_theirs_is_told_so_and_not_shown_themselves_without_one() {
+    let world = World::new().await;
+    let person = someone(&world).await;
+    world.join(world.home(), person.user, "viewer");
+    let session = login(&world, &person).await;
+    let me = |named: &str| session.caller.with("guildhall-workspace", named);
+    let home = world.home().to_string();
+    assert_eq!(me(&home).get("/me").await.ok().text_at("/workspace"), home);
+    let change = json!({ "display_name": "Ann" });
+    for named in [
+        &world.elsewhere().to_string(),
+        "nowhere-at-all",
+        "wsp_01jd8qv4x2fkr9s3m5n7p0t1wz",
+        "",
+    ] {
+        me(named).get("/me").await.refused("not-found");
+        me(named).patch("/me", change.clone()).await.refused("not-found");
+    }
+    // Where they name none and two can be meant, who they are is not kept from them.
+    let second = world.workspace("second");
+    world.join(second, person.user, "viewer");
+    assert!(session.caller.get("/me").await.ok().body["workspace"].is_null());
+}
+
+#[actix_web::test]
 async fn the_operators_staff_is_known_by_its_membership() {
     let world = World::new().await;
     let platform = guildhall::kernel::workspaces::PLATFORM;

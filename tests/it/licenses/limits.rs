@@ -113,7 +113,7 @@ async fn whoever_guesses_keys_is_refused_and_those_beside_them_are_not() {
 async fn an_old_key_takes_no_activation_from_who_has_the_new_one() {
     let shop = shop().await;
     let licence = shop.licence(json!({ "max_machines": 3 })).await;
-    let rotated = shop.owner.post(&licence.verb("rotate-key"), json!({})).await.created();
+    let rotated = shop.owner.post(&licence.verb("rotate-key"), json!({})).await.ok();
     let activate = async |key: &str, from: usize, fingerprint: &str| {
         let software = shop
             .software(key)

@@ -11,7 +11,7 @@ use crate::{
         access::{Can, Doorkeeper, perm},
         db::Db,
         error::Result,
-        http::{Created, IdempotencyKey, IfMatch, Path, Tagged, Valid},
+        http::{IdempotencyKey, IfMatch, Path, Renewed, Tagged, Valid},
         id::LicenseId,
         idempotency::{Once, once},
         secret::{Token, TokenKind},
@@ -47,7 +47,7 @@ pub(super) async fn renew(
 /// The new key is in this answer and nowhere else. The one before goes on for the overlap, with the notice `key_rotated`; one that overlapped
 /// with it already ends now.
 #[utoipa::path(operation_id = "licenses_rotate_key", params(("id" = LicenseId, Path, description = "The licence.")), request_body = KeyRotation,
-               responses((status = 201, description = "It has a new key.", body = IssuedLicense, headers(("ETag" = String)))),
+               responses((status = 200, description = "It has a new key.", body = IssuedLicense, headers(("ETag" = String)))),
                extensions(("x-if-match" = json!(true)), ("x-permission" = json!("licenses:write")), ("x-idempotent" = json!(true)), ("x-body-limit" = json!(65_536)),
                           ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/licenses/{id}/rotate-key")]
@@ -59,11 +59,11 @@ pub(super) async fn rotate_key(
     key: IdempotencyKey,
     seen: IfMatch,
     wanted: Valid<KeyRotation>,
-) -> Result<Once<Created<IssuedLicense>>> {
+) -> Result<Once<Renewed<IssuedLicense>>> {
     let secret = Token::mint(TokenKind::LicenseKey, door.mode());
     db.tenant(can, move |tx| {
         once(tx, &key, &wanted, |tx| {
-            service::rotate(tx, id.0, &seen, &wanted, &secret).map(Created)
+            service::rotate(tx, id.0, &seen, &wanted, &secret).map(Renewed)
         })
     })
     .await

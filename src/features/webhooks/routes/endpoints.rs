@@ -26,7 +26,8 @@ use crate::{
         db::Db,
         error::{Error, FieldCode, Result, invalid},
         http::{
-            Created, Fresh, IfMatch, Json, NoContent, NoQuery, Path, Tagged, Valid, limits::Limits, outbound::Outbound,
+            Created, Fresh, IfMatch, Json, NoContent, NoQuery, Path, Renewed, Tagged, Valid, limits::Limits,
+            outbound::Outbound,
         },
         id::EventId,
         idempotency::{IdempotencyKey, Once, once},
@@ -325,7 +326,7 @@ async fn reveal(
 /// The old ones go on signing for a while, so that receivers can follow.
 #[utoipa::path(operation_id = "webhook_secrets_rotate", params(("id" = EndpointId, Path, description = "The endpoint.")),
                request_body = Rotation,
-               responses((status = 201, description = "The new secret.", body = CreatedEndpoint, headers(("ETag" = String)))),
+               responses((status = 200, description = "The new secret.", body = CreatedEndpoint, headers(("ETag" = String)))),
                extensions(("x-if-match" = json!(true)), ("x-permission" = json!("webhooks:write")), ("x-idempotent" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("interactive"))))]
 #[post("/webhook-endpoints/{id}/secret/rotate")]
 async fn rotate(
@@ -336,10 +337,10 @@ async fn rotate(
     seen: IfMatch,
     key: IdempotencyKey,
     wish: Valid<Rotation>,
-) -> Result<Once<Created<CreatedEndpoint>>> {
+) -> Result<Once<Renewed<CreatedEndpoint>>> {
     db.tenant(can, move |tx| {
         once(tx, &key, &wish, |tx| {
-            service::rotate(tx, &keyring, id.0, &seen, &wish).map(Created)
+            service::rotate(tx, &keyring, id.0, &seen, &wish).map(Renewed)
         })
     })
     .await

@@ -48,6 +48,8 @@ pub(super) struct Seen<'f> {
     pub(super) verdict: Verdict,
     /// Its body, if the server would go on reading it after the answer.
     pub(super) unread: Option<Unread>,
+    /// True if its workspace asks for too much at once.
+    pub(super) is_crowded: bool,
     /// Its place inside the admission gate. Its answer leaves it.
     pub(super) place: Option<Arc<Place>>,
     who: Option<Actor>,
@@ -80,6 +82,7 @@ impl<'f> Seen<'f> {
             is_head: false,
             verdict: Verdict::default(),
             unread: None,
+            is_crowded: false,
             place: None,
             who: None,
             workspace: None,
@@ -179,6 +182,14 @@ impl<'f> Seen<'f> {
     /// The same for what ended without a response of its own.
     pub(super) fn fail(&mut self, problem: Problem) -> ActixError {
         wrap(self.finish(problem::bare(problem)))
+    }
+
+    /// The same for what was refused at the door, after a pause if it was for asking too much at once and there are many of them.
+    pub(super) async fn refuse(&mut self, problem: Problem) -> ActixError {
+        if self.is_crowded {
+            self.front.gate.wait_on_the_porch().await;
+        }
+        self.fail(problem)
     }
 
     /// The same for work that was not done in time.

@@ -130,7 +130,7 @@ pub async fn front(
     let judging = judge_in_time(&mut seen, &request, call, known.is_some());
     let caller = match AssertUnwindSafe(judging).catch_unwind().await {
         Ok(Ok(caller)) => caller,
-        Ok(Err(refused)) => return Err(seen.fail(*refused)),
+        Ok(Err(refused)) => return Err(seen.refuse(*refused).await),
         Err(panic) => return Err(seen.panicked(&*panic)),
     };
     request.extensions_mut().insert(LetIn { caller, operation });
@@ -273,7 +273,7 @@ async fn admit(seen: &mut Seen<'_>, request: &ServiceRequest, call: Call) -> Res
         && let Err(refused) = place.belong_to(access.scope().workspace())
     {
         limits.forgive(ip, &seen.verdict).await;
-        front.gate.wait_on_the_porch().await;
+        seen.is_crowded = true;
         return Err(Box::new(refused));
     }
     if seen.verdict.is_allowed()

@@ -137,7 +137,8 @@ impl Local {
         let mut limiters = self.limiters.write().expect("no panic while holding it");
         limiters.retain(|_, limiter| {
             limiter.judge.retain_recent();
-            !limiter.shelf.is_empty()
+            // Whoever judges by it this moment counts into it: nobody else can take it while all are held.
+            Arc::strong_count(limiter) > 1 || !limiter.shelf.is_empty()
         });
     }
 

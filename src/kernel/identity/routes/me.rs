@@ -5,7 +5,7 @@ use actix_web::{get, patch, web::Data};
 use crate::kernel::{
     access::Person,
     error::Result,
-    http::{Admitted, BySession, IfMatch, Json, NoQuery, Tagged, Valid},
+    http::{Admitted, BySession, IfMatch, Json, NoQuery, Tagged, Valid, Whereabouts},
     identity::{
         model::{
             Me, MePatch, Preferences, PreferencesPatch, SecurityEvent, SecurityEventFilters, SecurityEventPage,
@@ -26,7 +26,7 @@ use crate::kernel::{
 pub(super) async fn show(
     person: Person,
     _: NoQuery,
-    admitted: Option<Admitted>,
+    here: Whereabouts,
     identity: Data<Identity>,
 ) -> Result<Tagged<Me>> {
     let user = person.user;
@@ -34,13 +34,13 @@ pub(super) async fn show(
         .db
         .unscoped(&person.call, move |tx| people::me(tx, user))
         .await?;
-    Ok(Tagged(seen_here(me, &person, admitted)))
+    Ok(Tagged(seen_here(me, &person, here)))
 }
 
 /// Somebody as they see themselves with this request.
-fn seen_here(me: Me, person: &Person, admitted: Option<Admitted>) -> Me {
+fn seen_here(me: Me, person: &Person, here: Whereabouts) -> Me {
     Me {
-        workspace: admitted.map(|admitted| admitted.0.scope().workspace()),
+        workspace: here.0.map(|access| access.scope().workspace()),
         impersonated_by: person.impersonator,
         ..me
     }
@@ -55,7 +55,7 @@ fn seen_here(me: Me, person: &Person, admitted: Option<Admitted>) -> Me {
 pub(super) async fn update(
     BySession { person, .. }: BySession,
     _: NoQuery,
-    admitted: Option<Admitted>,
+    here: Whereabouts,
     identity: Data<Identity>,
     seen: IfMatch,
     change: Valid<MePatch>,
@@ -67,7 +67,7 @@ pub(super) async fn update(
             people::patch(tx, &call, user, &seen, change.into_inner())
         })
         .await?;
-    Ok(Tagged(seen_here(changed, &person, admitted)))
+    Ok(Tagged(seen_here(changed, &person, here)))
 }
 
 /// Show your preferences.
