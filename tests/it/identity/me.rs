@@ -203,8 +203,10 @@ async fn whoever_names_a_workspace_that_is_not_theirs_is_told_so_and_not_shown_t
         me(named).patch("/me", change.clone()).await.refused("not-found");
     }
     // Where they name none and two can be meant, who they are is not kept from them.
-    let second = world.workspace("second");
-    world.join(second, person.user, "viewer");
+    let busy = someone(&world).await;
+    world.join(world.home(), busy.user, "viewer");
+    world.join(world.elsewhere(), busy.user, "viewer");
+    let session = login(&world, &busy).await;
     assert!(session.caller.get("/me").await.ok().body["workspace"].is_null());
 }
 
