@@ -12,8 +12,11 @@ use crate::{
     report::{Row, Verdict},
 };
 
+/// What was freed goes back to the machine within this time.
+const SETTLED: Duration = Duration::from_secs(2);
+
 pub async fn idle(bench: &Bench) -> Result<Vec<Row>> {
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(SETTLED).await;
     let (now, _) = machine::resident(bench.stack.process())?;
     Ok(vec![memory(
         "process.idle",
@@ -24,6 +27,7 @@ pub async fn idle(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 pub async fn loaded(bench: &Bench) -> Result<Vec<Row>> {
+    tokio::time::sleep(SETTLED).await;
     let (now, most) = machine::resident(bench.stack.process())?;
     Ok(vec![
         memory("process.loaded", "resident memory after the load", now, 200.0),
