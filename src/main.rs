@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("guildhall: {error:#}");
+            cli::tell_of(&error);
             ExitCode::FAILURE
         }
     }

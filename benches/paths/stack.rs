@@ -16,7 +16,7 @@ use url::Url;
 /// Connections to the database, of the path as of pgbench: as many as a process has by default.
 pub const CONNECTIONS: usize = 10;
 /// Who ask at once. Each of pgbench's callers is always at its connection; ours are elsewhere for half of the time, reading and writing HTTP. No more
-/// of them than there are places, for a workspace as for those who have none.
+/// of them than find a place, in a workspace as without one.
 pub const CALLERS: usize = 2 * CONNECTIONS;
 
 /// A running stack. It ends with its folder when it is dropped.

@@ -78,6 +78,20 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
+/// Says a line on standard error to whoever still reads there: `eprintln!` panics where nobody does.
+macro_rules! tell {
+    ($($said:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($said)*);
+    }};
+}
+pub(crate) use tell;
+
+/// Says why a command failed.
+pub fn tell_of(error: &anyhow::Error) {
+    tell!("guildhall: {error:#}");
+}
+
 /// Prints a line, as [`print`].
 pub(super) fn print_line(line: &str) -> io::Result<()> {
     print(format!("{line}\n").as_bytes())

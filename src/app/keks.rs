@@ -1,7 +1,7 @@
 //! `guildhall admin keks`: which key-encryption keys are in use, and the way from one to the next.
 
 use std::{
-    io::{IsTerminal, stderr},
+    io::{IsTerminal, Write, stderr},
     sync::Arc,
     time::Duration,
 };
@@ -82,7 +82,7 @@ pub(super) async fn rewrap(deployment: &Deployment) -> Result<()> {
         () = show(&progress) => bail!("the progress ended before the work"),
     };
     if stderr().is_terminal() {
-        eprint!("\r\x1b[K");
+        let _ = write!(stderr(), "\r\x1b[K");
     }
     told_of(&done, deployment.keyring.current())
 }
@@ -92,14 +92,14 @@ async fn show(progress: &Progress) {
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
         if stderr().is_terminal() {
-            eprint!("\rrecords moved: {}", progress.moved());
+            let _ = write!(stderr(), "\rrecords moved: {}", progress.moved());
         }
     }
 }
 
 fn told_of(done: &Rewrapped, current: &str) -> Result<()> {
     for fault in &done.faults {
-        eprintln!("left as it is: {fault}");
+        cli::tell!("left as it is: {fault}");
     }
     cli::print_line(&format!("Records moved to {current}: {}.", done.moved))?;
     for (kek, became) in &done.older {

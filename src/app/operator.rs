@@ -112,7 +112,7 @@ async fn bootstrap(deployment: &Deployment, email: &str) -> Result<()> {
     let token = deployment.identity.bootstrap(email).await;
     let token = token.map_err(|error| anyhow!("{error}"))?;
     let base = &deployment.front.public_url;
-    eprintln!("{email} owns platform. With this link, which works once and for a day, they choose their password:");
+    cli::tell!("{email} owns platform. With this link, which works once and for a day, they choose their password:");
     // In the fragment, which browsers keep to themselves.
     Ok(cli::print_line(&format!("{base}/auth/reset#{}", token.expose()))?)
 }
@@ -131,7 +131,7 @@ async fn list(deployment: &Deployment) -> Result<()> {
 async fn rotate(deployment: &Deployment, purpose: Use) -> Result<()> {
     let rotated = deployment.keys.rotate(purpose).await;
     rotated.map_err(|error| anyhow!("{error}"))?;
-    eprintln!("the spare {} key signs now", purpose.name());
+    cli::tell!("the spare {} key signs now", purpose.name());
     Ok(())
 }
 
@@ -141,7 +141,7 @@ async fn revoke(deployment: &Deployment, kid: &str) -> Result<()> {
         true => anyhow!("there is no signing key {kid}"),
         false => anyhow!("{error}"),
     })?;
-    eprintln!("{kid} is withdrawn: within seconds nobody takes what it signed, and another key signs");
+    cli::tell!("{kid} is withdrawn: within seconds nobody takes what it signed, and another key signs");
     Ok(())
 }
 

@@ -268,7 +268,10 @@ fn every_example_is_one_of_its_schema() {
     }
     for (name, webhook) in document["webhooks"].as_object().expect("webhooks") {
         let content = &webhook["post"]["requestBody"]["content"]["application/json"];
+        let told = guildhall::app::events::catalogue();
+        let told = told.iter().find(|event| event.name == name).expect("an event");
         assert_eq!(content["example"]["type"], *name);
+        assert_eq!(content["example"]["data"], told.example());
         shown.push((name, &content["schema"], &content["example"]));
     }
     let mut broken = Vec::new();

@@ -301,3 +301,14 @@ fn whoever_reads_only_the_beginning_of_what_is_printed_hears_no_complaint() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(output.stdout.len(), 10);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_hears_no_complaint_still_reads_how_it_ended() {
+    for output in ["2>/dev/full", ">/dev/full 2>&1"] {
+        let script = format!("'{}' migrate status {output}", env!("CARGO_BIN_EXE_guildhall"));
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).env_remove("DATABASE_MIGRATOR_URL");
+        assert_eq!(command.status().expect("bash").code(), Some(1), "{output}");
+    }
+}

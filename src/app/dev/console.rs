@@ -1,19 +1,21 @@
 //! What a person at the terminal sees: progress on standard error, the outcome on standard output; colours on a terminal only.
 
 use std::{
-    io::{IsTerminal, stderr, stdout},
+    io::{IsTerminal, Write, stderr, stdout},
     time::Instant,
 };
+
+use crate::app::cli::tell;
 
 /// Announces a step, does it, and says how long it took.
 pub(super) fn step<T>(doing: &str, work: impl FnOnce() -> anyhow::Result<(T, String)>) -> anyhow::Result<T> {
     let begun = Instant::now();
     if stderr().is_terminal() {
-        eprint!("  \u{2026} {doing}\r");
+        let _ = write!(stderr(), "  \u{2026} {doing}\r");
     }
     let (made, outcome) = work().inspect_err(|_| {
         if stderr().is_terminal() {
-            eprint!("\x1b[2K");
+            let _ = write!(stderr(), "\x1b[2K");
         }
     })?;
     done(&outcome, begun);
@@ -24,16 +26,16 @@ pub(super) fn step<T>(doing: &str, work: impl FnOnce() -> anyhow::Result<(T, Str
 pub(super) fn done(outcome: &str, begun: Instant) {
     let seconds = begun.elapsed().as_secs_f64();
     match stderr().is_terminal() {
-        true => eprintln!("\x1b[2K  \x1b[32m\u{2713}\x1b[0m {outcome} \x1b[2m({seconds:.1} s)\x1b[0m"),
-        false => eprintln!("dev: {outcome} ({seconds:.1} s)"),
+        true => tell!("\x1b[2K  \x1b[32m\u{2713}\x1b[0m {outcome} \x1b[2m({seconds:.1} s)\x1b[0m"),
+        false => tell!("dev: {outcome} ({seconds:.1} s)"),
     }
 }
 
 /// Says something that is worth knowing.
 pub(super) fn note(text: &str) {
     match stderr().is_terminal() {
-        true => eprintln!("\x1b[2K  \x1b[33m!\x1b[0m {text}"),
-        false => eprintln!("dev: {text}"),
+        true => tell!("\x1b[2K  \x1b[33m!\x1b[0m {text}"),
+        false => tell!("dev: {text}"),
     }
 }
 

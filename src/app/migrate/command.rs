@@ -46,8 +46,8 @@ pub fn run(command: Migrate, config: &Config) -> Result<()> {
         Migrate::Up => {
             let ran = up(migrator(config)?)?;
             match ran.len() {
-                0 => eprintln!("migrate: nothing to do, {}", told(&applied(migrator(config)?)?)),
-                n => eprintln!("migrate: ran {n}: {}", ran.join(", ")),
+                0 => cli::tell!("migrate: nothing to do, {}", told(&applied(migrator(config)?)?)),
+                n => cli::tell!("migrate: ran {n}: {}", ran.join(", ")),
             }
         }
         Migrate::Down { count, yes } => {
@@ -61,7 +61,7 @@ pub fn run(command: Migrate, config: &Config) -> Result<()> {
                 );
             }
             let gone = down(url, count)?;
-            eprintln!("migrate: took back {}", gone.join(", "));
+            cli::tell!("migrate: took back {}", gone.join(", "));
         }
         Migrate::Status => {
             let url = migrator(config)?;
@@ -106,7 +106,7 @@ fn begin(database: String, config: &Config) -> Result<()> {
     let wanted = Bootstrap { database, passwords };
     let urls = bootstrap(admin.expose(), &wanted)?;
     let database = &wanted.database;
-    eprintln!("migrate: roles and database {database} are ready; now run `guildhall migrate up`");
+    cli::tell!("migrate: roles and database {database} are ready; now run `guildhall migrate up`");
     for (name, url) in [
         ("DATABASE_MIGRATOR_URL", &urls.migrator),
         ("DATABASE_TENANT_URL", &urls.tenant),
@@ -114,7 +114,7 @@ fn begin(database: String, config: &Config) -> Result<()> {
     ] {
         cli::print_line(&format!("{name}={}", without_password(url.expose())))?;
     }
-    eprintln!("migrate: put the passwords in; they are not shown");
+    cli::tell!("migrate: put the passwords in; they are not shown");
     Ok(())
 }
 

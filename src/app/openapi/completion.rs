@@ -8,7 +8,6 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
-use super::events;
 use crate::kernel::{example::example, http::front::API_VERSION};
 
 /// Completes the description of the mounted routes.
@@ -26,7 +25,6 @@ pub(super) fn complete(document: &mut Value) -> Result<()> {
 
     let schemas = document["components"]["schemas"].clone();
     exemplify(&mut document["components"]["schemas"], &schemas);
-    events::exemplify(document);
     let mut ids = Vec::new();
     let paths = document["paths"].as_object_mut().context("no paths")?;
     for (path, item) in paths.iter_mut() {

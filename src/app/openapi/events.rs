@@ -1,8 +1,8 @@
 //! The events that webhook endpoints are told, as the document describes them: from the catalogue alone.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::kernel::{example::example, outbox::EventInfo};
+use crate::kernel::{http::front::API_VERSION, outbox::EventInfo};
 
 /// Adds a webhook for every type of event that endpoints can ask for, and the schemas that they need.
 pub(super) fn describe(document: &mut Value, events: &[&EventInfo]) {
@@ -22,28 +22,6 @@ pub(super) fn describe(document: &mut Value, events: &[&EventInfo]) {
     document["webhooks"] = Value::Object(webhooks.collect());
 }
 
-/// Gives every webhook an example: what every event has, with an example of its own data.
-pub(super) fn exemplify(document: &mut Value) {
-    let schemas = document["components"]["schemas"].clone();
-    let needed: Vec<_> = schemas["WebhookEvent"]["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .collect();
-    for told in document["webhooks"]
-        .as_object_mut()
-        .into_iter()
-        .flat_map(Map::values_mut)
-    {
-        let content = &mut told["post"]["requestBody"]["content"]["application/json"];
-        let mut whole = example(&content["schema"], &|name| schemas.get(name));
-        if let Some(members) = whole.as_object_mut() {
-            members.retain(|name, _| needed.iter().any(|needed| *needed == name));
-        }
-        content["example"] = whole;
-    }
-}
-
 fn webhook(event: &EventInfo) -> Value {
     let data = format!("#/components/schemas/{}", (event.schema)());
     let own = json!({"type": "object", "properties": {"type": {"const": event.name}, "data": {"$ref": data}}});
@@ -54,7 +32,14 @@ fn webhook(event: &EventInfo) -> Value {
         "security": [],
         "requestBody": {
             "required": true,
-            "content": {"application/json": {"schema": {"allOf": [{"$ref": "#/components/schemas/WebhookEvent"}, own]}}},
+            "content": {"application/json": {
+                "schema": {"allOf": [{"$ref": "#/components/schemas/WebhookEvent"}, own]},
+                "example": {
+                    "id": "evt_01jd8qv4x2fkr9s3m5n7p0t1wz", "type": event.name, "timestamp": "2026-11-20T17:30:00.123Z", "api_version": API_VERSION,
+                    "workspace_id": "wsp_01jd8qv4x2fkr9s3m5n7p0t1wz", "actor": {"type": "user", "id": "usr_01jd8qv4x2fkr9s3m5n7p0t1wz"},
+                    "request_id": "req_01jd8qv4x2fkr9s3m5n7p0t1wz", "data": event.example(),
+                },
+            }},
         },
         "responses": {"2XX": {"description": "It has arrived. Any other answer, or none within 15 s, is a failure, and it is sent again."}},
     })

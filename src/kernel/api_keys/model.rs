@@ -89,6 +89,7 @@ pub struct CreatedApiKey {
     #[serde(flatten)]
     pub key: ApiKey,
     /// Send it as `Authorization: Bearer` or `X-Api-Key`. It is never shown again.
+    #[schema(example = "gld_live_pk_…")]
     pub secret: String,
 }
 

@@ -89,9 +89,6 @@ const LISTS: [&str; 4] = [
     "http.allow_targets",
 ];
 
-/// Variables of ours that name files and folders, which need not be text.
-const FILES: [&str; 3] = ["GUILDHALL_HOME", "GUILDHALL_PG_BIN", "GUILDHALL_REDIS_SERVER"];
-
 /// The process's variables.
 ///
 /// # Errors
@@ -115,8 +112,7 @@ fn texts(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<HashMa
 }
 
 fn is_setting(name: &str) -> bool {
-    let ours = name.starts_with("GUILDHALL_") || ALIASES.iter().any(|(alias, _)| *alias == name);
-    ours && !FILES.contains(&name)
+    name.to_ascii_uppercase().starts_with("GUILDHALL_") || ALIASES.iter().any(|(alias, _)| *alias == name)
 }
 
 impl Config {

@@ -155,10 +155,12 @@ pub enum FieldCode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// A JSON pointer into the body, or where it was: `query/limit`, `header/If-Match`, `path/id`.
+    #[schema(example = "/name")]
     pub pointer: String,
     /// What is wrong with it.
     pub code: FieldCode,
     /// The same for people.
+    #[schema(example = "A name is wanted.")]
     pub detail: String,
 }
 

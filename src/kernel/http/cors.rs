@@ -174,6 +174,7 @@ mod tests {
             admission: Class::Interactive,
             public,
             reads,
+            placed: false,
             fresh: false,
             queries: false,
             waits: false,

@@ -124,10 +124,16 @@ impl FromRequest for Whereabouts {
         let is_named = request.headers().contains_key(&names::WORKSPACE);
         with_caller(request, |caller| match &caller.access {
             Ok(access) => Ok(Whereabouts(Some(access.clone()))),
-            Err(refused) if is_named && matches!(refused.kind().status, 400 | 404) => Err(refused.clone()),
+            Err(refused) if is_named && is_nowhere(&caller.access) => Err(refused.clone()),
             Err(_) => Ok(Whereabouts(None)),
         })
     }
+}
+
+/// True if the workspace that is named, or that would have to be, is none of the caller's.
+pub(super) fn is_nowhere(access: &Result<Access, Problem>) -> bool {
+    let none = |refused: &Problem| matches!(refused.kind().status, 400 | 404);
+    access.as_ref().is_err_and(none)
 }
 
 /// Proof that the person signed in within the last fifteen minutes, for what a stolen session must not do.

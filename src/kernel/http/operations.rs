@@ -36,12 +36,15 @@ pub struct Operation {
     pub public: bool,
     /// Changes nothing: a `GET`.
     pub reads: bool,
+    /// About the account, and the workspace that is named: `x-workspace`.
+    pub placed: bool,
     /// Wants a sign-in of the last minutes: `x-fresh`.
     pub fresh: bool,
     /// Works in a workspace whose payment is overdue: reads, exports, whatever bills or deletes, what the workspace's customers ask, and
     /// what says so by `x-works-unpaid`. Data is never hostage.
     pub works_unpaid: bool,
-    /// Works in a workspace that the operator suspended: what pays and what takes one's own data along. Its owners look at everything.
+    /// Works in a workspace that the operator suspended: what pays, what takes one's own data along, and what says so by `x-works-suspended`. Its
+    /// owners look at everything.
     pub works_suspended: bool,
     /// Documents query parameters.
     pub queries: bool,
@@ -224,6 +227,7 @@ fn unlisted() -> Operation {
         works_unpaid: true,
         works_suspended: false,
         reads: false,
+        placed: false,
         fresh: false,
         queries: true,
         waits: false,
@@ -288,6 +292,7 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         admission,
         public,
         reads: method == Method::GET,
+        placed: says("x-workspace"),
         fresh: says("x-fresh"),
         works_unpaid: matches!(
             rate,
@@ -295,7 +300,7 @@ fn operation(template: &'static str, method: &Method, described: &Described) -> 
         ) || method == Method::DELETE
             || bills
             || says("x-works-unpaid"),
-        works_suspended: bills,
+        works_suspended: bills || says("x-works-suspended"),
         queries: parameters(described).any(|parameter| match parameter {
             RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
             RefOr::Ref(_) => true,

@@ -96,6 +96,7 @@ pub struct OwnWorkspace {
     #[serde(flatten)]
     pub workspace: Workspace,
     /// The caller's role: a system role, or `custom`.
+    #[schema(example = "owner")]
     pub role: String,
 }
 
@@ -298,12 +299,16 @@ impl Validate for MemberPatch {
 #[derive(Serialize, ToSchema)]
 pub struct RoleInfo {
     /// The key of a system role, or of a custom one.
+    #[schema(example = "viewer")]
     pub key: String,
     /// What people call it.
+    #[schema(example = "Viewer")]
     pub name: String,
     /// True for the roles that every workspace has.
+    #[schema(example = true)]
     pub system: bool,
     /// What it may do.
+    #[schema(example = json!(["agents:read", "runs:read"]))]
     pub permissions: Vec<String>,
 }
 

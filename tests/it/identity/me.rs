@@ -201,7 +201,28 @@ async fn whoever_names_a_workspace_that_is_not_theirs_is_told_so_and_not_shown_t
     ] {
         me(named).get("/me").await.refused("not-found");
         me(named).patch("/me", change.clone()).await.refused("not-found");
+        for path in ["/me?zzz=1", "/me/permissions?zzz=1"] {
+            me(named).get(path).await.refused("not-found");
+        }
     }
+    me(&home).get("/me?zzz=1").await.refused("unknown-parameter");
+    me(&home)
+        .patch("/me?zzz=1", change.clone())
+        .await
+        .refused("unknown-parameter");
+    // One that is suspended is still theirs, however it is asked for.
+    let home_id = world.home().uuid();
+    world.admin(&format!(
+        "UPDATE guildhall.workspaces SET state = 'suspended' WHERE id = '{home_id}'"
+    ));
+    let session = login(&world, &person).await;
+    let seen = session.caller.get("/me").await.ok();
+    assert_eq!(seen.text_at("/workspace"), home);
+    let changed = session
+        .caller
+        .patch("/me", change)
+        .header("if-match", seen.header("etag"));
+    assert_eq!(changed.await.ok().text_at("/workspace"), home);
     // Where they name none and two can be meant, who they are is not kept from them.
     let busy = someone(&world).await;
     world.join(world.home(), busy.user, "viewer");

@@ -1,9 +1,10 @@
 //! Which way imports go, however they are written.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::{
-    Attribute, ItemMod, ItemUse, UseTree, parse_quote,
+    Attribute, ItemMod, ItemUse, Macro, Meta, UseTree, parse_quote,
     visit::{self, Visit},
 };
 
@@ -14,6 +15,8 @@ struct Named {
     /// The module that is read.
     here: Vec<String>,
     paths: Vec<String>,
+    /// What a name stands for that was imported.
+    bound: BTreeMap<String, String>,
 }
 
 impl Named {
@@ -25,37 +28,76 @@ impl Named {
         let mut named = Named {
             here,
             paths: Vec::new(),
+            bound: BTreeMap::new(),
         };
         let parsed = syn::parse_file(text).unwrap_or_else(|error| panic!("{file}: {error}"));
         named.visit_file(&parsed);
+        let whole = |path: &String| {
+            let (first, rest) = path.split_once("::")?;
+            Some(format!("{}::{rest}", named.bound.get(first)?))
+        };
+        let meant: Vec<String> = named.paths.iter().filter_map(whole).collect();
+        named.paths.extend(meant);
         named.paths
     }
 
-    /// Notes a path, from the root if it says where it begins.
-    fn note(&mut self, path: &[String]) {
+    /// A path from the root, if it says where it begins.
+    fn whole(&self, path: &[String]) -> String {
         let above = path.iter().take_while(|part| *part == "super").count();
         let from_here = above > 0 || path.first().is_some_and(|part| part == "self");
         let mut whole = Vec::new();
         if from_here {
             whole.extend_from_slice(&self.here[..self.here.len().saturating_sub(above)]);
         }
-        whole.extend(
-            path.iter()
-                .filter(|part| !["super", "self"].contains(&part.as_str()))
-                .cloned(),
-        );
-        self.paths.push(whole.join("::"));
+        let rest = path.iter().filter(|part| !["super", "self"].contains(&part.as_str()));
+        whole.extend(rest.cloned());
+        whole.join("::")
     }
 
     fn imported(&mut self, tree: &UseTree, before: &[String]) {
         let with = |name: String| [before, &[name]].concat();
-        match tree {
-            UseTree::Path(path) => self.imported(&path.tree, &with(path.ident.to_string())),
-            UseTree::Group(group) => group.items.iter().for_each(|item| self.imported(item, before)),
-            UseTree::Name(name) => self.note(&with(name.ident.to_string())),
-            UseTree::Rename(name) => self.note(&with(name.ident.to_string())),
-            _ => self.note(before),
+        let (path, name) = match tree {
+            UseTree::Path(path) => return self.imported(&path.tree, &with(path.ident.to_string())),
+            UseTree::Group(group) => return group.items.iter().for_each(|item| self.imported(item, before)),
+            UseTree::Name(name) => (with(name.ident.to_string()), name.ident.to_string()),
+            UseTree::Rename(name) => (with(name.ident.to_string()), name.rename.to_string()),
+            _ => (with("*".to_owned()), "*".to_owned()),
+        };
+        let path = self.whole(&path);
+        self.bound.insert(name, path.clone());
+        self.paths.push(path);
+    }
+
+    /// What stands in a macro or an attribute, where a path is a run of names, or a text.
+    fn within(&mut self, tokens: &TokenStream) {
+        let mut run: Vec<String> = Vec::new();
+        for token in tokens.clone() {
+            match token {
+                TokenTree::Punct(mark) if mark.as_char() == ':' => {}
+                TokenTree::Ident(name) => run.push(name.to_string()),
+                other => {
+                    self.note(&mut run);
+                    match other {
+                        TokenTree::Group(group) => self.within(&group.stream()),
+                        TokenTree::Literal(text) => {
+                            let text = text.to_string();
+                            let mut parts = text.trim_matches('"').split("::").map(str::to_owned).collect();
+                            self.note(&mut parts);
+                        }
+                        _ => {}
+                    }
+                }
+            }
         }
+        self.note(&mut run);
+    }
+
+    /// Notes a run of names: any of them may be where a path begins, as after a keyword.
+    fn note(&mut self, run: &mut Vec<String>) {
+        for start in 0..run.len() {
+            self.paths.push(self.whole(&run[start..]));
+        }
+        run.clear();
     }
 }
 
@@ -78,8 +120,20 @@ impl Visit<'_> for Named {
 
     fn visit_path(&mut self, path: &syn::Path) {
         let parts: Vec<String> = path.segments.iter().map(|part| part.ident.to_string()).collect();
-        self.note(&parts);
+        self.paths.push(self.whole(&parts));
         visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, called: &Macro) {
+        self.within(&called.tokens);
+        visit::visit_macro(self, called);
+    }
+
+    fn visit_attribute(&mut self, attribute: &Attribute) {
+        if let Meta::List(list) = &attribute.meta {
+            self.within(&list.tokens);
+        }
+        visit::visit_attribute(self, attribute);
     }
 }
 
@@ -108,6 +162,10 @@ fn a_path_is_seen_however_it_is_written() {
     let text = "
         use crate::{ app::boot::Deployment, features::{billing::{self, PlanCache}, products::*} };
         use super::super::features::machines as m;
+        use crate::features;
+        fn called() { assert!(features::policies::f()); json!({\"a\": crate::features::store::x()}); matches!(0, x if crate::app::web::x(x)) }
+        macro_rules! up { () => { crate::app::made::run() }; }
+        #[serde(serialize_with = \"crate::features::written::millis\")] struct Told;
         mod within { use super::super::other; fn f() { let _ = crate::app::serve(|| actix_web::web::Data); } }
         #[cfg(test)] mod tests { use crate::never; }
     ";
@@ -116,8 +174,13 @@ fn a_path_is_seen_however_it_is_written() {
         "crate::app::boot::Deployment",
         "crate::features::billing",
         "crate::features::billing::PlanCache",
-        "crate::features::products",
+        "crate::features::products::*",
         "crate::features::machines",
+        "crate::features::policies::f",
+        "crate::features::store::x",
+        "crate::app::web::x",
+        "crate::app::made::run",
+        "crate::features::written::millis",
         "crate::kernel::other",
         "crate::app::serve",
         "actix_web::web::Data",
@@ -125,6 +188,14 @@ fn a_path_is_seen_however_it_is_written() {
         assert!(named.iter().any(|one| one == path), "{path} of {named:?}");
     }
     assert!(!named.iter().any(|one| one.contains("never")), "{named:?}");
+}
+
+#[test]
+fn nobody_takes_everything_of_the_root() {
+    none(
+        "what is taken is named",
+        naming("src", &["crate::*", "crate::features::*"], |_| false),
+    );
 }
 
 #[test]

@@ -138,6 +138,7 @@ pub struct AgentVersionSummary {
     #[schema(required)]
     pub note: Option<String>,
     /// The labels that mean it.
+    #[schema(example = json!(["production"]))]
     pub labels: Vec<String>,
     /// When it was retired.
     #[schema(required)]

@@ -46,6 +46,7 @@ pub struct AgentVersion {
     #[schema(required)]
     pub note: Option<String>,
     /// The labels that mean it.
+    #[schema(example = json!(["production"]))]
     pub labels: Vec<String>,
     /// When it was retired.
     #[schema(required)]

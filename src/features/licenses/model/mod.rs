@@ -205,6 +205,7 @@ pub struct IssuedLicense {
     #[serde(flatten)]
     pub license: License,
     /// The key, for the customer's software. It is never shown again.
+    #[schema(example = "gld_live_lk_…")]
     pub key: String,
 }
 

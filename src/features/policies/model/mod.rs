@@ -58,8 +58,10 @@ pub struct Policy {
     /// What its licences are for.
     pub product_id: ProductId,
     /// What programs call it, unique in the product.
+    #[schema(example = "pro")]
     pub code: String,
     /// What people call it.
+    #[schema(example = "Pro")]
     pub name: String,
     /// Orders the product's tiers: the higher one is worth more.
     pub rank: i32,

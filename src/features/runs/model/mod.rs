@@ -210,6 +210,7 @@ pub struct Run {
     /// The first run of its family: itself, if it has no parent.
     pub root_run_id: RunId,
     /// Words to find it by.
+    #[schema(example = json!(["nightly"]))]
     pub tags: Vec<String>,
     /// The workspace's own tags.
     #[schema(value_type = Object)]

@@ -201,7 +201,7 @@ pub struct Message {
     #[schema(example = "user")]
     pub role: String,
     /// What was said.
-    #[schema(value_type = String)]
+    #[schema(example = "Summarise this page.", value_type = String)]
     pub content: Value,
     /// The step that said it.
     #[schema(required)]

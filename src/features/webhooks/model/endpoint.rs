@@ -191,6 +191,7 @@ pub struct Secrets {
 #[schema(as = WebhookSecret)]
 pub struct ShownSecret {
     /// `whsec_` and base64 of 32 bytes.
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=")]
     pub secret: String,
     /// When it stops signing.
     #[serde(serialize_with = "crate::kernel::clock::millis")]

@@ -107,7 +107,8 @@ pub struct Me {
     pub time_zone: String,
     /// Whether they can sign in with a password.
     pub has_password: bool,
-    /// The workspace that this request is about; null if it names none and they have several.
+    /// The workspace that this request is about, a suspended one too; null if it names none and they have none or several, and for a key of one
+    /// that is suspended.
     pub workspace: Option<WorkspaceId>,
     /// What they are to the operator.
     pub platform_role: PlatformRole,

@@ -21,12 +21,12 @@ use crate::kernel::{
 ///
 /// Answers every kind of credential that stands for a person. With `Guildhall-Workspace`, `workspace` is the one that it names.
 #[utoipa::path(operation_id = "me_get", responses((status = 200, description = "You.", body = Me), (status = 304, description = "It is as you have it.")),
-               extensions(("x-account" = json!(true)), ("x-workspace" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
+               extensions(("x-account" = json!(true)), ("x-workspace" = json!(true)), ("x-works-suspended" = json!(true)), ("x-rate-class" = json!("read")), ("x-admission" = json!("account"))))]
 #[get("/me")]
 pub(super) async fn show(
     person: Person,
-    _: NoQuery,
     here: Whereabouts,
+    _: NoQuery,
     identity: Data<Identity>,
 ) -> Result<Tagged<Me>> {
     let user = person.user;
@@ -50,12 +50,12 @@ fn seen_here(me: Me, person: &Person, here: Whereabouts) -> Me {
 ///
 /// Your workspaces learn of it at once.
 #[utoipa::path(operation_id = "me_update", request_body = MePatch, responses((status = 200, description = "It was changed.", body = Me)),
-               extensions(("x-if-match" = json!(true)), ("x-account" = json!(true)), ("x-workspace" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
+               extensions(("x-if-match" = json!(true)), ("x-account" = json!(true)), ("x-workspace" = json!(true)), ("x-works-suspended" = json!(true)), ("x-rate-class" = json!("write")), ("x-admission" = json!("account"))))]
 #[patch("/me")]
 pub(super) async fn update(
     BySession { person, .. }: BySession,
-    _: NoQuery,
     here: Whereabouts,
+    _: NoQuery,
     identity: Data<Identity>,
     seen: IfMatch,
     change: Valid<MePatch>,
