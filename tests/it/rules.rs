@@ -292,18 +292,6 @@ fn what_is_judged_ends_where_tests_begin_and_not_where_they_are_named() {
 }
 
 #[test]
-fn whoever_reads_what_is_printed_may_have_read_enough() {
-    let mut broken = Vec::new();
-    let is_shipped = |file: &str| !is_test(file) && !file.ends_with("/testing.rs");
-    for (file, text) in sources("src").iter().filter(|(file, _)| is_shipped(file)) {
-        let prints = |line: &str| line.contains("print!(") || line.contains("println!(");
-        let printing = code(text).filter(|(_, line)| prints(line));
-        broken.extend(printing.map(|(n, line)| format!("{file}:{n}: {}", line.trim())));
-    }
-    none("`cli::print` and `tell!` say nothing of a pipe that was closed", broken);
-}
-
-#[test]
 fn nothing_is_left_unfinished() {
     let words = "todo!( unimplemented!( #[ignore ```ignore ```no_run ```compile_fail ```rust, #[allow( dbg!(";
     let all: Vec<(String, String)> = sources("src")

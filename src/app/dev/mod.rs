@@ -157,7 +157,8 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
             () = end.asked() => None,
         };
         if let Some(running) = running {
-            cli::print(console::table("Guildhall runs.", &running.lines()).as_bytes())?;
+            // It serves, whoever reads that.
+            let _unread = cli::print(console::table("Guildhall runs.", &running.lines()).as_bytes());
             running.keep(home)?;
             console::done("ready; Ctrl-C stops everything", begun);
             end.asked().await;

@@ -131,7 +131,7 @@ impl FromRequest for Whereabouts {
 }
 
 /// True if the workspace that is named, or that would have to be, is none of the caller's.
-pub(super) fn is_nowhere(access: &Result<Access, Problem>) -> bool {
+fn is_nowhere(access: &Result<Access, Problem>) -> bool {
     let none = |refused: &Problem| matches!(refused.kind().status, 400 | 404);
     access.as_ref().is_err_and(none)
 }

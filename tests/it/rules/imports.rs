@@ -1,6 +1,6 @@
-//! Which way imports go, however they are written.
+//! Which way imports go: in trees of `use`, in paths, and within macros and attributes.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{
@@ -16,7 +16,7 @@ struct Named {
     here: Vec<String>,
     paths: Vec<String>,
     /// What a name stands for that was imported.
-    bound: BTreeMap<String, String>,
+    bound: BTreeSet<(String, String)>,
 }
 
 impl Named {
@@ -28,16 +28,20 @@ impl Named {
         let mut named = Named {
             here,
             paths: Vec::new(),
-            bound: BTreeMap::new(),
+            bound: BTreeSet::new(),
         };
         let parsed = syn::parse_file(text).unwrap_or_else(|error| panic!("{file}: {error}"));
         named.visit_file(&parsed);
-        let whole = |path: &String| {
-            let (first, rest) = path.split_once("::")?;
-            Some(format!("{}::{rest}", named.bound.get(first)?))
+        let whole = |path: &String| -> Vec<String> {
+            let (first, rest) = path.split_once("::").unwrap_or((path, ""));
+            let bound = named.bound.iter().filter(|(name, _)| name == first);
+            bound.map(|(_, meant)| format!("{meant}::{rest}")).collect()
         };
-        let meant: Vec<String> = named.paths.iter().filter_map(whole).collect();
-        named.paths.extend(meant);
+        // What a name stands for may begin with another one that was imported.
+        for _ in 0..2 {
+            let meant: Vec<String> = named.paths.iter().flat_map(whole).collect();
+            named.paths.extend(meant);
+        }
         named.paths
     }
 
@@ -59,12 +63,15 @@ impl Named {
         let (path, name) = match tree {
             UseTree::Path(path) => return self.imported(&path.tree, &with(path.ident.to_string())),
             UseTree::Group(group) => return group.items.iter().for_each(|item| self.imported(item, before)),
+            UseTree::Name(name) if name.ident == "self" => {
+                (before.to_vec(), before.last().cloned().unwrap_or_default())
+            }
             UseTree::Name(name) => (with(name.ident.to_string()), name.ident.to_string()),
             UseTree::Rename(name) => (with(name.ident.to_string()), name.rename.to_string()),
             _ => (with("*".to_owned()), "*".to_owned()),
         };
         let path = self.whole(&path);
-        self.bound.insert(name, path.clone());
+        self.bound.insert((name, path.clone()));
         self.paths.push(path);
     }
 
@@ -162,7 +169,7 @@ fn a_path_is_seen_however_it_is_written() {
     let text = "
         use crate::{ app::boot::Deployment, features::{billing::{self, PlanCache}, products::*} };
         use super::super::features::machines as m;
-        use crate::features;
+        use crate::features::{self};
         fn called() { assert!(features::policies::f()); json!({\"a\": crate::features::store::x()}); matches!(0, x if crate::app::web::x(x)) }
         macro_rules! up { () => { crate::app::made::run() }; }
         #[serde(serialize_with = \"crate::features::written::millis\")] struct Told;

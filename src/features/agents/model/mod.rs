@@ -175,6 +175,7 @@ pub struct DraftState {
     #[schema(required)]
     pub differs_from: Option<i32>,
     /// Why it cannot be published, as of its last change. Empty: it can.
+    #[schema(example = json!([{"pointer": "/config/model", "code": "required", "detail": "A model is wanted."}]))]
     pub problems: Vec<FieldError>,
 }
 
@@ -260,6 +261,7 @@ pub struct Verdict {
     /// Whether it can be published.
     pub valid: bool,
     /// Everything that is wrong with it.
+    #[schema(example = json!([{"pointer": "/config/model", "code": "required", "detail": "A model is wanted."}]))]
     pub problems: Vec<FieldError>,
     /// What it would become.
     #[schema(required)]

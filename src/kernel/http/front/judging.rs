@@ -15,7 +15,7 @@ use crate::kernel::{
         STARTING, UNKNOWN_API_VERSION, UNKNOWN_PARAMETER,
     },
     http::{
-        extract::{Fresh, is_nowhere},
+        extract::Fresh,
         operations::{Operation, Operations},
     },
 };
@@ -114,8 +114,8 @@ pub(super) fn judge_query(
     let is_late = operation.fresh && Fresh::of(&caller.person, clock.now().timestamp()).is_err();
     let may_know = match operation.permission {
         _ if is_late => false,
-        // Where the workspace that is named is none, that is what is wrong.
-        None if operation.placed && is_nowhere(&caller.access) => false,
+        // Where the workspace lets nobody in, that is what is wrong; the handler looks for both.
+        None if operation.placed && caller.access.is_err() => false,
         Some(permission) => caller.access.as_ref().is_ok_and(|access| access.allows(permission)),
         // Most of what concerns an account alone wants a session; what takes keys as well looks for itself.
         None => {
