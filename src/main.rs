@@ -1,5 +1,7 @@
 //! One binary; the command line is in `app::cli`.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

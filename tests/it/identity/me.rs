@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{login, someone};
-use crate::world::World;
+use crate::world::{World, patience::until};
 
 #[actix_web::test]
 async fn a_person_sees_themselves_and_changes_what_others_see() {
@@ -216,6 +216,11 @@ async fn whoever_names_a_workspace_that_is_not_theirs_is_told_so_and_not_shown_t
         "UPDATE guildhall.workspaces SET state = 'suspended' WHERE id = '{home_id}'"
     ));
     let session = login(&world, &person).await;
+    let is_refused = async || session.caller.get("/me/permissions").await.status == 403;
+    until("the suspension is heard of", is_refused).await;
+    for path in ["/me/permissions", "/me/permissions?zzz=1"] {
+        session.caller.get(path).await.refused("workspace-suspended");
+    }
     let seen = session.caller.get("/me").await.ok();
     assert_eq!(seen.text_at("/workspace"), home);
     let changed = session

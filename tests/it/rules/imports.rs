@@ -170,6 +170,9 @@ fn a_path_is_seen_however_it_is_written() {
         use crate::{ app::boot::Deployment, features::{billing::{self, PlanCache}, products::*} };
         use super::super::features::machines as m;
         use crate::features::{self};
+        use crate as root;
+        use root::app as above;
+        fn renamed() { above::twice::removed() }
         fn called() { assert!(features::policies::f()); json!({\"a\": crate::features::store::x()}); matches!(0, x if crate::app::web::x(x)) }
         macro_rules! up { () => { crate::app::made::run() }; }
         #[serde(serialize_with = \"crate::features::written::millis\")] struct Told;
@@ -187,6 +190,7 @@ fn a_path_is_seen_however_it_is_written() {
         "crate::features::store::x",
         "crate::app::web::x",
         "crate::app::made::run",
+        "crate::app::twice::removed",
         "crate::features::written::millis",
         "crate::kernel::other",
         "crate::app::serve",
