@@ -29,7 +29,7 @@ pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
     };
     let bare = Bare::start()?;
     let (subject, ceiling) = (asked(bench.stack.address), &asked(bare.address));
-    let pairs = pairs(bench, options, &subject, CALLERS, |period| async move {
+    let pairs = pairs(bench, options, &subject, |period| async move {
         Ok(load::closed(ceiling, CALLERS, period).await?.rate())
     })
     .await?;

@@ -57,17 +57,16 @@ async fn pairs<F: Future<Output = Result<f64>>>(
     bench: &Bench,
     options: &Options,
     subject: &Subject,
-    callers: usize,
     ceiling: impl Fn(Duration) -> F,
 ) -> Result<Vec<Pair>> {
     let wanted = options.pairs.max(1);
-    load::closed(subject, callers, Duration::from_secs(1)).await?;
+    load::closed(subject, CALLERS, Duration::from_secs(1)).await?;
     let mut kept = Vec::new();
     for tried in 1.. {
         let before = Usage::now()?;
         let reached = ceiling(options.period()).await?;
         let between = Usage::now()?;
-        let measured = load::closed(subject, callers, options.period()).await?;
+        let measured = load::closed(subject, CALLERS, options.period()).await?;
         let after = Usage::now()?;
         let others = after.since(&before, bench.stack.process()).others;
         let disturbed = others > 0.05;
@@ -109,7 +108,7 @@ async fn pairs<F: Future<Output = Result<f64>>>(
 /// pgbench as a ceiling: the transaction that every statement of ours has around it, in the three round trips that it takes.
 async fn of_pgbench(bench: &Bench, options: &Options, subject: &Subject, statements: &[String]) -> Result<Vec<Pair>> {
     let scripts = Script(statements.iter().map(|statement| folded(bench, statement)).collect());
-    pairs(bench, options, subject, CALLERS, |period| {
+    pairs(bench, options, subject, |period| {
         let ran = run_pgbench(bench, &scripts, period);
         async move { ran }
     })

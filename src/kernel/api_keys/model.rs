@@ -94,14 +94,14 @@ pub struct CreatedApiKey {
 }
 
 impl Versioned for CreatedApiKey {
+    const SECRET: bool = true;
+
     fn version(&self) -> i64 {
         self.key.version
     }
 }
 
 impl Located for CreatedApiKey {
-    const SECRET: bool = true;
-
     fn path(&self) -> String {
         format!("/api/v1/api-keys/{}", self.key.id)
     }

@@ -23,6 +23,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A thing whose version is its `ETag`.
 pub trait Versioned {
+    /// Whether it holds a secret that is shown only once: what is kept of the answer is sealed.
+    const SECRET: bool = false;
+
     /// Raised by every change that the thing shows.
     fn version(&self) -> i64;
 
@@ -57,8 +60,6 @@ pub trait Reply {
 pub trait Located {
     /// The path from the root of the server.
     fn path(&self) -> String;
-    /// Whether its first answer holds a secret that is shown only once.
-    const SECRET: bool = false;
 }
 
 /// 201 with `Location` and `ETag`.
@@ -104,23 +105,6 @@ pub struct Tagged<T>(pub T);
 
 impl<T: Serialize + Versioned> Reply for Tagged<T> {
     type Body = T;
-
-    fn status(&self) -> u16 {
-        200
-    }
-    fn tag(&self) -> Option<String> {
-        Some(self.0.tag())
-    }
-    fn body(&self) -> Option<&T> {
-        Some(&self.0)
-    }
-}
-
-/// 200 with `ETag`: the thing with a secret that is new and shown this once.
-pub struct Renewed<T>(pub T);
-
-impl<T: Serialize + Located + Versioned> Reply for Renewed<T> {
-    type Body = T;
     const SECRET: bool = T::SECRET;
 
     fn status(&self) -> u16 {
@@ -144,6 +128,7 @@ pub struct Put<T> {
 
 impl<T: Serialize + Versioned> Reply for Put<T> {
     type Body = T;
+    const SECRET: bool = T::SECRET;
 
     fn status(&self) -> u16 {
         match self.made {

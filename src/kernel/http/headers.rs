@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::kernel::error::{FieldCode, INVALID_HEADER, Problem};
+
 /// The date of the newest API version.
 pub const API_VERSION: &str = "2026-11-01";
 
@@ -90,6 +92,22 @@ pub(in crate::kernel) fn dress(headers: &mut HeaderMap, request_id: &str) {
     }
     if let (false, Ok(id)) = (is_named, HeaderValue::from_str(request_id)) {
         headers.append(names::REQUEST_ID.clone(), id);
+    }
+}
+
+/// A header that there may be one of.
+///
+/// # Errors
+/// 400 `invalid-header` if there are two, even twice the same: whoever stands before us may read the other. `pointer` says where.
+pub(in crate::kernel) fn once<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    pointer: &str,
+) -> Result<Option<&'h HeaderValue>, Problem> {
+    let mut all = headers.get_all(name);
+    match (all.next(), all.next()) {
+        (first, None) => Ok(first),
+        (_, Some(_)) => Err(Problem::from(INVALID_HEADER).field(pointer, FieldCode::TooMany, "Send it once.")),
     }
 }
 

@@ -21,8 +21,7 @@ mod valid;
 pub(in crate::kernel) use body::read as read_body;
 
 pub use answers::{
-    Accepted, Created, Json, Located, NoContent, Put, REPLAYED, Renewed, Reply, Tagged, Versioned, is_known,
-    only_looked_at,
+    Accepted, Created, Json, Located, NoContent, Put, REPLAYED, Reply, Tagged, Versioned, is_known, only_looked_at,
 };
 pub use export::{LINES, Lister, Listing, MOST_ROWS};
 pub use extract::{Admitted, BySession, Fresh, NoQuery, Path, Paths, Somebody, Visit, Whereabouts};

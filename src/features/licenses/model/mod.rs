@@ -210,6 +210,8 @@ pub struct IssuedLicense {
 }
 
 impl Versioned for IssuedLicense {
+    const SECRET: bool = true;
+
     fn version(&self) -> i64 {
         self.license.version
     }
@@ -220,8 +222,6 @@ impl Versioned for IssuedLicense {
 }
 
 impl Located for IssuedLicense {
-    const SECRET: bool = true;
-
     fn path(&self) -> String {
         format!("/api/v1/licenses/{}", self.license.id)
     }

@@ -11,7 +11,7 @@ use crate::{
         access::{Can, Doorkeeper, perm},
         db::Db,
         error::Result,
-        http::{IdempotencyKey, IfMatch, Path, Renewed, Tagged, Valid},
+        http::{IdempotencyKey, IfMatch, Path, Tagged, Valid},
         id::LicenseId,
         idempotency::{Once, once},
         secret::{Token, TokenKind},
@@ -59,11 +59,11 @@ pub(super) async fn rotate_key(
     key: IdempotencyKey,
     seen: IfMatch,
     wanted: Valid<KeyRotation>,
-) -> Result<Once<Renewed<IssuedLicense>>> {
+) -> Result<Once<Tagged<IssuedLicense>>> {
     let secret = Token::mint(TokenKind::LicenseKey, door.mode());
     db.tenant(can, move |tx| {
         once(tx, &key, &wanted, |tx| {
-            service::rotate(tx, id.0, &seen, &wanted, &secret).map(Renewed)
+            service::rotate(tx, id.0, &seen, &wanted, &secret).map(Tagged)
         })
     })
     .await

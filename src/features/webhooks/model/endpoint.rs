@@ -165,14 +165,14 @@ pub struct CreatedEndpoint {
 }
 
 impl Versioned for CreatedEndpoint {
+    const SECRET: bool = true;
+
     fn version(&self) -> i64 {
         self.endpoint.version
     }
 }
 
 impl Located for CreatedEndpoint {
-    const SECRET: bool = true;
-
     fn path(&self) -> String {
         format!("/api/v1/webhook-endpoints/{}", self.endpoint.id)
     }

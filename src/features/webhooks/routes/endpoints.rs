@@ -26,8 +26,7 @@ use crate::{
         db::Db,
         error::{Error, FieldCode, Result, invalid},
         http::{
-            Created, Fresh, IfMatch, Json, NoContent, NoQuery, Path, Renewed, Tagged, Valid, limits::Limits,
-            outbound::Outbound,
+            Created, Fresh, IfMatch, Json, NoContent, NoQuery, Path, Tagged, Valid, limits::Limits, outbound::Outbound,
         },
         id::EventId,
         idempotency::{IdempotencyKey, Once, once},
@@ -337,10 +336,10 @@ async fn rotate(
     seen: IfMatch,
     key: IdempotencyKey,
     wish: Valid<Rotation>,
-) -> Result<Once<Renewed<CreatedEndpoint>>> {
+) -> Result<Once<Tagged<CreatedEndpoint>>> {
     db.tenant(can, move |tx| {
         once(tx, &key, &wish, |tx| {
-            service::rotate(tx, &keyring, id.0, &seen, &wish).map(Renewed)
+            service::rotate(tx, &keyring, id.0, &seen, &wish).map(Tagged)
         })
     })
     .await

@@ -4,8 +4,8 @@ use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
 use crate::kernel::{
     access::Credential,
-    error::{FieldCode, INVALID_HEADER, Problem},
-    http::headers::names,
+    error::Problem,
+    http::headers::{self, names},
     secret::Secret,
 };
 
@@ -64,14 +64,8 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 /// The workspace that the request names, as it was written.
 ///
 /// # Errors
-/// 400 `invalid-header` if it names two, even the same one twice: whoever stands before us may read the other.
-pub(super) fn workspace(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let mut all = headers.get_all(&names::WORKSPACE);
-    let named = all.next().map(|named| named.to_str().unwrap_or_default().trim());
-    match all.next() {
-        None => Ok(named),
-        Some(_) => {
-            Err(Problem::from(INVALID_HEADER).field("header/Guildhall-Workspace", FieldCode::TooMany, "Send it once."))
-        }
-    }
+/// As [`headers::once`].
+pub(super) fn workspace(request: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let named = headers::once(request, &names::WORKSPACE, "header/Guildhall-Workspace")?;
+    Ok(named.map(|named| named.to_str().unwrap_or_default().trim()))
 }

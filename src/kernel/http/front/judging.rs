@@ -11,8 +11,8 @@ use crate::kernel::{
     check::is_percent_encoded,
     clock::Clock,
     error::{
-        FieldCode, HEAD_TOO_LARGE, INVALID_HEADER, INVALID_PARAMETER, METHOD_NOT_ALLOWED, NOT_FOUND, Outcome, Problem,
-        STARTING, UNKNOWN_API_VERSION, UNKNOWN_PARAMETER,
+        FieldCode, HEAD_TOO_LARGE, INVALID_PARAMETER, METHOD_NOT_ALLOWED, NOT_FOUND, Outcome, Problem, STARTING,
+        UNKNOWN_API_VERSION, UNKNOWN_PARAMETER,
     },
     http::{
         extract::Fresh,
@@ -36,17 +36,13 @@ pub(super) fn judge_head(request: &ServiceRequest) -> Result<(), Box<Problem>> {
 }
 
 pub(super) fn judge_version(request: &ServiceRequest) -> Result<(), Box<Problem>> {
-    let mut asked = request.headers().get_all(&headers::names::VERSION);
-    let refused = match (asked.next(), asked.next()) {
-        (_, Some(_)) => {
-            Problem::from(INVALID_HEADER).field("header/Guildhall-Version", FieldCode::TooMany, "Send it once.")
+    match headers::once(request.headers(), &headers::names::VERSION, "header/Guildhall-Version")? {
+        Some(asked) if asked != API_VERSION => {
+            let known = format!("The one that there is, is {API_VERSION}.");
+            Err(Box::new(UNKNOWN_API_VERSION.because(known)))
         }
-        (Some(asked), None) if asked != API_VERSION => {
-            UNKNOWN_API_VERSION.because(format!("The one that there is, is {API_VERSION}."))
-        }
-        (Some(_) | None, None) => return Ok(()),
-    };
-    Err(Box::new(refused))
+        _ => Ok(()),
+    }
 }
 
 /// A process that was not let in yet has not seen whether tenants are kept apart, and may be about to be refused. Its probes and pages are
