@@ -7,7 +7,7 @@ mod alone;
 mod ask;
 mod opening;
 mod pool;
-mod thread;
+mod work;
 
 pub use address::{address, told};
 pub use ask::{ById, Context};
@@ -131,9 +131,7 @@ impl Db {
         let (class, read_only) = (call.class, call.read_only);
         let pool = pool.clone();
         let wakes = self.wakes.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            // Held by the thread: a caller that goes away does not make room that is not there.
-            let _held = permit;
+        let work = permit.work(move || {
             let mut link = pool.get()?;
             let mut rings = Rings::default();
             // Said now, when the wait in line and for the connection is over: a statement has what is left of the call's time.
@@ -145,7 +143,7 @@ impl Db {
             }
             answer
         });
-        thread::answer(task, class, read_only).await
+        work::answer(work, class, read_only).await
     }
 
     /// Who is woken by commits.

@@ -1,5 +1,5 @@
-//! The admission gate: how much is done at once. Its permits equal the connections, so that nobody waits on a blocking thread, and a
-//! permit lives as long as the *work*, not as long as the request: it moves into the blocking closure.
+//! The admission gate: how much is done at once. Each class has as many threads as its part of the connections, so that no thread waits
+//! for one, and a permit lives as long as the *work*, not as long as the request: it moves into the closure that blocks.
 //!
 //! A request takes a [`Place`] before anything is spent on it. There are as many places as permits and room in line; whoever finds none
 //! is refused at once, and whoever has one is never refused for lack of room again, however often it passes the gate.
@@ -8,6 +8,7 @@ mod place;
 mod porch;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::{
     collections::HashMap,
@@ -21,8 +22,11 @@ use std::{
 use prometheus::{Histogram, IntCounter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::place::{Place, Spent};
-use self::porch::Porch;
+pub use self::{
+    place::{Place, Spent},
+    work::{Late, Permit, Work},
+};
+use self::{porch::Porch, work::Threads};
 use crate::kernel::{
     access::{Call, Class, Scope},
     error::{DEADLINE_EXCEEDED, OVERLOADED, Outcome, Problem},
@@ -59,6 +63,10 @@ pub struct Gate {
 
 struct Hall {
     room: Room,
+    threads: Threads,
+    /// How many stand ready in the line of the threads, and are begun by whoever is done.
+    next: usize,
+    /// Permits that nobody has: one for each thread, and for each who is next.
     free: Arc<Semaphore>,
     /// Places that are taken.
     inside: AtomicUsize,
@@ -69,23 +77,6 @@ struct Hall {
     full: IntCounter,
     late: IntCounter,
     greedy: IntCounter,
-}
-
-/// Leave to work. Dropped by the thread that works, never by the future that waits.
-#[derive(Debug)]
-pub struct Permit {
-    _permit: OwnedSemaphorePermit,
-    _place: Option<Place>,
-    /// Whose time it is, and since when.
-    worker: Option<(Arc<Place>, Instant)>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some((place, began)) = &self.worker {
-            place.worked(began.elapsed());
-        }
-    }
 }
 
 /// There is no place. The answer to it is always the same: 503 `overloaded`, `reason: line`.
@@ -156,6 +147,7 @@ impl Gate {
     /// 503 `overloaded` when the deadline is too near, and for a call without a place when there is none or the wait was too long; 429
     /// `rate-limited` when its workspace wants more than its share while others are here.
     pub async fn enter(&self, call: &Call, workspace: Option<WorkspaceId>) -> Result<Permit, Problem> {
+        let came = Instant::now();
         // Passwords have a line of their own, and what is done around them is an account's business.
         let hall = match call.class {
             Class::Password => &self.account,
@@ -170,25 +162,24 @@ impl Gate {
             place.belong_to(workspace)?;
         }
         // What is computed asks no database: neither its time nor its line is the database's.
-        let worker = call.place.as_ref().filter(|_| call.class != Class::Cpu);
+        let worker = call.place.clone().filter(|_| call.class != Class::Cpu);
         let permit = match hall.free.clone().try_acquire_owned() {
-            Ok(permit) => {
-                hall.waits.observe(0.0);
-                permit
-            }
+            Ok(permit) => permit,
             Err(_) => {
                 let patience = match admitted {
                     // However long its caller is ready to wait for something else.
                     true => call.time_left().min(call.class.time()),
                     false => call.time_left().min(hall.room.longest),
                 };
-                hall.wait(patience, worker.map(AsRef::as_ref)).await?
+                hall.wait(came, patience, worker.as_deref()).await?
             }
         };
         Ok(Permit {
+            hall: Arc::clone(hall),
+            came,
+            worker,
             _permit: permit,
             _place: place,
-            worker: worker.map(|place| (place.clone(), Instant::now())),
         })
     }
 
@@ -207,26 +198,18 @@ impl Gate {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let permit = self.enter(scope.call(), Some(scope.workspace())).await?;
-        let task = tokio::task::spawn_blocking(move || {
-            // Held by the thread, as with the database.
-            let _held = permit;
-            work()
-        });
-        match task.await {
-            Ok(answer) => Ok(answer),
-            Err(stopped) => match stopped.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None)),
-            },
-        }
+        let late = |_| Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None);
+        permit.work(work).within(None).await.map_err(late)
     }
 
     /// What each class has, in use and waiting: for the metrics.
     pub fn gauges(&self) -> impl Iterator<Item = (Class, Room, usize, usize)> {
         Class::ALL.into_iter().map(|class| {
             let hall = self.hall(class);
-            let in_use = hall.room.permits - hall.free.available_permits();
-            (class, hall.room, in_use, hall.waiting.load(Ordering::Relaxed))
+            let taken = hall.taken();
+            let next = taken.saturating_sub(hall.room.permits);
+            let waiting = hall.waiting.load(Ordering::Relaxed);
+            (class, hall.room, taken - next, waiting + next)
         })
     }
 
@@ -252,9 +235,16 @@ impl Gate {
 impl Hall {
     fn new(class: Class, room: Room) -> Hall {
         let shed = |reason| metrics::GATE_SHED.with_label_values(&[class.name(), reason]);
+        let next = match class {
+            // Whoever has a turn hashes.
+            Class::Password => 0,
+            _ => room.permits / 2,
+        };
         Hall {
             room,
-            free: Arc::new(Semaphore::new(room.permits)),
+            threads: Threads::new(class.name(), room.permits),
+            next,
+            free: Arc::new(Semaphore::new(room.permits + next)),
             inside: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             shares: Mutex::default(),
@@ -283,23 +273,35 @@ impl Hall {
         })
     }
 
-    async fn wait(&self, patience: Duration, place: Option<&Place>) -> Result<OwnedSemaphorePermit, Full> {
-        let began = Instant::now();
+    async fn wait(
+        &self,
+        came: Instant,
+        patience: Duration,
+        place: Option<&Place>,
+    ) -> Result<OwnedSemaphorePermit, Full> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _counted = Waiting(&self.waiting);
-        let permit = tokio::time::timeout(patience, self.free.clone().acquire_owned()).await;
-        let waited = began.elapsed();
-        self.waits.observe(waited.as_secs_f64());
-        if let Some(place) = place {
-            place.waited(waited);
-        }
-        match permit {
+        match tokio::time::timeout(patience, self.free.clone().acquire_owned()).await {
             Ok(permit) => Ok(permit.expect("the gate is never closed")),
             Err(_) => {
+                self.waited(came.elapsed(), place);
                 self.late.inc();
                 Err(Full)
             }
         }
+    }
+
+    /// Notes a wait that is over.
+    fn waited(&self, time: Duration, place: Option<&Place>) {
+        self.waits.observe(time.as_secs_f64());
+        if let Some(place) = place {
+            place.waited(time);
+        }
+    }
+
+    /// Permits that somebody has.
+    fn taken(&self) -> usize {
+        self.room.permits + self.next - self.free.available_permits()
     }
 
     fn hold(&self, workspace: WorkspaceId) -> (usize, bool) {

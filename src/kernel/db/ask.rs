@@ -111,8 +111,7 @@ impl Db {
         let permit = self.gate.enter(&call, Some(scope.workspace())).await?;
         let class = call.class;
         let pool = self.tenant.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            let _held = permit;
+        let work = permit.work(move || {
             if call.time_left().is_zero() {
                 return Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None).into());
             }
@@ -121,6 +120,6 @@ impl Db {
             link.used = Instant::now();
             answer.map_err(|error| super::with_outcome(Error::from(error), Outcome::None))
         });
-        super::thread::answer(task, class, true).await
+        super::work::answer(work, class, true).await
     }
 }
