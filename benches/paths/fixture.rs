@@ -2,16 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use actix_web::http::Method;
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use diesel::{QueryDsl, RunQueryDsl, connection::SimpleConnection};
-use http_body_util::Full;
-use hyper::{Method, Request};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    load::{Judge, Make, Subject},
+    load::{self, Judge, Subject},
     stack::Stack,
 };
 
@@ -135,27 +133,22 @@ impl Api {
 }
 
 impl Bench {
-    /// Requests of the API, made beforehand and sent in turn.
+    /// Requests of the API by the key, made beforehand and sent in turn.
     pub fn subject(&self, requests: Vec<(Method, String, Option<Value>)>, judge: Judge) -> Subject {
         let authorization = format!("Bearer {}", self.key);
         let host = self.stack.address.to_string();
         let made = |(method, path, body): (Method, String, Option<Value>)| {
-            let mut request = Request::builder()
-                .method(method)
-                .uri(format!("/api/v1{path}"))
-                .header("host", &host)
-                .header("authorization", &authorization);
+            let mut headers = vec![("host", host.as_str()), ("authorization", &authorization)];
             if body.is_some() {
-                request = request.header("content-type", "application/json");
+                headers.push(("content-type", "application/json"));
             }
-            let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-            request.body(Full::new(body)).expect("names and values are plain")
+            let body = body.map(|body| body.to_string()).unwrap_or_default();
+            load::request(&method, &format!("/api/v1{path}"), &headers, &body)
         };
         let requests: Vec<_> = requests.into_iter().map(made).collect();
-        let make: Make = Arc::new(move |n| requests[n as usize % requests.len()].clone());
         Subject {
             address: self.stack.address,
-            make,
+            make: Arc::new(move |n| requests[n as usize % requests.len()].clone()),
             judge,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     net::SocketAddr,
     sync::{
         Arc,
@@ -10,15 +11,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use actix_web::http::{Method, StatusCode};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, StatusCode, client::conn::http1::SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::JoinSet, time};
+use httparse::{EMPTY_HEADER, Header, Response, Status};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time,
+};
 
 /// What is sent, by the request's number.
-pub type Make = Arc<dyn Fn(u64) -> Request<Full<Bytes>> + Send + Sync>;
+pub type Make = Arc<dyn Fn(u64) -> Bytes + Send + Sync>;
 /// Whether an answer is the one that was wanted.
 pub type Judge = fn(StatusCode, &[u8]) -> bool;
 
@@ -28,6 +33,18 @@ pub struct Subject {
     pub address: SocketAddr,
     pub make: Make,
     pub judge: Judge,
+}
+
+/// A request as it is sent.
+pub fn request(method: &Method, path: &str, headers: &[(&str, &str)], body: &str) -> Bytes {
+    let mut text = format!("{method} {path} HTTP/1.1\r\n");
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    if !body.is_empty() {
+        text += &format!("content-length: {}\r\n", body.len());
+    }
+    Bytes::from(format!("{text}\r\n{body}"))
 }
 
 /// What came of a load.
@@ -151,60 +168,115 @@ async fn gathered(mut tasks: JoinSet<Measured>, start: Instant) -> Result<Measur
     Ok(all)
 }
 
-/// One connection, made when it is first wanted and again when it broke.
+/// One connection, made when it is first wanted and again when it broke. It reads no more of an answer than it needs: an HTTP client for all
+/// purposes takes as long for an answer with many headers as some servers do, and would be what is measured.
 struct Line {
     subject: Subject,
-    sender: Option<SendRequest<Full<Bytes>>>,
+    stream: Option<TcpStream>,
+    /// What was read of an answer.
+    read: Vec<u8>,
 }
 
 impl Line {
     fn new(subject: Subject) -> Line {
-        Line { subject, sender: None }
+        Line {
+            subject,
+            stream: None,
+            read: Vec::new(),
+        }
     }
 
     async fn ask(&mut self, n: u64, start: Instant, wanted: Duration, seen: &mut Measured) {
+        let judge = self.subject.judge;
         match self.answer((self.subject.make)(n)).await {
-            Ok((status, body)) if (self.subject.judge)(status, &body) => {
+            Ok((status, body)) if judge(status, body) => {
                 let took = start.elapsed().saturating_sub(wanted);
                 seen.answers.push((wanted.as_micros() as u64, took.as_micros() as u64));
             }
             Ok((StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, body)) => {
                 seen.shed += 1;
                 if seen.told.is_empty() {
-                    seen.told.push(String::from_utf8_lossy(&body).into_owned());
+                    seen.told.push(String::from_utf8_lossy(body).into_owned());
                 }
             }
             Ok((status, _)) => *seen.failed.entry(status.to_string()).or_default() += 1,
             Err(error) => {
                 *seen.failed.entry(error.to_string()).or_default() += 1;
-                self.sender = None;
                 time::sleep(Duration::from_millis(10)).await;
             }
         }
     }
 
-    async fn answer(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
-        let sender = match &mut self.sender {
-            Some(sender) if !sender.is_closed() => sender,
+    /// The answer's status and body. The connection is kept unless it broke.
+    async fn answer(&mut self, request: Bytes) -> Result<(StatusCode, &[u8])> {
+        let mut stream = match self.stream.take() {
+            Some(stream) if is_open(&stream) => stream,
             // The server may close a connection that nobody used for long: that is no failure.
-            broken => broken.insert(connect(self.subject.address).await?),
+            _ => connect(self.subject.address).await?,
         };
-        sender.ready().await?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        Ok((status, answer.into_body().collect().await?.to_bytes()))
+        stream.write_all(&request).await?;
+        self.read.clear();
+        let head = loop {
+            more(&mut stream, &mut self.read).await?;
+            if let Some(head) = head(&self.read)? {
+                break head;
+            }
+        };
+        while self.read.len() < head.length + head.body {
+            more(&mut stream, &mut self.read).await?;
+        }
+        if !head.is_last {
+            self.stream = Some(stream);
+        }
+        Ok((head.status, &self.read[head.length..]))
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
+/// What the head of an answer says, and how long it is and its body, in bytes.
+struct Head {
+    status: StatusCode,
+    length: usize,
+    body: usize,
+    /// The server closes the connection after it.
+    is_last: bool,
+}
+
+/// The head, when it is there.
+fn head(read: &[u8]) -> Result<Option<Head>> {
+    let mut headers = [EMPTY_HEADER; 32];
+    let mut answer = Response::new(&mut headers);
+    let Status::Complete(length) = answer.parse(read)? else {
+        return Ok(None);
+    };
+    let value = |name: &str| {
+        let is_it = |header: &&Header| header.name.eq_ignore_ascii_case(name);
+        answer.headers.iter().find(is_it).map(|header| header.value)
+    };
+    let body = value("content-length").context("an answer that does not say how long it is")?;
+    Ok(Some(Head {
+        status: StatusCode::from_u16(answer.code.context("an answer without a status")?)?,
+        length,
+        body: std::str::from_utf8(body)?.parse()?,
+        is_last: value("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close")),
+    }))
+}
+
+async fn more(stream: &mut TcpStream, read: &mut Vec<u8>) -> Result<()> {
+    ensure!(stream.read_buf(read).await? > 0, "closed before the answer was there");
+    Ok(())
+}
+
+/// Nothing is to be read from a connection between two requests, but for its end.
+fn is_open(stream: &TcpStream) -> bool {
+    stream
+        .try_read(&mut [0])
+        .is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream> {
     let stream = TcpStream::connect(address)
         .await
         .with_context(|| format!("nobody listens at {address}"))?;
     stream.set_nodelay(true)?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
-        // A connection that breaks is seen by whoever asks over it.
-        let _ = connection.await;
-    });
-    Ok(sender)
+    Ok(stream)
 }

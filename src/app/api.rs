@@ -107,12 +107,12 @@ pub fn serve_with(
     socket: TcpListener,
     more: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> Result<Server> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let workers = match deployment.config.server.workers {
-        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        0 => cores,
         chosen => chosen,
     };
     let socket = bounded(socket, STALLED)?;
-    let threads = deployment.config.database.tenant_connections + deployment.config.database.kernel_connections + 8;
     actix_web::rt::spawn(memory::give_back());
     actix_web::rt::spawn(deployment.keys.clone().keep());
     actix_web::rt::spawn(deployment.doorkeeper.clone().into_inner().keep());
@@ -130,7 +130,8 @@ pub fn serve_with(
             .wrap(from_fn(front::front))
     })
     .workers(workers)
-    .worker_max_blocking_threads(threads)
+    // The gate has its own; passwords are hashed on these, and a few things of little moment wait there.
+    .worker_max_blocking_threads(cores + 8)
     .client_request_timeout(Duration::from_secs(5))
     .keep_alive(Duration::from_secs(75))
     .shutdown_timeout(REQUESTS.as_secs())

@@ -2,10 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use actix_web::http::{Method, StatusCode};
 use anyhow::Result;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, StatusCode};
 
 use super::{pairs, ratio};
 use crate::{
@@ -20,8 +18,8 @@ use crate::{
 pub async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
     let judge = |status, body: &[u8]| status == StatusCode::OK && body == NOBODY;
     // Both are asked the same, by a visitor who shows nothing.
-    let request = Request::get(PATH).header("host", bench.stack.address.to_string());
-    let request = request.body(Full::<Bytes>::default()).expect("a plain request");
+    let host = bench.stack.address.to_string();
+    let request = load::request(&Method::GET, PATH, &[("host", &host)], "");
     let asked = |address: SocketAddr| {
         let request = request.clone();
         let make: Make = Arc::new(move |_| request.clone());

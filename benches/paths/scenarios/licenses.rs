@@ -1,8 +1,8 @@
 //! Is this licence valid on this machine? Against the transaction that finds it out in three round trips.
 
+use actix_web::http::{Method, StatusCode};
 use anyhow::Result;
 use diesel::{QueryDsl, RunQueryDsl};
-use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use super::{against_one, context, half, of_pgbench, ratio};

@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use actix_web::http::{Method, StatusCode};
 use anyhow::Result;
-use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
     Options,
     fixture::Bench,
-    load::{self, Measured, Subject, quantile},
+    load::{self, Make, Measured, Subject, quantile},
     report::{Row, Verdict},
     stack::CALLERS,
 };
@@ -36,22 +36,29 @@ pub async fn reads(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
 /// A path that the processor bounds, by design: every right password costs the same as a wrong one.
 pub async fn sign_ins(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
     let password = bench.stack.secret("administrator")?;
-    let logins = bench.people.iter().map(|email| {
-        let login = json!({ "identifier": email, "password": password });
-        (Method::POST, "/auth/login".to_owned(), Some(login))
-    });
-    let mut subject = bench.subject(logins.collect(), is_ok);
-    let make = subject.make.clone();
-    subject.make = Arc::new(move |n| {
-        let mut request = make(n);
-        let headers = request.headers_mut();
-        headers.remove("authorization");
+    let logins = bench
+        .people
+        .iter()
+        .map(|email| json!({ "identifier": email, "password": password }).to_string());
+    let logins: Vec<String> = logins.collect();
+    let host = bench.stack.address.to_string();
+    let make: Make = Arc::new(move |n| {
         // Everybody from an address of their own: how often one may try is not what is measured.
         let [a, b, c, ..] = n.to_le_bytes();
         let address = format!("10.{c}.{b}.{a}");
-        headers.insert("x-forwarded-for", address.parse().expect("an address is a value"));
-        request
+        let headers = [
+            ("host", host.as_str()),
+            ("content-type", "application/json"),
+            ("x-forwarded-for", &address),
+        ];
+        let login = &logins[n as usize % logins.len()];
+        load::request(&Method::POST, "/api/v1/auth/login", &headers, login)
     });
+    let subject = Subject {
+        address: bench.stack.address,
+        make,
+        judge: is_ok,
+    };
     flooded("overload.sign_ins", &subject, options).await
 }
 

@@ -1,8 +1,8 @@
 //! One row by its id, through row-level security, against the transaction that reads it in three round trips.
 
+use actix_web::http::{Method, StatusCode};
 use anyhow::{Context, Result};
 use guildhall::features::products::ProductId;
-use hyper::{Method, StatusCode};
 
 use super::{against_one, context, half, of_pgbench, ratio};
 use crate::{Options, fixture::Bench, report::Row};
