@@ -12,6 +12,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::kernel::gate::Gate;
+
 /// The exit code of a process whose end took too long; `timeout` has the same.
 const TOO_LONG: i32 = 124;
 
@@ -22,7 +24,7 @@ const INTERRUPTED: i32 = 130;
 const SAME: Duration = Duration::from_millis(200);
 
 /// How long threads may go on after all else is over.
-pub(super) const THREADS: Duration = Duration::from_secs(3);
+const THREADS: Duration = Duration::from_secs(3);
 
 /// Whoever ends a process holds this until nothing is left to do but to let go of its threads.
 pub(super) struct End {
@@ -116,6 +118,21 @@ async fn watch_over(
 /// Ends the process although something is not done: it took too long.
 pub(super) fn without(what: &str) -> ! {
     at_once("it takes too long", what, TOO_LONG)
+}
+
+/// Waits for the threads that ask the database.
+///
+/// # Errors
+/// That it is what they still wait for.
+pub(super) async fn threads(gate: &Gate) -> Result<(), &'static str> {
+    timeout(THREADS, gate.rest()).await.map_err(|_| "the database")
+}
+
+/// The same, and ends the process without them where they wait for too long.
+pub(super) async fn let_go_of_threads(gate: &Gate) {
+    if let Err(left) = threads(gate).await {
+        without(left);
+    }
 }
 
 fn at_once(why: &str, not_waited_for: &str, code: i32) -> ! {

@@ -8,13 +8,13 @@ use std::{
 
 use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::{
     app::{
         admin, api,
         boot::Deployment,
-        end::{self, End, THREADS},
+        end::{self, End},
         guard,
     },
     kernel::{clock::Clock, config::Config, telemetry},
@@ -37,25 +37,36 @@ pub fn run(config: Config) -> Result<()> {
     let mut end = End::of_a_service(Duration::from_secs(server.drain_seconds) + api::REQUESTS + REST)?;
     actix_web::rt::System::new().block_on(async move {
         let deployment = Arc::new(Deployment::new(config, Clock::system())?);
-        let server = api::serve(deployment.clone(), socket)?;
-        let admin = admin::serve(deployment.clone(), admin_socket)?;
-        let (handle, admin_handle) = (server.handle(), admin.handle());
-        let mut serving = actix_web::rt::spawn(server);
-        actix_web::rt::spawn(admin);
-        tokio::select! {
-            () = end.asked() => {}
-            // Until the gate has passed, probes and pages are answered; whoever asks for more is told to come back.
-            refused = gate(&deployment) => return refused,
-            ended = &mut serving => return ended?.context("the server ended by itself"),
-        }
-        end.waits_for("requests, and refusals that the audit log lacks");
-        let drained = drain(&deployment, &handle).await;
-        admin_handle.stop(false).await;
-        match drained {
-            Ok(()) => Ok(()),
-            Err(left) => end::without(left),
-        }
+        let served = serve(&deployment, socket, admin_socket, &mut end).await;
+        end::let_go_of_threads(deployment.db.gate()).await;
+        served
     })
+}
+
+async fn serve(
+    deployment: &Arc<Deployment>,
+    socket: TcpListener,
+    admin_socket: TcpListener,
+    end: &mut End,
+) -> Result<()> {
+    let server = api::serve(deployment.clone(), socket)?;
+    let admin = admin::serve(deployment.clone(), admin_socket)?;
+    let (handle, admin_handle) = (server.handle(), admin.handle());
+    let mut serving = actix_web::rt::spawn(server);
+    actix_web::rt::spawn(admin);
+    tokio::select! {
+        () = end.asked() => {}
+        // Until the gate has passed, probes and pages are answered; whoever asks for more is told to come back.
+        refused = gate(deployment) => return refused,
+        ended = &mut serving => return ended?.context("the server ended by itself"),
+    }
+    end.waits_for("requests, and refusals that the audit log lacks");
+    let drained = drain(deployment, &handle).await;
+    admin_handle.stop(false).await;
+    match drained {
+        Ok(()) => Ok(()),
+        Err(left) => end::without(left),
+    }
 }
 
 /// Passes the boot gate, and then has nothing more to say: it only comes back with what keeps the process from serving.
@@ -84,13 +95,8 @@ pub async fn drain(deployment: &Deployment, server: &ServerHandle) -> Result<(),
     if cut_off {
         return Err("requests");
     }
-    let under_way = async {
-        while deployment.db.gate().is_busy() {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
     // Whoever asked was answered in time; what was asked of a database that hangs is still with it.
-    timeout(THREADS, under_way).await.map_err(|_| "the database")?;
+    end::threads(deployment.db.gate()).await?;
     tracing::info!("nothing is in flight any more");
     Ok(())
 }

@@ -5,7 +5,12 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 
 use crate::{
-    app::{admin, boot::Deployment, end::End, guard, memory, worker},
+    app::{
+        admin,
+        boot::Deployment,
+        end::{self, End},
+        guard, memory, worker,
+    },
     kernel::{clock::Clock, config::Config, telemetry},
 };
 
@@ -27,25 +32,31 @@ pub fn run(config: Config) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async move {
         let deployment = Arc::new(Deployment::new(config.of_worker(), Clock::system())?);
-        let admin = admin::serve(deployment.clone(), socket)?;
-        let handle = admin.handle();
-        tokio::spawn(admin);
-        tokio::spawn(deployment.keys.clone().keep());
-        let worker = tokio::select! {
-            () = end.asked() => return Ok(()),
-            begun = begin(&deployment) => begun?,
-        };
-        tokio::spawn(memory::give_back());
-        deployment.readiness.booted();
-        tracing::info!("working");
-        end.asked().await;
-        tracing::info!("asked to end: finishing what was begun");
-        deployment.readiness.drain();
-        end.waits_for("jobs, and leases to be given back");
-        worker.drain(PATIENCE).await;
-        handle.stop(false).await;
-        Ok(())
+        let worked = work(&deployment, socket, &mut end).await;
+        end::let_go_of_threads(deployment.db.gate()).await;
+        worked
     })
+}
+
+async fn work(deployment: &Arc<Deployment>, socket: TcpListener, end: &mut End) -> Result<()> {
+    let admin = admin::serve(deployment.clone(), socket)?;
+    let handle = admin.handle();
+    tokio::spawn(admin);
+    tokio::spawn(deployment.keys.clone().keep());
+    let worker = tokio::select! {
+        () = end.asked() => return Ok(()),
+        begun = begin(deployment) => begun?,
+    };
+    tokio::spawn(memory::give_back());
+    deployment.readiness.booted();
+    tracing::info!("working");
+    end.asked().await;
+    tracing::info!("asked to end: finishing what was begun");
+    deployment.readiness.drain();
+    end.waits_for("jobs, and leases to be given back");
+    worker.drain(PATIENCE).await;
+    handle.stop(false).await;
+    Ok(())
 }
 
 /// Passes the boot gate, then takes work.

@@ -213,9 +213,13 @@ impl Gate {
         })
     }
 
-    /// Whether anybody works.
-    pub fn is_busy(&self) -> bool {
-        self.gauges().any(|(_, _, in_use, _)| in_use > 0)
+    /// Waits until nobody works. Threads that wait for a database which hangs are waited for, too.
+    pub async fn rest(&self) {
+        for class in Class::ALL {
+            let hall = self.hall(class);
+            let all = (hall.room.permits + hall.next) as u32;
+            drop(hall.free.acquire_many(all).await);
+        }
     }
 
     fn hall(&self, class: Class) -> &Arc<Hall> {

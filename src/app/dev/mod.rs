@@ -31,7 +31,13 @@ use self::{
     stack::Stack,
 };
 use crate::{
-    app::{admin, api, boot::Deployment, cli, end::End, guard, worker},
+    app::{
+        admin, api,
+        boot::Deployment,
+        cli,
+        end::{self, End},
+        guard, worker,
+    },
     kernel::{
         clock::Clock,
         config::{Config, Environment},
@@ -177,6 +183,7 @@ fn serve(home: &Home, mut secrets: Secrets, stack: Stack, begun: Instant) -> Res
         }
         end.waits_for("the stack's own servers, which end by themselves");
         drop(stack);
+        end::let_go_of_threads(deployment.db.gate()).await;
         Ok(())
     })
 }

@@ -11,8 +11,30 @@ pub(super) async fn answer<T>(work: Work<Result<T>>, class: Class, read_only: bo
     let time = (class != Class::Job).then(|| class.time());
     match work.within(time).await {
         Ok(answer) => answer,
-        // What is under way may still be committed.
-        Err(Late::UnderWay) if !read_only => Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::Unknown).into()),
-        Err(_) => Err(Problem::from(DEADLINE_EXCEEDED).outcome(Outcome::None).into()),
+        Err(late) => Err(Problem::from(DEADLINE_EXCEEDED)
+            .outcome(outcome(late, read_only))
+            .into()),
+    }
+}
+
+/// What is under way may still be committed.
+fn outcome(late: Late, read_only: bool) -> Outcome {
+    match (late, read_only) {
+        (Late::UnderWay, false) => Outcome::Unknown,
+        (Late::NotBegun, _) | (Late::UnderWay, true) => Outcome::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_change_that_was_begun_may_still_come() {
+        let cases = [(Late::NotBegun, false), (Late::NotBegun, true), (Late::UnderWay, true)];
+        for (late, read_only) in cases {
+            assert_eq!(outcome(late, read_only), Outcome::None, "{late:?} {read_only}");
+        }
+        assert_eq!(outcome(Late::UnderWay, false), Outcome::Unknown);
     }
 }

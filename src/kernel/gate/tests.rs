@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc::{Sender, channel},
+    time::{Duration, Instant},
+};
 
 use super::*;
 use crate::kernel::error::RATE_LIMITED;
@@ -195,9 +198,11 @@ async fn spent(class: Class, pause: Duration) -> [Spent; 2] {
     let gate = narrow();
     let places = [(), ()].map(|()| gate.admit(class).expect("there is room"));
     let [first, second] = [0, 1].map(|at| call(class, Some(&places[at])));
-    let (leave, left) = std::sync::mpsc::channel::<()>();
+    let ((begin, begun), (leave, left)) = (channel(), channel::<()>());
     let at_work = gate.enter(&first, None).await.expect("there is nobody");
-    let at_work = at_work.work(move || left.recv().is_err()).within(None);
+    let at_work = at_work.work(move || begin.send(()).is_ok() && left.recv().is_err());
+    begun.recv().expect("it begins");
+    let at_work = at_work.within(None);
     let next = async {
         let next = gate.enter(&second, None).await.expect("it was let in");
         next.work(|| ()).within(None).await
@@ -228,16 +233,20 @@ async fn what_is_computed_was_neither_in_line_for_the_database_nor_with_it() {
     );
 }
 
-/// A gate with two interactive threads, both at work, one who is next, and what ends their work.
-async fn busy() -> (Gate, std::sync::mpsc::Sender<()>, [Work<()>; 2]) {
+/// A gate with room for two at work and one who is next, two at work, and what ends that when it is dropped.
+async fn busy() -> (Gate, Sender<()>, [Work<()>; 2]) {
     let gate = Gate::new(3, 5, 1);
-    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ((begin, begun), (end, ended)) = (channel(), channel::<()>());
     let ended = Arc::new(Mutex::new(ended));
     let mut work = Vec::new();
     for _ in 0..2 {
-        let ended = Arc::clone(&ended);
+        let (begin, ended) = (begin.clone(), Arc::clone(&ended));
         let permit = gate.enter(&stranger(), None).await.expect("there is room");
-        work.push(permit.work(move || drop(ended.lock().map(|ended| ended.recv()))));
+        work.push(permit.work(move || {
+            begin.send(()).expect("it is waited for");
+            drop(ended.lock().map(|ended| ended.recv()));
+        }));
+        begun.recv().expect("it begins");
     }
     (gate, end, work.try_into().ok().expect("two"))
 }
@@ -300,4 +309,31 @@ async fn a_panic_reaches_whoever_waits_and_gives_the_permit_back() {
     let panic = tokio::spawn(work.within(None)).await.expect_err("a panic").into_panic();
     assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
     assert_eq!(interactive(&gate), (0, 0));
+}
+
+#[actix_web::test]
+async fn a_gate_rests_when_the_last_thread_is_done() {
+    let (gate, end, at_work) = busy().await;
+    let next = gate.enter(&stranger(), None).await.expect("one is next").work(|| ());
+    let mut rest = Box::pin(gate.rest());
+    assert!(futures_util::poll!(&mut rest).is_pending());
+    drop(at_work);
+    assert!(
+        futures_util::poll!(&mut rest).is_pending(),
+        "nobody waits for it, and it goes on"
+    );
+    drop(end);
+    rest.await;
+    assert_eq!(next.within(None).await, Ok(()));
+}
+
+#[actix_web::test]
+async fn a_place_says_how_long_it_was_in_line_though_its_work_was_not_begun() {
+    let (gate, _end, _at_work) = busy().await;
+    let place = gate.admit(Class::Interactive).expect("there is room");
+    let next = gate.enter(&call(Class::Interactive, Some(&place)), None).await;
+    let patience = Duration::from_millis(20);
+    let late = next.expect("one is next").work(|| ()).within(Some(patience)).await;
+    assert_eq!(late, Err(Late::NotBegun));
+    assert!(place.spent().waited >= patience, "{:?}", place.spent());
 }

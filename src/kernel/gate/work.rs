@@ -65,21 +65,27 @@ impl Permit {
     /// not there. The work must not spawn tasks on the runtime that it finds, for nobody drives it.
     pub fn work<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Work<T> {
         let settled = Arc::new(AtomicBool::new(false));
-        let hall = Arc::clone(&self.hall);
+        let (hall, came, worker) = (Arc::clone(&self.hall), self.came, self.worker.clone());
         let thread = hall.threads.spawn({
             let settled = Arc::clone(&settled);
             move || {
                 // The whole of it: a closure takes only what it names.
                 let permit = self;
+                if settled.swap(true, Ordering::Relaxed) {
+                    return None;
+                }
                 permit.hall.waited(permit.came.elapsed(), permit.worker.as_deref());
                 let _time = permit.worker.as_deref().map(Time::begin);
-                match settled.swap(true, Ordering::Relaxed) {
-                    true => None,
-                    false => Some(work()),
-                }
+                Some(work())
             }
         });
-        Work { thread, settled }
+        Work {
+            thread,
+            settled,
+            hall,
+            came,
+            worker,
+        }
     }
 }
 
@@ -113,6 +119,9 @@ pub struct Work<T> {
     thread: JoinHandle<Option<T>>,
     /// It was begun, or it never will be.
     settled: Arc<AtomicBool>,
+    hall: Arc<Hall>,
+    came: Instant,
+    worker: Option<Arc<Place>>,
 }
 
 /// There is no answer.
@@ -149,7 +158,10 @@ impl<T> Work<T> {
     fn give_up(&self) -> Late {
         match self.settled.swap(true, Ordering::Relaxed) {
             true => Late::UnderWay,
-            false => Late::NotBegun,
+            false => {
+                self.hall.waited(self.came.elapsed(), self.worker.as_deref());
+                Late::NotBegun
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Log lines on their way out. A busy process writes one for each request, so they wait for each other for a moment and leave together; what
-//! somebody must look at leaves at once, with all that came before it. The well-kept crate for this hands every line to a thread, which
-//! costs more than writing it.
+//! Log lines on their way out. A busy process writes one for each request, so they wait for each other for a moment and leave together, by a
+//! thread of their own: no request waits for whatever takes them. What somebody must look at leaves at once, with all that came before it.
+//! The well-kept crate for this hands every line to a thread, which costs more than writing it.
 
 use std::{
     io::{self, Write},
@@ -12,8 +12,8 @@ use std::{
 
 /// How long a line waits for others.
 const WAIT: Duration = Duration::from_millis(20);
-/// Bytes that do not wait for more.
-const FULL: usize = 32 << 10;
+/// Bytes that wait at most, twice what a busy process writes meanwhile. Whoever puts more writes them itself, so they never fill the memory.
+const FULL: usize = 1 << 20;
 
 /// Where lines are put. What is dropped is written first.
 pub(super) struct Lines<W: Write>(Arc<Inner<W>>);
@@ -153,7 +153,8 @@ pub(super) mod tests {
         let paper = Paper::default();
         let lines = Lines::new(paper.clone());
         let long = "x".repeat(1_000);
-        for _ in 0..100 {
+        let many = 3 * FULL / long.len();
+        for _ in 0..many {
             lines.write(long.as_bytes(), false);
         }
         let written = paper.written();
@@ -163,7 +164,7 @@ pub(super) mod tests {
         // The rest of those, and then each by itself: by then the thread waits to be told of it, now and then at least.
         for more in 0..50 {
             let patience = std::time::Instant::now() + Duration::from_secs(20);
-            while whole() < (100 + more) * long.len() {
+            while whole() < (many + more) * long.len() {
                 assert!(std::time::Instant::now() < patience, "a line did not leave");
                 thread::sleep(Duration::from_millis(1));
             }
