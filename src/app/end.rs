@@ -1,5 +1,5 @@
-//! The end of a process, which has a deadline. A database that hangs, rather than being gone, holds threads that nothing can wake, and a
-//! runtime waits for its threads. Signals are waited for on a thread of its own, so that no other can be in the way.
+//! The end of a process, which has a deadline. A database that hangs, rather than being gone, holds threads that nothing can wake: they are
+//! waited for, and not for long. Signals are waited for on a thread of its own, so that no other can be in the way.
 
 use std::{io, process, thread, time::Duration};
 
