@@ -220,7 +220,6 @@ async fn spent(class: Class, pause: Duration) -> [Spent; 2] {
 async fn a_place_says_how_long_it_was_in_line_and_at_work() {
     let pause = Duration::from_millis(20);
     let [first, second] = spent(Class::Interactive, pause).await;
-    assert!(first.waited < pause);
     assert!(first.worked >= pause && second.waited >= pause);
     assert!(second.worked < first.worked);
 }

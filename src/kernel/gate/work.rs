@@ -20,7 +20,7 @@ use tokio::{
 use super::{Hall, Place};
 
 /// A class's threads. Whoever is done takes the next in their line without being woken for it, which costs as much as a short query.
-pub(super) struct Threads(Option<Runtime>);
+pub(super) struct Threads(&'static Runtime);
 
 impl Threads {
     /// At most so many. One that has nothing to do for ten seconds ends.
@@ -29,23 +29,14 @@ impl Threads {
             .max_blocking_threads(most)
             .thread_name(name)
             .build();
-        Threads(Some(runtime.expect(
-            "it drives neither sockets nor timers, so there is nothing to open",
-        )))
+        let runtime = runtime.expect("it drives neither sockets nor timers, so there is nothing to open");
+        // Never dropped: a process has one gate, and whoever lets go of that last may be a task or a thread that ends, where no runtime may be
+        // dropped.
+        Threads(Box::leak(Box::new(runtime)))
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        let runtime = self.0.as_ref().expect("until it is dropped");
-        runtime.handle().spawn_blocking(work)
-    }
-}
-
-impl Drop for Threads {
-    /// Without waiting for them: the last to drop it may be a task, or one of those threads.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
+        self.0.handle().spawn_blocking(work)
     }
 }
 
