@@ -137,6 +137,9 @@ pub(super) async fn let_go_of_threads(gate: &Gate) {
 
 fn at_once(why: &str, not_waited_for: &str, code: i32) -> ! {
     tracing::warn!(why, not_waited_for, "ended at once");
+    // Whichever thread exits lets go of what it keeps for itself. Were it the one that runs actix-web's system, a thread of a server that ends
+    // at the same moment would be the last to hold a channel to it, wake a task as it goes, and abort the process.
+    let _never = thread::spawn(move || process::exit(code)).join();
     process::exit(code)
 }
 
