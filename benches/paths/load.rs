@@ -225,6 +225,7 @@ impl Line {
         while self.read.len() < head.length + head.body {
             more(&mut stream, &mut self.read).await?;
         }
+        ensure!(self.read.len() == head.length + head.body, "more than the answer");
         if !head.is_last {
             self.stream = Some(stream);
         }

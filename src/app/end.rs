@@ -1,7 +1,7 @@
 //! The end of a process, which has a deadline. A database that hangs, rather than being gone, holds threads that nothing can wake: they are
 //! waited for, and not for long. Signals are waited for on a thread of its own, so that no other can be in the way.
 
-use std::{io, process, thread, time::Duration};
+use std::{io, process, sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use futures_util::{FutureExt, future::select_all};
@@ -22,6 +22,9 @@ const INTERRUPTED: i32 = 130;
 
 /// Signals within so long are one.
 const SAME: Duration = Duration::from_millis(200);
+
+/// How long it may take to say why: nobody may read the log.
+const SAYING: Duration = Duration::from_secs(1);
 
 /// How long threads may go on after all else is over.
 const THREADS: Duration = Duration::from_secs(3);
@@ -136,10 +139,16 @@ pub(super) async fn let_go_of_threads(gate: &Gate) {
 }
 
 fn at_once(why: &str, not_waited_for: &str, code: i32) -> ! {
-    tracing::warn!(why, not_waited_for, "ended at once");
+    let (say, said) = mpsc::channel::<()>();
     // Whichever thread exits lets go of what it keeps for itself. Were it the one that runs actix-web's system, a thread of a server that ends
     // at the same moment would be the last to hold a channel to it, wake a task as it goes, and abort the process.
-    let _never = thread::spawn(move || process::exit(code)).join();
+    let exiting = thread::spawn(move || {
+        let _ = said.recv_timeout(SAYING);
+        process::exit(code)
+    });
+    tracing::warn!(why, not_waited_for, "ended at once");
+    drop(say);
+    let _never = exiting.join();
     process::exit(code)
 }
 

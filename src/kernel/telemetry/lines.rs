@@ -1,6 +1,6 @@
 //! Log lines on their way out. A busy process writes one for each request, so they wait for each other for a moment and leave together, by a
-//! thread of their own: no request waits for whatever takes them. What somebody must look at leaves at once, with all that came before it.
-//! The well-kept crate for this hands every line to a thread, which costs more than writing it.
+//! thread of their own. What somebody must look at leaves at once, with all that came before it, and whoever says it waits for whatever takes
+//! them; so does everybody once there are too many. The well-kept crate for this hands every line to a thread, which costs more than writing it.
 
 use std::{
     io::{self, Write},
